@@ -1,0 +1,52 @@
+/**
+ * A worker thread's view of the shared state: the native lane plus the typed arrays its results are written into.
+ * The arrays are reused for every request, so what they hold is valid only within one selection, which never awaits.
+ */
+import { LOAD, LOAD_COLUMNS, type Lane, type NativeAddon, type SharedState, type Ticket } from './native.js'
+
+export class LaneView {
+  readonly native: Lane
+  readonly width: number
+  /** Requests in flight, by slot. */
+  readonly inflight: Float64Array
+  /** Uncached prompt tokens whose first byte is still awaited, by slot. */
+  readonly pendingTokens: Float64Array
+  /** Average time to the first byte in ms, by slot; 0 unknown. */
+  readonly firstByteMs: Float64Array
+  /** Breaker state, by slot: see LOAD.breaker. */
+  readonly breaker: Float64Array
+  /** 1 where a pod takes new requests, by slot. */
+  readonly ready: Float64Array
+
+  readonly #loads: Float64Array
+  readonly #cached: Uint32Array
+  #cachedTicket = -1
+
+  constructor(addon: NativeAddon, state: SharedState) {
+    this.native = new addon.Lane(state)
+    this.width = state.width
+    this.#loads = new Float64Array(this.width * LOAD_COLUMNS)
+    this.#cached = new Uint32Array(this.width)
+    const column = (index: number) => this.#loads.subarray(index * this.width, (index + 1) * this.width)
+    this.inflight = column(LOAD.inflight)
+    this.pendingTokens = column(LOAD.pendingTokens)
+    this.firstByteMs = column(LOAD.firstByteMs)
+    this.breaker = column(LOAD.breaker)
+    this.ready = column(LOAD.ready)
+  }
+
+  /** Takes a fresh snapshot of all loads; every selection starts with it. */
+  beginSelection(): void {
+    this.native.loads(this.#loads)
+    this.#cachedTicket = -1
+  }
+
+  /** Cached prompt tokens by slot for a ticket; one native look-up per selection, however many plugins read it. */
+  cachedTokens(ticket: Ticket): Uint32Array {
+    if (this.#cachedTicket !== ticket) {
+      this.native.cachedTokens(ticket, this.#cached)
+      this.#cachedTicket = ticket
+    }
+    return this.#cached
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * A worker thread's view of the fleet: pods by slot, and for each model the pool of slots that serve it. It is rebuilt
+ * whole when the control plane broadcasts a new version, never changed in place while a decision reads it.
+ */
+import { MAX_SLOTS, type PodRef, slotOf } from './native.js'
+
+/** What the control plane tells the workers of a pod. */
+export interface PodInfo {
+  readonly ref: PodRef
+  readonly id: string
+  /** Scheme, host and port: `http://10.0.0.1:8000`. */
+  readonly origin: string
+  /** Path before `/v1/…`, without a trailing slash; mostly empty. */
+  readonly basePath: string
+  /** Names of the models that it serves; empty while not yet known. */
+  readonly models: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** Slots a selector chooses among: the first `length` entries count. */
+export interface Pool {
+  readonly slots: Uint16Array
+  readonly length: number
+}
+
+const emptyPool: Pool = { slots: new Uint16Array(0), length: 0 }
+
+export class PodView {
+  #version = 0
+  #bySlot: (PodInfo | undefined)[] = []
+  #all: Pool = emptyPool
+  #pools = new Map<string, Pool>()
+
+  get version(): number {
+    return this.#version
+  }
+
+  /** Replaces the whole view. A pod whose models are not known yet serves nothing. */
+  update(version: number, pods: readonly PodInfo[]): void {
+    const bySlot: (PodInfo | undefined)[] = new Array(MAX_SLOTS).fill(undefined)
+    const byModel = new Map<string, number[]>()
+    for (const pod of pods) {
+      bySlot[slotOf(pod.ref)] = pod
+      for (const model of pod.models) {
+        const slots = byModel.get(model)
+        if (slots === undefined) byModel.set(model, [slotOf(pod.ref)])
+        else slots.push(slotOf(pod.ref))
+      }
+    }
+    this.#pools = new Map([...byModel].map(([model, slots]) => [model, toPool(slots)]))
+    this.#all = toPool(pods.map(pod => slotOf(pod.ref)))
+    this.#bySlot = bySlot
+    this.#version = version
+  }
+
+  bySlot(slot: number): PodInfo | undefined {
+    return this.#bySlot[slot]
+  }
+
+  /** The pod, if it is still the one of that generation. */
+  byRef(ref: PodRef): PodInfo | undefined {
+    const pod = this.#bySlot[slotOf(ref)]
+    return pod?.ref === ref ? pod : undefined
+  }
+
+  /** Pods that serve the model; undefined if none ever said so. */
+  pool(model: string): Pool | undefined {
+    return this.#pools.get(model)
+  }
+
+  get all(): Pool {
+    return this.#all
+  }
+
+  get models(): readonly string[] {
+    return [...this.#pools.keys()]
+  }
+}
+
+function toPool(slots: readonly number[]): Pool {
+  return { slots: Uint16Array.from(slots).sort(), length: slots.length }
+}

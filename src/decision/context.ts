@@ -1,0 +1,124 @@
+/**
+ * The RoutingContext: the one object that travels with a request through all layers. Pooled: the row number it holds
+ * is what slots index their cells by.
+ */
+import type { LaneView } from '../data/lane-view.js'
+import { type BodyKind, FIELDS, type FieldName, NO_TICKET, type Ticket } from '../data/native.js'
+import type { AnySlot, Slot, Writer } from './slot.js'
+
+const fieldIndex: Readonly<Record<string, number>> = Object.fromEntries(FIELDS.map((name, i) => [name, i]))
+const noBody = Buffer.alloc(0)
+const decoder = new TextDecoder()
+
+/** What the server knows of a request when it makes the context. */
+export interface RequestHead {
+  readonly id: string
+  readonly method: string
+  readonly path: string
+  readonly query: string
+  /** name, value, name, value, …; names in lower case. */
+  readonly headers: readonly string[]
+  readonly kind: BodyKind
+}
+
+const noRequest: RequestHead = { id: '', method: '', path: '', query: '', headers: [], kind: 'other' }
+
+export class RoutingContext implements Writer<AnySlot, AnySlot> {
+  request: RequestHead = noRequest
+  /** The client's bytes, untouched. */
+  body: Buffer = noBody
+  /** `[offset, length]` of each FIELDS entry in the body; length 0 = absent. */
+  readonly fields = new Uint32Array(FIELDS.length * 2)
+  /** The model asked for, after aliases. */
+  model = ''
+  /** The native core's number of that model. */
+  modelId = -1
+  stream = false
+  /** What the native core prepared; 0 if nothing. Dropped by `RoutingContexts.give`. */
+  ticket: Ticket = NO_TICKET
+  /** Most requests in flight on the picked pod, set by a filter that caps; 0 = no cap. Booking enforces it. */
+  bound = 0
+
+  readonly #written: AnySlot[] = []
+
+  constructor(
+    readonly row: number,
+    readonly lane: LaneView,
+  ) {}
+
+  get<N extends string, T>(slot: Slot<N, T>): T {
+    return slot.read(this)
+  }
+
+  set<N extends string, T>(slot: Slot<N, T>, value: T): void {
+    slot.write(this, value)
+  }
+
+  /** Called by a slot that was written, so that its cell is emptied in the end. */
+  touched(slot: AnySlot): void {
+    this.#written.push(slot)
+  }
+
+  header(name: string): string | undefined {
+    const { headers } = this.request
+    for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1]
+    return undefined
+  }
+
+  /** Has the body this field (not counting null)? */
+  has(name: FieldName): boolean {
+    return (this.fields[(fieldIndex[name] ?? 0) * 2 + 1] ?? 0) > 0
+  }
+
+  /** The raw JSON text of a field; undefined if absent. */
+  rawField(name: FieldName): string | undefined {
+    const at = (fieldIndex[name] ?? 0) * 2
+    const offset = this.fields[at] ?? 0
+    const length = this.fields[at + 1] ?? 0
+    return length === 0 ? undefined : decoder.decode(this.body.subarray(offset, offset + length))
+  }
+
+  /** A field's string value; undefined if absent or not a string. */
+  stringField(name: FieldName): string | undefined {
+    const raw = this.rawField(name)
+    if (raw === undefined || raw[0] !== '"') return undefined
+    // Model and session names rarely hold escapes; JSON.parse costs more than the slice.
+    return raw.includes('\\') ? String(JSON.parse(raw)) : raw.slice(1, -1)
+  }
+
+  /** Empties everything for the next request. */
+  reset(): void {
+    for (const slot of this.#written) slot.clear(this.row)
+    this.#written.length = 0
+    if (this.ticket !== 0) this.lane.native.drop(this.ticket)
+    this.ticket = NO_TICKET
+    this.request = noRequest
+    this.body = noBody
+    this.model = ''
+    this.modelId = -1
+    this.stream = false
+    this.bound = 0
+  }
+}
+
+/** The pool of contexts of one worker thread. */
+export class RoutingContexts {
+  readonly #free: RoutingContext[] = []
+  #made = 0
+
+  constructor(readonly lane: LaneView) {}
+
+  take(): RoutingContext {
+    return this.#free.pop() ?? new RoutingContext(this.#made++, this.lane)
+  }
+
+  give(ctx: RoutingContext): void {
+    ctx.reset()
+    this.#free.push(ctx)
+  }
+
+  /** Contexts in use: 0 when idle, or something leaks. */
+  get inUse(): number {
+    return this.#made - this.#free.length
+  }
+}
