@@ -2,7 +2,7 @@
  * A worker thread's view of the shared state: the native lane plus the typed arrays its results are written into.
  * The arrays are reused for every request, so what they hold is valid only within one selection, which never awaits.
  */
-import { LOAD, LOAD_COLUMNS, type Lane, type NativeAddon, type SharedState, type Ticket } from './native.js'
+import { type Lane, LOAD, LOAD_COLUMNS, type NativeAddon, type SharedState, type Ticket } from './native.js'
 
 export class LaneView {
   readonly native: Lane

@@ -58,14 +58,29 @@ export const FIELDS = [
 export type FieldName = (typeof FIELDS)[number]
 
 /** Which shape a body has: what `scan` demands of it, and what `prepare` makes of it. */
-export const BODY_KINDS = { chat: 0, completions: 1, embeddings: 2, responses: 3, messages: 4, other: 5 } as const
+export const BODY_KINDS = {
+  chat: 0,
+  completions: 1,
+  embeddings: 2,
+  responses: 3,
+  messages: 4,
+  other: 5,
+} as const
 export type BodyKind = keyof typeof BODY_KINDS
 
 /**
  * Answers of `scan`: 0 for a good body. On any other, out[0] is the byte offset of the fault and out[1] the index in
  * FIELDS of the field at fault, where there is one (0xFFFFFFFF if not).
  */
-export const SCAN = { ok: 0, badJson: 1, notAnObject: 2, wrongType: 3, missingField: 4, badUtf8: 5, tooDeep: 6 } as const
+export const SCAN = {
+  ok: 0,
+  badJson: 1,
+  notAnObject: 2,
+  wrongType: 3,
+  missingField: 4,
+  badUtf8: 5,
+  tooDeep: 6,
+} as const
 
 /** Native steps of a fused Prepare plan, as bits: one call runs all that are set. */
 export const OPS = { tokenize: 1, hashBlocks: 2, matchPrefix: 4 } as const
@@ -150,7 +165,7 @@ export interface ModelOptions {
 export interface SharedState {
   readonly width: number
   /** Adds a pod in state *joining*; throws when all slots are taken. */
-  addPod(id: string): number
+  addPod(id: string): PodRef
   /** All workers know it: it may be picked. */
   activatePod(ref: number): boolean
   cordonPod(ref: number, cordoned: boolean): boolean
@@ -160,7 +175,7 @@ export interface SharedState {
   releasePod(ref: number): boolean
   /** In flight, pending tokens, predicted blocks, breaker, state (0 free, 1 joining, 2 ready, 3 cordoned, 4 leaving), swept (0/1). */
   podStatus(ref: number, out: Float64Array): boolean
-  /** Loads a model (blocking: seconds for a large tokenizer) and gives its id. Throws with the file and the reason. */
+  /** Loads a model (blocking: seconds for a large tokenizer; a directory is loaded once) and gives its id. Throws with the file and the reason. */
   addModel(name: string, options: ModelOptions): number
   /** Milliseconds of the state's clock. */
   now(): number
@@ -178,7 +193,13 @@ export interface Lane {
   /** Runs the plan's native steps (OPS bits): a ticket, or -1 with `lastError()` for a template or tokenizer error. */
   prepare(model: number, ops: number, kind: number, body: Uint8Array, fields: Uint32Array): number
   /** The same on the thread pool, for prompts that would stall the loop. The body must not change meanwhile. */
-  prepareAsync(model: number, ops: number, kind: number, body: Uint8Array, fields: Uint32Array): Promise<number>
+  prepareAsync(
+    model: number,
+    ops: number,
+    kind: number,
+    body: Uint8Array,
+    fields: Uint32Array,
+  ): Promise<number>
   /** Why the last `prepare` answered -1. */
   lastError(): string
   summary(ticket: number, out: Uint32Array): void
@@ -251,4 +272,26 @@ export interface Tokenizer {
   encodeChat(body: Uint8Array): Uint32Array
 }
 
-const require = createRequire(import.meta.url)
+/**
+ * Loads the addon: the binary beside the generated loader in native/node. One addon's statics are one memory for all
+ * threads of the process, which is what makes `SharedState` shared.
+ */
+export function loadNative(): NativeAddon {
+  loaded ??= requireAddon()
+  return loaded
+}
+
+let loaded: NativeAddon | undefined
+
+function requireAddon(): NativeAddon {
+  try {
+    const addon: NativeAddon = createRequire(import.meta.url)('../../native/node/binding.cjs')
+    return addon
+  } catch (error) {
+    throw new Error(
+      `the native core did not load on ${process.platform}-${process.arch}: run \`npm rebuild phyllo\` ` +
+        '(it builds from source with Rust 1.88 or newer where no prebuilt binary fits)',
+      { cause: error },
+    )
+  }
+}

@@ -3,11 +3,13 @@
  * is what slots index their cells by.
  */
 import type { LaneView } from '../data/lane-view.js'
-import { type BodyKind, FIELDS, type FieldName, NO_TICKET, type Ticket } from '../data/native.js'
+import { type BodyKind, FIELDS, type FieldName, isTicket, NO_TICKET, type Ticket } from '../data/native.js'
+import type { Pool } from '../data/pod-view.js'
 import type { AnySlot, Slot, Writer } from './slot.js'
 
 const fieldIndex: Readonly<Record<string, number>> = Object.fromEntries(FIELDS.map((name, i) => [name, i]))
 const noBody = Buffer.alloc(0)
+const noPool: Pool = { slots: new Uint16Array(0), length: 0 }
 const decoder = new TextDecoder()
 
 /** What the server knows of a request when it makes the context. */
@@ -34,6 +36,8 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
   /** The native core's number of that model. */
   modelId = -1
   stream = false
+  /** The pods that serve the model (or the one pod that holds the state asked for). */
+  pool: Pool = noPool
   /** What the native core prepared; 0 if nothing. Dropped by `RoutingContexts.give`. */
   ticket: Ticket = NO_TICKET
   /** Most requests in flight on the picked pod, set by a filter that caps; 0 = no cap. Booking enforces it. */
@@ -78,6 +82,20 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     return length === 0 ? undefined : decoder.decode(this.body.subarray(offset, offset + length))
   }
 
+  /** The first bytes of a field's raw JSON, at most `limit`; undefined if absent. A view into the body, not a copy. */
+  fieldBytes(name: FieldName, limit: number): Uint8Array | undefined {
+    const at = (fieldIndex[name] ?? 0) * 2
+    const offset = this.fields[at] ?? 0
+    const length = this.fields[at + 1] ?? 0
+    return length === 0 ? undefined : this.body.subarray(offset, offset + Math.min(length, limit))
+  }
+
+  /** Names the session this request belongs to; from now on the ticket carries it. */
+  nameSession(key: string): void {
+    const ticket = this.lane.native.setSession(this.ticket, key)
+    if (isTicket(ticket)) this.ticket = ticket
+  }
+
   /** A field's string value; undefined if absent or not a string. */
   stringField(name: FieldName): string | undefined {
     const raw = this.rawField(name)
@@ -97,6 +115,7 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     this.model = ''
     this.modelId = -1
     this.stream = false
+    this.pool = noPool
     this.bound = 0
   }
 }

@@ -1,16 +1,17 @@
 /**
- * What a plugin is. `preparer`, `nativeStep`, `filter`, `scorer`, `picker` and `executor` each make a *factory* from a
- * definition; calling the factory with options gives a *spec*, which is data: a profile is a list of specs. A worker
- * turns specs into running functions with `create`, once, when the profile is compiled.
+ * What a plugin is. `nativeStep`, `preparer`, `filter`, `scorer`, `picker` and `executor` (factories.ts) each make a
+ * *factory* from a definition; calling the factory with options gives a *spec*, which is data: a profile is a list of
+ * specs. A worker turns specs into running functions with `create`, once, when the profile is compiled.
  */
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { LaneView } from '../data/lane-view.js'
 import type { PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from './context.js'
 import type { Ranking } from './ranking.js'
 import type { AnySlot, Reader, Writer } from './slot.js'
 
-export type Stage = 'prepare' | 'filter' | 'score' | 'pick' | 'execute'
+export const STAGES = ['prepare', 'filter', 'score', 'pick', 'execute'] as const
+export type Stage = (typeof STAGES)[number]
 
 /** What a plugin may use of its worker. Time and chance are injected, so that a simulation can own both. */
 export interface PluginEnv {
@@ -27,7 +28,19 @@ export interface PluginEnv {
 /** What a request sees of itself besides slots; the same for every plugin. */
 export type RequestView = Pick<
   RoutingContext,
-  'request' | 'body' | 'model' | 'stream' | 'header' | 'has' | 'rawField' | 'stringField' | 'lane' | 'bound'
+  | 'request'
+  | 'body'
+  | 'model'
+  | 'modelId'
+  | 'stream'
+  | 'header'
+  | 'has'
+  | 'rawField'
+  | 'stringField'
+  | 'fieldBytes'
+  | 'nameSession'
+  | 'lane'
+  | 'bound'
 >
 
 export type PrepareFn<R extends AnySlot, W extends AnySlot> = (
@@ -35,9 +48,9 @@ export type PrepareFn<R extends AnySlot, W extends AnySlot> = (
 ) => void | Promise<void>
 /** Sets keep[i] = 0 for each pod that must not be picked; keep[i] is 1 on entry. */
 export type FilterFn<R extends AnySlot> = (ctx: RequestView & Reader<R>, pods: Pool, keep: Uint8Array) => void
-/** Writes 0..1 for pods.slots[i] to out[i]; out is zeroed on entry. */
+/** Writes 0..1 for pods.slots[i] to out[i]; out is zeroed on entry. What lies outside counts as the nearer end, NaN as 0. */
 export type ScoreFn<R extends AnySlot> = (ctx: RequestView & Reader<R>, pods: Pool, out: Float64Array) => void
-/** Puts the pods to try into the ranking, best first. */
+/** Puts the pods to try into the ranking, best first. `scores[i]` is the weighted sum for pods.slots[i]. */
 export type PickFn<R extends AnySlot> = (
   ctx: RequestView & Reader<R>,
   pods: Pool,
@@ -45,23 +58,30 @@ export type PickFn<R extends AnySlot> = (
   ranking: Ranking,
 ) => void
 
-/** Fields of every spec. `R` and `W` are the slots it reads and writes. */
+/** What a client is told when nothing is left to pick: there is none to serve it, or all that could are busy. */
+export type Refusal = 'no_pod' | 'overloaded'
+
+/** Fields of every spec. `N` is its name, `R` and `W` are the slots it reads and writes. */
 interface SpecBase<S extends Stage, N extends string, R extends AnySlot> {
   readonly stage: S
   readonly name: N
   readonly reads: readonly R[]
-  readonly options: Readonly<Record<string, unknown>>
+  /** The options as they were given, for writing the profile down again; defaults are not in it. */
+  readonly given: Readonly<Record<string, unknown>>
+  /** BOOK flags that the plugin adds to a booking. */
+  readonly book: number
 }
 export interface PrepareSpec<N extends string, R extends AnySlot, W extends AnySlot>
   extends SpecBase<'prepare', N, R> {
   readonly writes: readonly W[]
   /** OPS bits if the native core does it; all native steps of a profile become one call. */
   readonly op: number
-  /** BOOK flags that the step adds to a booking. */
-  readonly book: number
+  /** The function to run after the fused native call; null where the native core does it all. */
   create(env: PluginEnv): PrepareFn<R, W> | null
 }
 export interface FilterSpec<N extends string, R extends AnySlot> extends SpecBase<'filter', N, R> {
+  /** What it means for the client that this filter drops a pod. */
+  readonly refusal: Refusal
   create(env: PluginEnv): FilterFn<R>
 }
 export interface ScoreSpec<N extends string, R extends AnySlot> extends SpecBase<'score', N, R> {
@@ -72,16 +92,41 @@ export interface PickSpec<N extends string, R extends AnySlot> extends SpecBase<
   create(env: PluginEnv): PickFn<R>
 }
 /** Names a workflow of the execution layer; the decision layer knows no more of it. */
-export interface ExecuteSpec<N extends string> extends SpecBase<'execute', N, never> {}
+export interface ExecuteSpec<N extends string> extends SpecBase<'execute', N, never> {
+  /** The workflow's options, checked, with defaults filled in. */
+  readonly options: Readonly<Record<string, unknown>>
+}
+
+export type AnyPrepareSpec = PrepareSpec<string, AnySlot, AnySlot>
+export type AnyFilterSpec = FilterSpec<string, AnySlot>
+export type AnyScoreSpec = ScoreSpec<string, AnySlot>
+export type AnyPickSpec = PickSpec<string, AnySlot>
+export type AnyExecuteSpec = ExecuteSpec<string>
+export type AnySpec = AnyPrepareSpec | AnyFilterSpec | AnyScoreSpec | AnyPickSpec | AnyExecuteSpec
+
+/** Options may be left out where none is required. */
+export type OptionArgs<Given> = Record<never, never> extends Given ? [options?: Given] : [options: Given]
 
 /** A factory as the registry keeps it: enough to check YAML, to document, and to make specs from plain data. */
-export interface PluginFactory<Spec, Options extends z.ZodObject> {
-  (options?: z.input<Options>): Spec
-  readonly pluginName: string
-  readonly stage: Stage
+export interface PluginFactory<Spec extends AnySpec, Given> {
+  /** Throws `InvalidOptions`. */
+  (...options: OptionArgs<Given>): Spec
+  readonly stage: Spec['stage']
+  readonly pluginName: Spec['name']
   /** One line for docs and the JSON Schema. */
   readonly summary: string
-  readonly schema: Options
+  /** All its options; unknown ones are refused. */
+  readonly schema: z.ZodObject
   readonly reads: readonly AnySlot[]
   readonly writes: readonly AnySlot[]
+  /** The same as a call, for options that come from a file. Throws `InvalidOptions`. */
+  fromData(options: unknown): Spec
 }
+
+/** Any factory of a stage: `never` as the options it takes, so only `fromData` can make specs of it. */
+export type PrepareFactory = PluginFactory<AnyPrepareSpec, never>
+export type FilterFactory = PluginFactory<AnyFilterSpec, never>
+export type ScoreFactory = PluginFactory<AnyScoreSpec, never>
+export type PickFactory = PluginFactory<AnyPickSpec, never>
+export type ExecuteFactory = PluginFactory<AnyExecuteSpec, never>
+export type AnyFactory = PrepareFactory | FilterFactory | ScoreFactory | PickFactory | ExecuteFactory

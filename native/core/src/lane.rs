@@ -1,1 +1,280 @@
-//! lane
+//! One thread's requests in flight: what was prepared for each, by ticket.
+//!
+//! A ticket is a place in a slab, freed by hand. The caller ends every request in one place anyway, and a garbage
+//! collector's finalizer would keep the hashes of a long prompt alive for as long as it pleases.
+
+use crate::hash::{Root, SequenceHash, hash_blocks, hash_text_blocks};
+use crate::index::{Match, Matches};
+use crate::model::{Model, Prompt, PromptError};
+use crate::pods::{PodRef, Refusal};
+use crate::request::{BodyKind, Field, Spans, unquote};
+use crate::state::{Booking, SharedState};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Number of a prepared request in its lane; 0 stands for "nothing prepared".
+pub type Ticket = u32;
+
+/// Which native steps to run; the bits are `OPS` in `src/data/native.ts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ops(pub u32);
+
+impl Ops {
+    /// Template and tokenizer.
+    pub const TOKENIZE: u32 = 1;
+    /// Cumulative block hashes of the tokens (or of the text, for a model without a tokenizer).
+    pub const HASH_BLOCKS: u32 = 2;
+    /// Which pods hold how many of the leading blocks.
+    pub const MATCH_PREFIX: u32 = 4;
+
+    fn has(self, bit: u32) -> bool {
+        self.0 & bit != 0
+    }
+}
+
+/// `BOOK` in `src/data/native.ts`: the pod will hold the prompt's blocks.
+const LEARN_PREFIX: u32 = 1;
+/// `BOOK` in `src/data/native.ts`: the ticket's session lives on the pod from now on.
+const CLAIM_SESSION: u32 = 2;
+
+/// Bytes of text that stand for one token where the model has no tokenizer. English and code come to 3.5–4.5 bytes a
+/// token over the usual vocabularies.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// What is known of a request once it is prepared.
+#[derive(Default)]
+pub struct Prepared {
+    /// The engine's token ids; empty for the text fallback.
+    pub tokens: Vec<u32>,
+    /// Prompt length in tokens; an estimate where `exact` is false.
+    pub prompt_tokens: u32,
+    /// The tokens are the model's own.
+    pub exact: bool,
+    /// Tokens in a block.
+    pub block_size: u32,
+    /// Cumulative hashes of the full blocks.
+    pub hashes: Vec<SequenceHash>,
+    /// Pods by cached blocks, best first.
+    pub matches: Vec<Match>,
+    /// The matches have not been read yet: the first reader need not look up again.
+    fresh: bool,
+    /// Microseconds of tokenizing, hashing, matching.
+    pub micros: [u32; 3],
+    session: Option<String>,
+    /// Where the session was when the decision looked.
+    seen: Option<PodRef>,
+}
+
+/// Runs the native steps of a profile's Prepare stage: a pure function of its input and the index, so that it can run
+/// on any thread.
+pub fn prepare(
+    state: &SharedState,
+    model: &Model,
+    ops: Ops,
+    kind: BodyKind,
+    body: &[u8],
+    spans: &Spans,
+    scratch: &mut Matches,
+) -> Result<Prepared, PromptError> {
+    let start = Instant::now();
+    let mut out = Prepared { block_size: model.block_size(), ..Prepared::default() };
+    if !ops.has(Ops::TOKENIZE) {
+        return Ok(out);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let prompt = model.prompt(kind, body, spans, now)?;
+    let tokenized = Instant::now();
+    out.micros[0] = micros(start, tokenized);
+    out.exact = prompt.exact;
+    out.prompt_tokens = prompt.total_tokens;
+    if ops.has(Ops::HASH_BLOCKS) {
+        let salt = Field::CacheSalt.slice(body, spans).and_then(unquote);
+        hash_prompt(model, &prompt, salt.as_ref().map(|(salt, _)| salt.as_ref()), &mut out.hashes);
+    }
+    out.tokens = prompt.tokens;
+    let hashed = Instant::now();
+    out.micros[1] = micros(tokenized, hashed);
+    if ops.has(Ops::MATCH_PREFIX) {
+        state.index.query(&out.hashes, scratch);
+        out.matches.extend_from_slice(scratch.as_slice());
+        out.fresh = true;
+    }
+    out.micros[2] = micros(hashed, Instant::now());
+    Ok(out)
+}
+
+fn micros(from: Instant, to: Instant) -> u32 {
+    to.duration_since(from).as_micros().min(u128::from(u32::MAX)) as u32
+}
+
+fn hash_prompt(model: &Model, prompt: &Prompt, salt: Option<&str>, out: &mut Vec<SequenceHash>) {
+    let size = model.block_size() as usize;
+    let root = Root::new(model.name(), None, salt, size);
+    if prompt.exact {
+        hash_blocks(root, &prompt.tokens, size, out);
+    } else {
+        hash_text_blocks(root, &prompt.text, size * BYTES_PER_TOKEN, out);
+    }
+}
+
+/// One thread's slab of prepared requests. Not shared between threads; what is shared is the state behind it.
+pub struct Lane {
+    state: Arc<SharedState>,
+    slab: Vec<Option<Prepared>>,
+    free: Vec<Ticket>,
+    scratch: Matches,
+}
+
+impl Lane {
+    /// A lane of that state.
+    pub fn new(state: Arc<SharedState>) -> Self {
+        Self { state, slab: Vec::new(), free: Vec::new(), scratch: Matches::default() }
+    }
+
+    /// The state behind it.
+    pub fn state(&self) -> &Arc<SharedState> {
+        &self.state
+    }
+
+    /// Prepares a request on this thread.
+    pub fn prepare(
+        &mut self,
+        model: &Model,
+        ops: Ops,
+        kind: BodyKind,
+        body: &[u8],
+        spans: &Spans,
+    ) -> Result<Ticket, PromptError> {
+        let prepared = prepare(&self.state, model, ops, kind, body, spans, &mut self.scratch)?;
+        Ok(self.insert(prepared))
+    }
+
+    /// Takes in what was prepared elsewhere.
+    pub fn insert(&mut self, prepared: Prepared) -> Ticket {
+        match self.free.pop() {
+            Some(ticket) => {
+                self.slab[ticket as usize - 1] = Some(prepared);
+                ticket
+            }
+            None => {
+                self.slab.push(Some(prepared));
+                self.slab.len() as Ticket
+            }
+        }
+    }
+
+    /// The prepared request of a ticket.
+    pub fn get(&self, ticket: Ticket) -> Option<&Prepared> {
+        self.slab.get((ticket as usize).wrapping_sub(1))?.as_ref()
+    }
+
+    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Prepared> {
+        self.slab.get_mut((ticket as usize).wrapping_sub(1))?.as_mut()
+    }
+
+    /// Frees a ticket; a ticket that is not in use is passed over.
+    pub fn drop_ticket(&mut self, ticket: Ticket) {
+        if let Some(place) = self.slab.get_mut((ticket as usize).wrapping_sub(1))
+            && place.take().is_some()
+        {
+            self.free.push(ticket);
+        }
+    }
+
+    /// Tickets in use.
+    pub fn in_use(&self) -> usize {
+        self.slab.len() - self.free.len()
+    }
+
+    /// Pods and cached blocks of a ticket, best first. The first reader gets what `prepare` found; later ones (a retry,
+    /// a second selector) a new look, since the cache may have moved on.
+    fn refresh(&mut self, ticket: Ticket) {
+        let Some(place) = self.slab.get_mut((ticket as usize).wrapping_sub(1)) else { return };
+        let Some(prepared) = place.as_mut() else { return };
+        if std::mem::take(&mut prepared.fresh) || prepared.hashes.is_empty() {
+            return;
+        }
+        self.state.index.query(&prepared.hashes, &mut self.scratch);
+        prepared.matches.clear();
+        prepared.matches.extend_from_slice(self.scratch.as_slice());
+    }
+
+    /// Writes cached prompt tokens by slot, zeros elsewhere; answers the highest.
+    pub fn cached_tokens(&mut self, ticket: Ticket, out: &mut [u32]) -> u32 {
+        self.refresh(ticket);
+        out.fill(0);
+        let Some(prepared) = self.get(ticket) else { return 0 };
+        let mut most = 0;
+        for found in &prepared.matches {
+            let tokens = prepared.cached(found.depth);
+            if let Some(place) = out.get_mut(found.slot as usize) {
+                *place = tokens;
+                most = most.max(tokens);
+            }
+        }
+        most
+    }
+
+    /// Writes `[slot, cached tokens]` pairs, best first, as many as fit; answers how many.
+    pub fn ranked(&mut self, ticket: Ticket, out: &mut [u32]) -> usize {
+        self.refresh(ticket);
+        let Some(prepared) = self.get(ticket) else { return 0 };
+        let pairs = out.chunks_exact_mut(2).zip(&prepared.matches);
+        pairs
+            .map(|(pair, found)| {
+                pair[0] = u32::from(found.slot);
+                pair[1] = prepared.cached(found.depth);
+            })
+            .count()
+    }
+
+    /// Names the session of a ticket; ticket 0 makes one.
+    pub fn set_session(&mut self, ticket: Ticket, key: &str) -> Ticket {
+        if let Some(prepared) = self.get_mut(ticket) {
+            prepared.session = Some(key.to_owned());
+            return ticket;
+        }
+        self.insert(Prepared { session: Some(key.to_owned()), ..Prepared::default() })
+    }
+
+    /// Where the ticket's session lives.
+    pub fn session_pod(&mut self, ticket: Ticket) -> Option<PodRef> {
+        let pod = self.state.session(self.get(ticket)?.session.as_deref()?);
+        self.get_mut(ticket)?.seen = pod;
+        pod
+    }
+
+    /// Books a request; see [`SharedState::book`]. The second value is the uncached tokens that were booked with it.
+    pub fn book(
+        &mut self,
+        ticket: Ticket,
+        pod: PodRef,
+        bound: u32,
+        flags: u32,
+    ) -> Result<(PodRef, u32), Refusal> {
+        let prepared = self.get(ticket);
+        let booking = Booking {
+            bound,
+            session: prepared.and_then(|p| p.session.as_deref()).filter(|_| flags & CLAIM_SESSION != 0),
+            seen: prepared.and_then(|p| p.seen),
+            learn: prepared.map(|p| p.hashes.as_slice()).filter(|_| flags & LEARN_PREFIX != 0),
+        };
+        let booked = self.state.book(pod, &booking, |pod| prepared.map_or(0, |p| p.uncached(pod)))?;
+        if let Some(prepared) = self.get_mut(ticket) {
+            prepared.seen = Some(booked.0);
+        }
+        Ok(booked)
+    }
+}
+
+impl Prepared {
+    /// Cached tokens of so many leading blocks; never more than the prompt has.
+    fn cached(&self, blocks: u32) -> u32 {
+        (blocks * self.block_size).min(self.prompt_tokens)
+    }
+
+    fn uncached(&self, pod: PodRef) -> u32 {
+        let found = self.matches.iter().find(|found| usize::from(found.slot) == pod.slot());
+        self.prompt_tokens - found.map_or(0, |found| self.cached(found.depth))
+    }
+}

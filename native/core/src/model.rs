@@ -1,1 +1,213 @@
-//! model
+//! A model as the router knows it: from a request's body to the tokens its engine will see.
+
+mod canonical;
+mod error;
+
+pub use error::{ModelError, PromptError};
+
+use crate::request::{BodyKind, FIELD_COUNT, Field, Spans, elements, scan, unquote};
+use crate::template::{ChatFields, ChatTemplate, Rendered};
+use crate::tokenizer::Tokenizer;
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a model's files are, and what overrides them.
+#[derive(Debug, Clone, Default)]
+pub struct ModelOptions {
+    /// Directory with `tokenizer.json`, `tokenizer_config.json` and perhaps `chat_template.jinja`. Absent: prompts are
+    /// hashed as text.
+    pub dir: Option<PathBuf>,
+    /// Source of a chat template that overrides the directory's.
+    pub chat_template: Option<String>,
+    /// Tokens per KV block of the engine.
+    pub block_size: u32,
+}
+
+/// What the prefix cache of a pod is asked about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// The ids the engine will see; of a batch, those of its first prompt. Empty where `exact` is false.
+    pub tokens: Vec<u32>,
+    /// Whether `tokens` are the model's own. If not, `text` stands for the prompt.
+    pub exact: bool,
+    /// The canonical bytes to hash in place of tokens; turn n + 1 of a conversation extends those of turn n. Empty
+    /// where `exact` is true.
+    pub text: Vec<u8>,
+    /// Tokens of the whole request, all prompts of a batch included; bytes / 4 where `exact` is false.
+    pub total_tokens: u32,
+}
+
+/// A model, ready to prepare requests on any thread.
+#[derive(Debug)]
+pub struct Model {
+    name: String,
+    block_size: u32,
+    tokenizer: Option<Tokenizer>,
+    template: Option<ChatTemplate>,
+    tool_template: Option<ChatTemplate>,
+}
+
+impl Model {
+    /// Loads the model's files. Blocking: a large tokenizer takes seconds.
+    pub fn load(name: &str, options: &ModelOptions) -> Result<Self, ModelError> {
+        if options.block_size == 0 {
+            return Err(ModelError::BlockSize { name: name.to_owned() });
+        }
+        let load = |dir: &PathBuf| Tokenizer::load(dir);
+        let tokenizer = options.dir.as_ref().map(load).transpose();
+        let tokenizer =
+            tokenizer.map_err(|reason| ModelError::Tokenizer { name: name.to_owned(), reason })?;
+        let special = tokenizer.as_ref().map_or(&[][..], Tokenizer::special_tokens);
+        let compile = |source: Option<&String>| {
+            let compiled = source.map(|source| ChatTemplate::compile(source, special)).transpose();
+            compiled.map_err(|reason| ModelError::Template { name: name.to_owned(), reason })
+        };
+        let own = tokenizer.as_ref().map(Tokenizer::templates);
+        let (template, tool_template) = match &options.chat_template {
+            Some(source) => (compile(Some(source))?, None),
+            None => (
+                compile(own.and_then(|own| own.default.as_ref()))?,
+                compile(own.and_then(|own| own.tool_use.as_ref()))?,
+            ),
+        };
+        Ok(Model {
+            name: name.to_owned(),
+            block_size: options.block_size,
+            tokenizer,
+            template,
+            tool_template,
+        })
+    }
+
+    /// The model's name; part of every hash's root.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Tokens per KV block.
+    pub fn block_size(&self) -> u32 {
+        self.block_size
+    }
+
+    /// The model's tokenizer, if it has one.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref()
+    }
+
+    /// Why chats of this model are hashed as text, to be said once in the log; `None` if they are not.
+    pub fn fallback_reason(&self) -> Option<&'static str> {
+        match (&self.tokenizer, &self.template) {
+            (None, _) => Some("no tokenizer: prompts are matched as text, token counts are estimates"),
+            (_, None) => Some("no chat template: chats are matched as text, token counts are estimates"),
+            _ => None,
+        }
+    }
+
+    /// What the request's engine will be asked to prefill. `body` must have passed [`scan`](crate::request::scan());
+    /// `now`: time since the epoch, for templates that tell the date.
+    pub fn prompt(
+        &self,
+        kind: BodyKind,
+        body: &[u8],
+        spans: &Spans,
+        now: Duration,
+    ) -> Result<Prompt, PromptError> {
+        let exact = match kind {
+            BodyKind::Chat => self.chat(body, spans, now)?,
+            BodyKind::Completions => self.completion(body, spans)?,
+            // How engines turn these into prompts is their own affair; text serves the same routing.
+            BodyKind::Embeddings | BodyKind::Responses | BodyKind::Messages | BodyKind::Other => None,
+        };
+        Ok(exact.unwrap_or_else(|| {
+            let text = canonical::text(body, spans);
+            let total_tokens = u32::try_from(text.len().div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX);
+            Prompt { text, total_tokens, ..Prompt::default() }
+        }))
+    }
+
+    /// Tokens of a chat request's body exactly as [`prompt`](Self::prompt) makes them, for engines and tools that have
+    /// no use for the fallback.
+    pub fn encode_chat(&self, body: &[u8], now: Duration) -> Result<Vec<u32>, PromptError> {
+        let mut spans = [0; FIELD_COUNT * 2];
+        scan(body, BodyKind::Chat, &mut spans).map_err(PromptError::Body)?;
+        match self.prompt(BodyKind::Chat, body, &spans, now)? {
+            Prompt { exact: true, tokens, .. } => Ok(tokens),
+            _ => Err(PromptError::NotExact(self.fallback_reason().unwrap_or("it holds more than text"))),
+        }
+    }
+
+    fn chat(&self, body: &[u8], spans: &Spans, now: Duration) -> Result<Option<Prompt>, PromptError> {
+        let (Some(tokenizer), Some(chat)) = (&self.tokenizer, ChatFields::of(body, spans)) else {
+            return Ok(None);
+        };
+        let with_tools = self.tool_template.as_ref().filter(|_| chat.tools.is_some());
+        let Some(template) = with_tools.or(self.template.as_ref()) else { return Ok(None) };
+        match template.render_chat(&chat, now)? {
+            Rendered::Multimodal => Ok(None),
+            Rendered::Text(text) => {
+                // The template has written the special tokens; vLLM adds more only if the request says so.
+                let tokens = tokenizer.encode(&text, add_special_tokens(body, spans).unwrap_or(false))?;
+                Ok(Some(exactly(tokens, 0)))
+            }
+        }
+    }
+
+    fn completion(&self, body: &[u8], spans: &Spans) -> Result<Option<Prompt>, PromptError> {
+        let Some(raw) = Field::Prompt.slice(body, spans) else { return Ok(None) };
+        let mut prompts: Vec<&[u8]> = match raw.first() {
+            // A list of ids is one prompt; of anything else, a batch.
+            Some(b'[') if !starts_with_id(raw) => elements(raw).collect(),
+            _ => vec![raw],
+        };
+        if prompts.is_empty() {
+            prompts.push(b"[]");
+        }
+        let special = add_special_tokens(body, spans).unwrap_or(true);
+        let mut first = None;
+        let mut others = 0;
+        for prompt in prompts {
+            let Some(tokens) = self.tokens(prompt, special)? else { return Ok(None) };
+            match first {
+                None => first = Some(tokens),
+                Some(_) => others += tokens.len(),
+            }
+        }
+        Ok(first.map(|tokens| exactly(tokens, others)))
+    }
+
+    /// Tokens of one prompt: its ids as they are, or its text's; `None` for a text without a tokenizer.
+    fn tokens(&self, prompt: &[u8], special: bool) -> Result<Option<Vec<u32>>, PromptError> {
+        let Some((text, _)) = unquote(prompt) else { return Ok(Some(ids(prompt))) };
+        let encode = |tokenizer: &Tokenizer| tokenizer.encode(&text, special);
+        Ok(self.tokenizer.as_ref().map(encode).transpose()?)
+    }
+}
+
+/// Bytes of text that count as a token where there is no tokenizer: English prose and code in common vocabularies
+/// lie between 3.5 and 4.5.
+pub const BYTES_PER_TOKEN: usize = 4;
+
+/// The request's cache salt, part of the root of its hashes: engines share no blocks between salts.
+pub fn cache_salt<'a>(body: &'a [u8], spans: &Spans) -> Option<Cow<'a, str>> {
+    Some(unquote(Field::CacheSalt.slice(body, spans)?)?.0)
+}
+
+fn exactly(tokens: Vec<u32>, others: usize) -> Prompt {
+    let total_tokens = u32::try_from(tokens.len() + others).unwrap_or(u32::MAX);
+    Prompt { tokens, exact: true, text: Vec::new(), total_tokens }
+}
+
+fn add_special_tokens(body: &[u8], spans: &Spans) -> Option<bool> {
+    Field::AddSpecialTokens.slice(body, spans).map(|raw| raw == b"true")
+}
+
+fn starts_with_id(array: &[u8]) -> bool {
+    array[1..].iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(u8::is_ascii_digit)
+}
+
+/// The numbers of a JSON array of token ids. What is no id (a negative number) is left to the engine to refuse.
+fn ids(array: &[u8]) -> Vec<u32> {
+    let id = |raw: &[u8]| std::str::from_utf8(raw).ok()?.parse().ok();
+    elements(array).filter_map(id).collect()
+}

@@ -1,1 +1,423 @@
-//! state
+//! All that is shared between the threads of the process, under one name.
+
+use crate::clock::Clock;
+use crate::cursors::Cursors;
+use crate::hash::SequenceHash;
+use crate::index::{PrefixIndex, Slots, Width};
+use crate::model::Model;
+use crate::pods::{AddPodError, BreakerOptions, PodRef, PodTable};
+use crate::predicted::Predicted;
+use crate::sessions::{Namespace, SessionKey, Sessions};
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::Duration;
+
+pub use crate::pods::{Outcome, Refusal};
+
+/// Milliseconds between two rounds of maintenance: how much longer than its TTL a prediction may count.
+pub const MAINTAIN_PERIOD_MS: u64 = 1000;
+
+/// What a state is made with; `SharedStateOptions` of `src/data/native.ts`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateOptions {
+    /// 64, 256 or 1,024 pods.
+    pub width: usize,
+    /// When breakers open and for how long.
+    pub breakers: BreakerOptions,
+    /// Predicted blocks remembered per pod.
+    pub predicted_blocks: usize,
+    /// Milliseconds that a prediction holds without being used again.
+    pub predicted_ttl_ms: u64,
+    /// Sessions remembered; as many response ids besides.
+    pub sessions: usize,
+    /// Milliseconds that an unused session holds.
+    pub session_ttl_ms: u64,
+    /// The clock stands still until it is set.
+    pub virtual_clock: bool,
+}
+
+/// Why there is no such state.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StateError {
+    /// No index is that wide.
+    #[error("width is {0} pods; it must be 64, 256 or 1024")]
+    Width(usize),
+    /// Opened without options before anyone made it.
+    #[error("there is no state {0:?} yet, and no options to make it with")]
+    NotOpen(String),
+}
+
+/// Counts for the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateStats {
+    /// Blocks in the prefix index.
+    pub entries: usize,
+    /// Bytes of its tables.
+    pub bytes: usize,
+    /// Pods that queries see.
+    pub live_pods: usize,
+    /// Sessions held.
+    pub sessions: usize,
+}
+
+/// What a booking does besides counting load.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Booking<'a> {
+    /// Most requests in flight on the pod, this one included; 0: no bound.
+    pub bound: u32,
+    /// The session to claim for the pod.
+    pub session: Option<&'a str>,
+    /// Where the caller saw that session when it decided for the pod; after a booking, the pod that was booked. A
+    /// session found elsewhere was claimed by another thread meanwhile; found here, it is moved on purpose.
+    pub seen: Option<PodRef>,
+    /// Cumulative hashes that the pod will hold.
+    pub learn: Option<&'a [SequenceHash]>,
+}
+
+/// One memory for all threads.
+pub struct SharedState {
+    /// Milliseconds of this state.
+    pub clock: Arc<Clock>,
+    /// Predicted blocks of all models: model and block size are in the hashes' root, so one table serves all.
+    pub index: PrefixIndex,
+    /// Slots, load, breakers.
+    pub pods: PodTable,
+    /// What keeps the index.
+    pub predicted: Predicted,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// Response ids. Apart from the sessions, so that a burst of the one does not push out the other.
+    pub notes: Sessions,
+    /// Round robin.
+    pub cursors: Cursors,
+    /// Models by id.
+    pub models: RwLock<Vec<Arc<Model>>>,
+    slots: Arc<Slots>,
+    maintained_ms: AtomicU64,
+}
+
+static STATES: LazyLock<Mutex<HashMap<String, Arc<SharedState>>>> = LazyLock::new(Mutex::default);
+
+impl SharedState {
+    /// The state of that name, made with the options if there is none yet.
+    pub fn open(name: &str, options: Option<&StateOptions>) -> Result<Arc<Self>, StateError> {
+        let mut states = STATES.lock();
+        if let Some(state) = states.get(name) {
+            return Ok(state.clone());
+        }
+        let options = options.ok_or_else(|| StateError::NotOpen(name.to_owned()))?;
+        let state = Arc::new(Self::new(options)?);
+        if !options.virtual_clock {
+            maintain_in_background(Arc::downgrade(&state));
+        }
+        states.insert(name.to_owned(), state.clone());
+        Ok(state)
+    }
+
+    /// Forgets the name; the memory goes with the last user.
+    pub fn close(name: &str) {
+        // Dropped only after the lock is free: the last user's tables take a while.
+        let closed = STATES.lock().remove(name);
+        drop(closed);
+    }
+
+    /// A state without a name. Who uses a real clock calls `maintain` from time to time.
+    pub fn new(options: &StateOptions) -> Result<Self, StateError> {
+        let width = Width::exactly(options.width).ok_or(StateError::Width(options.width))?;
+        let clock = Arc::new(if options.virtual_clock { Clock::manual() } else { Clock::real() });
+        let slots = Arc::new(Slots::default());
+        let index = PrefixIndex::new(width, slots.clone());
+        let sessions = || Sessions::new(clock.clone(), options.sessions, options.session_ttl_ms);
+        Ok(Self {
+            pods: PodTable::new(width, slots.clone(), vec![index.clone()], clock.clone(), options.breakers),
+            predicted: Predicted::new(
+                index.clone(),
+                clock.clone(),
+                options.predicted_blocks,
+                options.predicted_ttl_ms,
+            ),
+            sessions: sessions(),
+            notes: sessions(),
+            cursors: Cursors::default(),
+            models: RwLock::default(),
+            maintained_ms: AtomicU64::new(0),
+            clock,
+            index,
+            slots,
+        })
+    }
+
+    /// Number of slots.
+    pub fn width(&self) -> usize {
+        self.pods.width()
+    }
+
+    /// Adds a pod in phase joining.
+    pub fn add_pod(&self, id: &str) -> Result<PodRef, AddPodError> {
+        self.pods.add(id)
+    }
+
+    /// Takes a pod out of every decision at once.
+    pub fn remove_pod(&self, pod: PodRef) -> bool {
+        let removed = self.pods.remove(pod);
+        if removed {
+            self.predicted.forget(pod);
+        }
+        removed
+    }
+
+    /// Counts a request on a pod, or says why not. `uncached` gives the tokens that a pod would have to prefill.
+    ///
+    /// With a session, the pod it lives on is booked if another thread claimed it meanwhile and that pod can be
+    /// booked; if it cannot, the asked pod is, and the session moves there. Answers the pod and its uncached tokens.
+    pub fn book(
+        &self,
+        pod: PodRef,
+        booking: &Booking<'_>,
+        uncached: impl Fn(PodRef) -> u32,
+    ) -> Result<(PodRef, u32), Refusal> {
+        let try_book = |pod: PodRef| {
+            let tokens = uncached(pod);
+            self.pods.book(pod, booking.bound, u64::from(tokens)).map(|()| (pod, tokens))
+        };
+        let booked = match booking.session {
+            None => try_book(pod)?,
+            Some(session) => {
+                let key = SessionKey::new(Namespace::Session, session);
+                let holder = self.sessions.claim(key, pod, booking.seen, |held| self.pods.is_here(held));
+                match try_book(holder) {
+                    Err(_) if holder != pod => {
+                        let booked = try_book(pod)?;
+                        self.sessions.hand_over(key, holder, pod);
+                        booked
+                    }
+                    result => result?,
+                }
+            }
+        };
+        if let Some(chain) = booking.learn {
+            self.predicted.learn(booked.0, chain);
+        }
+        Ok(booked)
+    }
+
+    /// Gives a booking back.
+    pub fn release(&self, pod: PodRef, pending_tokens: u64, outcome: Outcome) -> bool {
+        self.pods.release(pod, pending_tokens, outcome)
+    }
+
+    /// The pod that a session lives on, while that pod is here.
+    pub fn session(&self, key: &str) -> Option<PodRef> {
+        self.here(self.sessions.get(SessionKey::new(Namespace::Session, key)))
+    }
+
+    /// The pod that was noted for a name, while that pod is here.
+    pub fn recall(&self, key: &str) -> Option<PodRef> {
+        self.here(self.notes.get(SessionKey::new(Namespace::Note, key)))
+    }
+
+    /// Notes a pod for a name.
+    pub fn remember(&self, key: &str, pod: PodRef) {
+        self.notes.set(SessionKey::new(Namespace::Note, key), pod);
+    }
+
+    fn here(&self, pod: Option<PodRef>) -> Option<PodRef> {
+        pod.filter(|&pod| self.pods.is_here(pod))
+    }
+
+    /// Sets a virtual clock, and does the maintenance that has become due. False on a real clock.
+    pub fn set_time(&self, ms: f64) -> bool {
+        let set = self.clock.set(ms);
+        let now = self.clock.millis();
+        let last = self.maintained_ms.load(Ordering::Acquire);
+        if set && now >= last + MAINTAIN_PERIOD_MS {
+            self.maintain();
+        }
+        set
+    }
+
+    /// Drops what has expired. Locks are held for moments.
+    pub fn maintain(&self) {
+        self.maintained_ms.store(self.clock.millis(), Ordering::Release);
+        self.predicted.expire();
+        self.sessions.expire();
+        self.notes.expire();
+        // Tables that were replaced wait for their readers; where traffic is thin, this sees that they have gone.
+        crossbeam_epoch::pin().flush();
+    }
+
+    /// Forgets everything that was predicted.
+    pub fn clear_predicted(&self) {
+        self.predicted.clear();
+    }
+
+    /// Counts for the metrics.
+    pub fn stats(&self) -> StateStats {
+        StateStats {
+            entries: self.index.entries(),
+            bytes: self.index.bytes(),
+            live_pods: self.slots.alive_count(),
+            sessions: self.sessions.len(),
+        }
+    }
+}
+
+/// Maintains a state until its last user has gone. Where no thread can be had, expiry is left to what `book` drops.
+fn maintain_in_background(state: Weak<SharedState>) {
+    let run = move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(MAINTAIN_PERIOD_MS));
+            let Some(state) = state.upgrade() else { return };
+            state.maintain();
+        }
+    };
+    let _ = std::thread::Builder::new().name("phyllo-maintain".to_owned()).spawn(run);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: StateOptions = StateOptions {
+        width: 64,
+        breakers: BreakerOptions {
+            failures: 2,
+            cooldown_ms: 1000,
+            latency_factor: 0.0,
+            latency_floor_ms: 0.0,
+        },
+        predicted_blocks: 1000,
+        predicted_ttl_ms: 5000,
+        sessions: 1000,
+        session_ttl_ms: 60_000,
+        virtual_clock: true,
+    };
+
+    fn state() -> SharedState {
+        SharedState::new(&OPTIONS).expect("a good width")
+    }
+
+    fn pod(state: &SharedState, id: &str) -> PodRef {
+        let pod = state.add_pod(id).expect("room");
+        assert!(state.pods.activate(pod));
+        pod
+    }
+
+    fn sticky(session: &str) -> Booking<'_> {
+        Booking { session: Some(session), ..Booking::default() }
+    }
+
+    #[test]
+    fn a_name_is_one_state_until_it_is_closed() {
+        let name = "a_name_is_one_state_until_it_is_closed";
+        assert_eq!(SharedState::open(name, None).err(), Some(StateError::NotOpen(name.to_owned())));
+        let first = SharedState::open(name, Some(&OPTIONS)).expect("made");
+        assert!(Arc::ptr_eq(&first, &SharedState::open(name, None).expect("there")));
+        SharedState::close(name);
+        assert!(SharedState::open(name, None).is_err());
+        let narrow = StateOptions { width: 100, ..OPTIONS };
+        assert_eq!(SharedState::open(name, Some(&narrow)).err(), Some(StateError::Width(100)));
+    }
+
+    #[test]
+    fn a_session_claimed_by_another_thread_is_booked_where_it_lives() {
+        let state = state();
+        let (a, b) = (pod(&state, "a"), pod(&state, "b"));
+        let uncached = |pod| if pod == a { 10 } else { 20 };
+        assert_eq!(state.book(a, &sticky("s"), uncached), Ok((a, 10)));
+        assert_eq!(state.book(b, &sticky("s"), uncached), Ok((a, 10)));
+        let status = state.pods.status(a).expect("here");
+        assert_eq!((status.inflight, status.pending_tokens), (2, 20));
+        assert_eq!(state.pods.status(b).map(|status| status.inflight), Some(0));
+    }
+
+    #[test]
+    fn a_session_whose_pod_cannot_be_booked_moves_to_the_asked_one() {
+        let state = state();
+        let (a, b, c) = (pod(&state, "a"), pod(&state, "b"), pod(&state, "c"));
+        assert_eq!(state.book(a, &sticky("s"), |_| 0), Ok((a, 0)));
+        let bounded = Booking { bound: 1, ..sticky("s") };
+        assert_eq!(state.book(b, &bounded, |_| 0), Ok((b, 0)));
+        assert_eq!(state.session("s"), Some(b));
+        // Neither: the refusal is the asked pod's, and the session stays.
+        state.pods.cordon(c, true);
+        assert_eq!(state.book(c, &bounded, |_| 0), Err(Refusal::Cordoned));
+        assert_eq!(state.session("s"), Some(b));
+        state.remove_pod(b);
+        assert_eq!(state.session("s"), None);
+        assert_eq!(state.book(a, &sticky("s"), |_| 0), Ok((a, 0)));
+    }
+
+    /// A retry after a failed attempt would otherwise be booked on the pod that has just failed.
+    #[test]
+    fn a_session_is_moved_by_who_has_seen_where_it_lives() {
+        let state = state();
+        let (a, b) = (pod(&state, "a"), pod(&state, "b"));
+        assert_eq!(state.book(a, &sticky("s"), |_| 0), Ok((a, 0)));
+        let retry = Booking { seen: Some(a), ..sticky("s") };
+        assert_eq!(state.book(b, &retry, |_| 0), Ok((b, 0)));
+        assert_eq!(state.session("s"), Some(b));
+    }
+
+    #[test]
+    fn a_booking_teaches_the_index_and_a_refused_one_does_not() {
+        let state = state();
+        let (a, b) = (pod(&state, "a"), pod(&state, "b"));
+        let chain: Vec<SequenceHash> = (1..=10).map(SequenceHash).collect();
+        let learning = Booking { bound: 1, learn: Some(&chain), ..Booking::default() };
+        assert_eq!(state.book(a, &learning, |_| 0), Ok((a, 0)));
+        assert_eq!(state.book(a, &learning, |_| 0), Err(Refusal::Full));
+        let mut out = crate::index::Matches::default();
+        state.index.query(&chain, &mut out);
+        assert_eq!(out.as_slice(), [crate::index::Match { slot: a.slot() as u16, depth: 10 }]);
+        assert_eq!((state.predicted.blocks(a), state.predicted.blocks(b)), (10, 0));
+        assert!(state.remove_pod(a));
+        assert_eq!(state.predicted.blocks(a), 0);
+    }
+
+    #[test]
+    fn virtual_time_maintains_as_it_passes() {
+        let state = state();
+        let a = pod(&state, "a");
+        let chain = [SequenceHash(1)];
+        let learning = Booking { learn: Some(&chain), ..sticky("s") };
+        assert_eq!(state.book(a, &learning, |_| 0), Ok((a, 0)));
+        state.remember("r", a);
+        assert_eq!(state.recall("r"), Some(a));
+        state.set_time(4999.0);
+        assert_eq!(state.stats().entries, 1);
+        state.set_time(5000.0 + MAINTAIN_PERIOD_MS as f64);
+        assert_eq!((state.stats().entries, state.stats().sessions), (0, 1));
+        state.set_time(70_000.0);
+        assert_eq!((state.stats().sessions, state.stats().live_pods, state.recall("r")), (0, 1, None));
+    }
+
+    #[test]
+    fn what_was_predicted_can_be_forgotten() {
+        let state = state();
+        let a = pod(&state, "a");
+        let chain = [SequenceHash(1), SequenceHash(2)];
+        state.predicted.learn(a, &chain);
+        state.clear_predicted();
+        assert_eq!((state.stats().entries, state.predicted.blocks(a)), (0, 0));
+    }
+
+    /// Of threads that start one session at once, all are booked on one pod.
+    #[test]
+    fn threads_that_start_a_session_at_once_meet_on_one_pod() {
+        let state = state();
+        let pods: Vec<PodRef> = (0..3).map(|i| pod(&state, &i.to_string())).collect();
+        for round in 0..200 {
+            let session = round.to_string();
+            let booked: Vec<PodRef> = std::thread::scope(|scope| {
+                let book = |pod| state.book(pod, &sticky(&session), |_| 1).expect("not full").0;
+                let threads: Vec<_> = pods.iter().map(|&pod| scope.spawn(move || book(pod))).collect();
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            });
+            assert!(booked.iter().all(|&pod| pod == booked[0]));
+            assert_eq!(state.session(&session), Some(booked[0]));
+        }
+    }
+}

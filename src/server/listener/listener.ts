@@ -64,6 +64,8 @@ export interface ListenerOptions {
   readonly shared: boolean
   /** Bytes of a request's header section; more is 431. */
   readonly maxHeaderBytes: number
+  /** Hears what handlers and their callbacks throw, once each; the client has had its 500 or a broken connection. */
+  readonly onError?: (error: unknown) => void
 }
 
 /** Runs for every well-framed request; must answer or `abort` each exchange eventually. Errors it throws become a 500. */
@@ -82,5 +84,7 @@ export interface Listener {
 
 export interface ListenerFactory {
   readonly name: 'uws' | 'node'
+  /** Whether several threads can listen on one port (`shared`); if not, the server runs one worker. */
+  readonly canShare: boolean
   create(options: ListenerOptions, handler: Handler): Listener
 }

@@ -1,1 +1,215 @@
-//! index
+//! The prefix index: block hash → bitmap of pods, and the grouped search over it.
+//!
+//! - [`table`]: a lock-free readable hash table · [`shard`]: writing to one · [`sharded`]: all 256
+//! - [`search`]: the query, and what it guarantees · [`sweep`]: a removed pod's bits leave in the background
+//! - [`slots`]: generations and the alive mask · [`owned`]: an index that hands out its own slots
+//! - [`naive`]: the same by linear scan, for tests and benches
+//!
+//! Readers take no lock and never wait for a writer. Writers lock one of 256 shards for one block at a time.
+
+pub mod naive;
+pub mod owned;
+mod search;
+mod shard;
+mod sharded;
+mod slots;
+mod sweep;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use search::Match;
+pub use slots::Slots;
+
+use crate::hash::SequenceHash;
+use crate::pods::PodRef;
+use crossbeam_epoch as epoch;
+use search::{Levels, search};
+use sharded::Sharded;
+use std::sync::Arc;
+use sweep::Sweeps;
+
+/// How many pods an index has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// 64 pods; 16 bytes an entry.
+    Pods64,
+    /// 256 pods; 40 bytes an entry.
+    Pods256,
+    /// 1,024 pods; 136 bytes an entry.
+    Pods1024,
+}
+
+impl Width {
+    /// The width of exactly that many pods, if there is one.
+    pub fn exactly(pods: usize) -> Option<Self> {
+        [Self::Pods64, Self::Pods256, Self::Pods1024].into_iter().find(|width| width.pods() == pods)
+    }
+
+    /// Number of slots.
+    pub fn pods(self) -> usize {
+        match self {
+            Self::Pods64 => 64,
+            Self::Pods256 => 256,
+            Self::Pods1024 => 1024,
+        }
+    }
+}
+
+/// A query's answer and its scratch memory, kept by the caller and reused: after the first few queries of a size,
+/// none allocates.
+#[derive(Default)]
+pub struct Matches {
+    pairs: Vec<Match>,
+    levels1: Levels<1>,
+    levels4: Levels<4>,
+    levels16: Levels<16>,
+}
+
+impl Matches {
+    /// Pods with at least one block, deepest first, by slot where equal.
+    pub fn as_slice(&self) -> &[Match] {
+        &self.pairs
+    }
+
+    /// Forgets the last answer.
+    pub fn clear(&mut self) {
+        self.pairs.clear();
+    }
+}
+
+enum Tables {
+    Pods64(Sharded<1>),
+    Pods256(Sharded<4>),
+    Pods1024(Sharded<16>),
+}
+
+/// Runs the same expression on whichever table there is.
+macro_rules! each_width {
+    ($tables:expr, $table:ident => $run:expr) => {
+        match $tables {
+            Tables::Pods64($table) => $run,
+            Tables::Pods256($table) => $run,
+            Tables::Pods1024($table) => $run,
+        }
+    };
+}
+
+impl Tables {
+    fn sweep(&self, slots: &Slots, gone: &[u64; 16]) {
+        each_width!(self, table => table.sweep(slots, &first_words(gone), true));
+    }
+}
+
+fn first_words<const W: usize>(words: &[u64; 16]) -> [u64; W] {
+    std::array::from_fn(|word| words[word])
+}
+
+struct Inner {
+    width: Width,
+    tables: Tables,
+    slots: Arc<Slots>,
+    sweeps: Sweeps,
+}
+
+/// Block hash → pods, shared by all threads of the process. Cloning shares it.
+#[derive(Clone)]
+pub struct PrefixIndex {
+    inner: Arc<Inner>,
+}
+
+impl PrefixIndex {
+    /// An empty index over `slots`, which several indexes may share.
+    pub fn new(width: Width, slots: Arc<Slots>) -> Self {
+        let tables = match width {
+            Width::Pods64 => Tables::Pods64(Sharded::new()),
+            Width::Pods256 => Tables::Pods256(Sharded::new()),
+            Width::Pods1024 => Tables::Pods1024(Sharded::new()),
+        };
+        Self { inner: Arc::new(Inner { width, tables, slots, sweeps: Sweeps::new() }) }
+    }
+
+    /// Room for pods.
+    pub fn width(&self) -> Width {
+        self.inner.width
+    }
+
+    /// Notes that the pod holds these blocks. Idempotent. Without effect if the pod's slot is closed for it.
+    pub fn store(&self, pod: PodRef, hashes: &[SequenceHash]) {
+        if pod.slot() < self.inner.width.pods() {
+            each_width!(&self.inner.tables, table => table.store(&self.inner.slots, pod, hashes));
+        }
+    }
+
+    /// Notes that the pod holds these blocks no more. Idempotent; hashes it never had are passed over.
+    pub fn remove(&self, pod: PodRef, hashes: &[SequenceHash]) {
+        if pod.slot() < self.inner.width.pods() {
+            each_width!(&self.inner.tables, table => table.remove(&self.inner.slots, pod, hashes));
+        }
+    }
+
+    /// Notes that the pod holds nothing any more; it stays in use. Reads the whole index on the calling thread (about
+    /// 10 ms for a million blocks), so that stores which follow are not lost. Queries do not wait for it.
+    pub fn clear(&self, pod: PodRef) {
+        if pod.slot() < self.inner.width.pods() && self.inner.slots.is_open(pod) {
+            let mut gone = [0; 16];
+            gone[pod.slot() / 64] = 1 << (pod.slot() % 64);
+            each_width!(&self.inner.tables, table => {
+                table.sweep(&self.inner.slots, &first_words(&gone), false);
+            });
+        }
+    }
+
+    /// Ranks the living pods by the leading blocks of `hashes` that they hold, into `out`. Takes no lock. See the
+    /// `search` module for what a depth means when blocks are missing in between.
+    pub fn query(&self, hashes: &[SequenceHash], out: &mut Matches) {
+        let slots = &self.inner.slots;
+        let guard = epoch::pin();
+        let Matches { pairs, levels1, levels4, levels16 } = out;
+        match &self.inner.tables {
+            Tables::Pods64(table) => search(table, &guard, slots.alive_words(), hashes, levels1, pairs),
+            Tables::Pods256(table) => search(table, &guard, slots.alive_words(), hashes, levels4, pairs),
+            Tables::Pods1024(table) => search(table, &guard, slots.alive_words(), hashes, levels16, pairs),
+        }
+    }
+
+    /// Whether stores for this pod take effect.
+    pub fn accepts(&self, pod: PodRef) -> bool {
+        self.inner.slots.is_open(pod)
+    }
+
+    /// Whether no bit of a pod that left is in the slot. Only then may the slot have a new pod.
+    pub fn is_swept(&self, slot: usize) -> bool {
+        self.inner.sweeps.is_swept(slot)
+    }
+
+    /// Blocks until the sweeps under way are done.
+    pub fn wait_swept(&self) {
+        self.inner.sweeps.wait();
+    }
+
+    /// Blocks that some pod holds. Locks each shard for a moment.
+    pub fn entries(&self) -> usize {
+        each_width!(&self.inner.tables, table => table.size(&self.inner.slots).0)
+    }
+
+    /// Bytes of the tables, without those that wait for their last reader.
+    pub fn bytes(&self) -> usize {
+        each_width!(&self.inner.tables, table => table.size(&self.inner.slots).1)
+    }
+}
+
+/// Removes a pod from `slots` and all the indexes over them. From here on no query answers it (one that began before
+/// may still); its bits leave in the background. Answers false if the pod was gone already.
+///
+/// Whoever hands out the slots calls this under its own lock, together with [`Slots::open`] and [`Slots::show`].
+pub fn retire(slots: &Slots, indexes: &[PrefixIndex], pod: PodRef) -> bool {
+    if !slots.is_open(pod) {
+        return false;
+    }
+    // First of all the marks, so that there is no moment at which the slot looks free *and* swept.
+    indexes.iter().for_each(|index| index.inner.sweeps.expect(pod.slot()));
+    slots.close(pod);
+    indexes.iter().for_each(|index| Sweeps::start(&index.inner, pod.slot()));
+    true
+}

@@ -1,1 +1,155 @@
-//! template
+//! Chat templates: from a request's messages to the text the engine tokenizes.
+//!
+//! A template is compiled once per model and shared by all threads. What it renders is what Hugging Face
+//! transformers renders (Jinja2 in its sandbox) and the values it is given are those vLLM gives it, since a single
+//! differing byte changes every block hash after it.
+
+mod content_format;
+mod conversation;
+mod environment;
+mod generator;
+mod python_json;
+mod source;
+mod source_tokens;
+mod tools;
+mod value;
+
+pub use content_format::ContentFormat;
+pub use conversation::ChatFields;
+
+use minijinja::{Environment, ErrorKind, Value};
+use std::time::Duration;
+
+/// The tag whose place in the rendered text tells where the final message ends. It ends in a space, as in
+/// transformers, so that a template that trims its messages gives itself away.
+const CONTINUE_TAG: &str = "CONTINUE_FINAL_MESSAGE_TAG ";
+const TEMPLATE: &str = "chat_template";
+
+/// Why a template could not be compiled or rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// The template is not Jinja.
+    #[error("the chat template does not compile: {0}")]
+    Compile(String),
+    /// The template refused the request by `raise_exception`; the text is its own.
+    #[error("the chat template refuses this request: {0}")]
+    Raised(String),
+    /// Rendering failed: an undefined value, a type the template does not expect.
+    #[error("the chat template fails on this request: {0}")]
+    Failed(String),
+    /// The messages (or tools, kwargs, …) are not what a chat request holds.
+    #[error("{0}")]
+    BadRequest(String),
+}
+
+/// What a chat renders to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rendered {
+    /// The prompt's text.
+    Text(String),
+    /// A message holds an image, audio or video: the engine's prompt depends on what its processor makes of it.
+    Multimodal,
+}
+
+/// A compiled chat template, with the special tokens it may name.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    special_tokens: Vec<(String, String)>,
+    content_format: ContentFormat,
+}
+
+impl ChatTemplate {
+    /// Compiles a Jinja source. `special_tokens` are variables of the template, e.g. `("bos_token", "<s>")`.
+    pub fn compile(source: &str, special_tokens: &[(String, String)]) -> Result<Self, TemplateError> {
+        let mut environment = environment::python_like();
+        environment
+            .add_template_owned(TEMPLATE, source::adapted(source))
+            .map_err(|error| TemplateError::Compile(describe(&error)))?;
+        Ok(ChatTemplate {
+            environment,
+            special_tokens: special_tokens.to_vec(),
+            content_format: ContentFormat::detect(source),
+        })
+    }
+
+    /// Whether the template expects a message's content as a string or as a list of parts.
+    pub fn content_format(&self) -> ContentFormat {
+        self.content_format
+    }
+
+    /// Renders with exactly these variables (and the special tokens, which they override). `now` is the time since
+    /// the epoch that `strftime_now` tells, in the system's time zone as in transformers.
+    pub fn render<K: Into<Value>>(
+        &self,
+        variables: impl IntoIterator<Item = (K, Value)>,
+        now: Duration,
+    ) -> Result<String, TemplateError> {
+        let special = self.special_tokens.iter().map(|(name, token)| (Value::from(name), Value::from(token)));
+        let clock = (Value::from("strftime_now"), environment::strftime_now(now));
+        let own = variables.into_iter().map(|(name, value)| (name.into(), value));
+        let context = Value::from_pairs(std::iter::once(clock).chain(special).chain(own));
+        self.environment
+            .get_template(TEMPLATE)
+            .and_then(|template| template.render(context))
+            .map_err(|error| rendering_error(&error))
+    }
+
+    /// Renders a chat request as vLLM does.
+    pub fn render_chat(&self, chat: &ChatFields<'_>, now: Duration) -> Result<Rendered, TemplateError> {
+        let Some(mut variables) = conversation::variables(chat, self.content_format)? else {
+            return Ok(Rendered::Multimodal);
+        };
+        if !chat.continue_final_message {
+            return self.render(variables, now).map(Rendered::Text);
+        }
+        conversation::tag_final_message(&mut variables, CONTINUE_TAG)?;
+        let text = self.render(variables, now)?;
+        cut_at_tag(text).map(Rendered::Text)
+    }
+}
+
+/// Renders a template with a JSON object of variables, for tests and tools. `now_ms`: milliseconds since the epoch.
+pub fn render_template(source: &str, context_json: &str, now_ms: u64) -> Result<String, TemplateError> {
+    let context = value::parse(context_json.as_bytes())
+        .ok_or_else(|| TemplateError::BadRequest("the context is not JSON".to_owned()))?;
+    let variables = value::pairs(&context)
+        .ok_or_else(|| TemplateError::BadRequest("the context is not a JSON object".to_owned()))?;
+    ChatTemplate::compile(source, &[])?.render(variables, Duration::from_millis(now_ms))
+}
+
+/// Cuts the rendered text where the final message ends (transformers' `apply_chat_template`).
+fn cut_at_tag(mut text: String) -> Result<String, TemplateError> {
+    let Some(at) = text.rfind(CONTINUE_TAG.trim_end()) else {
+        return Err(TemplateError::Failed(
+            "continue_final_message is set, but the final message is not in the rendered chat".to_owned(),
+        ));
+    };
+    let keeps_spacing = text[at..].starts_with(CONTINUE_TAG);
+    text.truncate(at);
+    if !keeps_spacing {
+        text.truncate(text.trim_end().len());
+    }
+    Ok(text)
+}
+
+fn rendering_error(error: &minijinja::Error) -> TemplateError {
+    match environment::raised_message(error) {
+        Some(message) => TemplateError::Raised(message),
+        None => TemplateError::Failed(describe(error)),
+    }
+}
+
+/// One line: kind, detail and the template's line.
+fn describe(error: &minijinja::Error) -> String {
+    let kind = error.kind();
+    let detail = match (error.detail(), kind) {
+        (Some(detail), ErrorKind::InvalidOperation) => detail.to_owned(),
+        (Some(detail), _) => format!("{kind}: {detail}"),
+        (None, _) => kind.to_string(),
+    };
+    match error.line() {
+        Some(line) => format!("{detail} (template line {line})"),
+        None => detail,
+    }
+}

@@ -1,1 +1,134 @@
-//! tokenizer
+//! The model's own tokenizer, from the files its engine loads.
+
+mod config;
+
+pub use config::ChatTemplates;
+
+use config::Config;
+use std::path::{Path, PathBuf};
+use tokenizers::Tokenizer as HfTokenizer;
+
+/// Why a tokenizer could not be loaded; each names the file and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// There is no such file.
+    #[error("{path} is missing: {fix}", path = path.display())]
+    Missing {
+        /// The file looked for.
+        path: PathBuf,
+        /// What the operator can do.
+        fix: &'static str,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {path}: {reason}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        reason: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path} is not usable: {reason}. Is the download complete, and no Git LFS pointer?", path = path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The tokenizer refused a text.
+    #[error("the tokenizer fails on this text: {0}")]
+    Encode(String),
+    /// The tokenizer refused token ids.
+    #[error("the tokenizer fails on these ids: {0}")]
+    Decode(String),
+}
+
+/// A tokenizer with the special tokens and chat templates that came with it. Shared by all threads; one call runs on
+/// the caller's thread alone.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: HfTokenizer,
+    special_tokens: Vec<(String, String)>,
+    templates: ChatTemplates,
+    /// Ids that `tokenizer_config.json` asks for around a text, and `tokenizer.json` itself does not add.
+    prefix: Option<u32>,
+    suffix: Option<u32>,
+}
+
+impl Tokenizer {
+    /// Loads `tokenizer.json` (required), `tokenizer_config.json`, `special_tokens_map.json` and
+    /// `chat_template.jinja` from a model's directory. Blocking: a large tokenizer takes seconds.
+    pub fn load(dir: &Path) -> Result<Self, TokenizerError> {
+        // Whoever asks for a batch would wake rayon's pool; nothing here does, and nothing should.
+        tokenizers::utils::parallelism::set_parallelism(false);
+        let inner = load_tokenizer_json(&dir.join("tokenizer.json"))?;
+        let config = Config::load(dir)?;
+        let mut tokenizer = Tokenizer {
+            inner,
+            special_tokens: config.special_tokens,
+            templates: config.templates,
+            prefix: None,
+            suffix: None,
+        };
+        tokenizer.add_requested_ends(config.add_bos_token, config.add_eos_token)?;
+        Ok(tokenizer)
+    }
+
+    /// The text's token ids. `add_special_tokens` is for plain prompts; a chat template writes its own.
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
+        // `encode_fast` leaves out the offsets, which nobody reads here.
+        let encoding = self
+            .inner
+            .encode_fast(text, add_special_tokens)
+            .map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        if !add_special_tokens || (self.prefix.is_none() && self.suffix.is_none()) {
+            return Ok(encoding.get_ids().to_vec());
+        }
+        Ok(self.prefix.into_iter().chain(encoding.get_ids().iter().copied()).chain(self.suffix).collect())
+    }
+
+    /// The text of token ids, special tokens included. Ids that the tokenizer does not know are left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        self.inner.decode(ids, false).map_err(|error| TokenizerError::Decode(error.to_string()))
+    }
+
+    /// Special tokens by their names in chat templates: `("bos_token", "<s>")`.
+    pub fn special_tokens(&self) -> &[(String, String)] {
+        &self.special_tokens
+    }
+
+    /// The chat templates that came with the tokenizer.
+    pub fn templates(&self) -> &ChatTemplates {
+        &self.templates
+    }
+
+    /// Python's tokenizer classes put `bos` and `eos` around a text if the configuration says so, even where
+    /// `tokenizer.json` does not (DeepSeek-V3). An explicit `false` changes nothing: what `tokenizer.json` adds by
+    /// itself the classes keep.
+    fn add_requested_ends(&mut self, bos: bool, eos: bool) -> Result<(), TokenizerError> {
+        let plain = self.encode("a", true)?;
+        let id_of = |name: &str| {
+            let (_, token) = self.special_tokens.iter().find(|(known, _)| known == name)?;
+            self.inner.token_to_id(token)
+        };
+        let (prefix, suffix) = (id_of("bos_token"), id_of("eos_token"));
+        self.prefix = prefix.filter(|id| bos && plain.first() != Some(id));
+        self.suffix = suffix.filter(|id| eos && plain.last() != Some(id));
+        Ok(())
+    }
+}
+
+fn load_tokenizer_json(path: &Path) -> Result<HfTokenizer, TokenizerError> {
+    let bytes = config::read(path)?.ok_or_else(|| TokenizerError::Missing {
+        path: path.to_owned(),
+        fix: "point the model's directory at one with the model's tokenizer.json, or leave it out to route by text",
+    })?;
+    let mut inner = HfTokenizer::from_bytes(bytes)
+        .map_err(|error| TokenizerError::Invalid { path: path.to_owned(), reason: error.to_string() })?;
+    // Some files keep the settings of a training run; engines set both anew for each call, to none.
+    inner.with_padding(None);
+    inner
+        .with_truncation(None)
+        .map_err(|error| TokenizerError::Invalid { path: path.to_owned(), reason: error.to_string() })?;
+    Ok(inner)
+}

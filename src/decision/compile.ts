@@ -1,0 +1,89 @@
+/** Profiles made to run: `compileProfile` turns specs into functions once, so that a request only calls them. */
+import type { Pool } from '../data/pod-view.js'
+import { checkProfile, type Suppliers } from './check.js'
+import type { RoutingContext } from './context.js'
+import type { SelectionOutcome } from './outcome.js'
+import type { AnyExecuteSpec, AnySpec, PluginEnv } from './plugin.js'
+import { Preparation } from './preparation.js'
+import type { Profile } from './profile.js'
+import type { Ranking } from './ranking.js'
+import { plugins } from './registry.js'
+import { Selection } from './selection.js'
+import type { Trace } from './trace.js'
+
+/**
+ * Bodies longer than this are prepared on the thread pool. 32 KiB is about 8,000 tokens, 5 to 10 ms of tokenization
+ * when none of it is remembered: as long as one thread may reasonably keep its other clients waiting.
+ */
+export const DEFAULT_ASYNC_PREPARE_BYTES = 32 * 1024
+
+/** What a worker gives to compile with. */
+export interface CompileEnv extends Omit<PluginEnv, 'profile'> {
+  /** Body bytes above which Prepare runs on the thread pool. */
+  readonly asyncPrepareBytes?: number
+  /** Knows who could supply a missing slot; the built-in plugins and the registered ones unless given. */
+  readonly registry?: Suppliers
+}
+
+/** Makes a profile ready to run on this thread. Throws where a slot is not supplied: on load, never on a request. */
+export function compileProfile(profile: Profile, env: CompileEnv): CompiledProfile {
+  const issues = checkProfile(profile, env.registry ?? plugins)
+  if (issues.length > 0) {
+    throw new Error(`profile '${profile.name}': ${issues.map(issue => issue.message).join('; ')}`)
+  }
+  return new CompiledProfile(profile, env)
+}
+
+export class CompiledProfile {
+  readonly name: string
+  /** What to do with the picked pod; the execution layer knows the workflow of that name. */
+  readonly workflow: AnyExecuteSpec
+  /** OPS bits of the fused native call. */
+  readonly ops: number
+  /** BOOK flags for booking a pod that this profile picked. */
+  readonly bookFlags: number
+  readonly #preparation: Preparation
+  readonly #selection: Selection
+
+  constructor(profile: Profile, given: CompileEnv) {
+    const env: PluginEnv = {
+      lane: given.lane,
+      pods: given.pods,
+      now: () => given.now(),
+      random: () => given.random(),
+      profile: profile.name,
+    }
+    this.name = profile.name
+    this.workflow = profile.execute
+    this.bookFlags = specsOf(profile).reduce((bits, spec) => bits | spec.book, 0)
+    this.#preparation = new Preparation(
+      profile.prepare,
+      env,
+      given.asyncPrepareBytes ?? DEFAULT_ASYNC_PREPARE_BYTES,
+    )
+    this.#selection = new Selection(profile, env)
+    this.ops = this.#preparation.ops
+  }
+
+  /**
+   * Finds out what the request's selections read: the fused native call, then TypeScript plugins in the profile's
+   * order. A promise comes back only for a body on the thread pool or a plugin that returned one; the context must
+   * not be given back before it settles. Throws (or rejects with) `template_error`; a plugin that throws becomes an
+   * `internal_error` with its name.
+   */
+  prepare(ctx: RoutingContext, trace?: Trace): void | Promise<void> {
+    return this.#preparation.run(ctx, trace)
+  }
+
+  /**
+   * Chooses among the pool's pods and writes the pick and its fall-backs to `ranking`. Allocates nothing unless traced.
+   * Answers why the ranking is empty, where it is; `selectionError` makes the client's error of it.
+   */
+  select(ctx: RoutingContext, pool: Pool, ranking: Ranking, trace?: Trace): SelectionOutcome {
+    return this.#selection.run(ctx, pool, ranking, trace)
+  }
+}
+
+function specsOf(profile: Profile): readonly AnySpec[] {
+  return [...profile.prepare, ...profile.filter, ...profile.score, profile.pick, profile.execute]
+}

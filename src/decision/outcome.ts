@@ -1,0 +1,20 @@
+/** How a selection ended, and the errors that the decision layer gives. */
+import { PhylloError } from '../errors.js'
+import type { Refusal } from './plugin.js'
+
+/** 'picked': the ranking holds at least one pod. Otherwise why it is empty. */
+export type SelectionOutcome = 'picked' | Refusal
+
+/** The error for an empty selection. */
+export function selectionError(refusal: Refusal, model: string): PhylloError {
+  return refusal === 'overloaded'
+    ? new PhylloError('overloaded', `all pods that serve '${model}' are at their limit`)
+    : new PhylloError('no_pod', `no pod can serve '${model}' now`)
+}
+
+/** A plugin that throws is at fault by name; one that throws a catalogued error meant it for the client. */
+export function pluginFailure(plugin: string, error: unknown): PhylloError {
+  if (error instanceof PhylloError) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  return new PhylloError('internal_error', `plugin '${plugin}' failed: ${reason}`, null, { cause: error })
+}

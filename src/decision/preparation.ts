@@ -1,0 +1,95 @@
+/** The Prepare stage made to run: one fused native call, then TypeScript plugins in the profile's order. */
+import { BODY_KINDS, isTicket, NO_TICKET } from '../data/native.js'
+import { PhylloError } from '../errors.js'
+import type { RoutingContext } from './context.js'
+import { pluginFailure } from './outcome.js'
+import type { AnyPrepareSpec, PluginEnv, PrepareFn } from './plugin.js'
+import type { AnySlot } from './slot.js'
+import { cachedTokens } from './slots.js'
+import type { Trace } from './trace.js'
+
+interface Preparer {
+  readonly name: string
+  readonly run: PrepareFn<AnySlot, AnySlot>
+}
+
+export class Preparation {
+  /** OPS bits of the fused native call; 0: there is none. */
+  readonly ops: number
+  readonly #env: PluginEnv
+  readonly #asyncBytes: number
+  readonly #preparers: readonly Preparer[]
+  readonly #readsCache: boolean
+
+  constructor(specs: readonly AnyPrepareSpec[], env: PluginEnv, asyncBytes: number) {
+    this.ops = specs.reduce((bits, spec) => bits | spec.op, 0)
+    this.#env = env
+    this.#asyncBytes = asyncBytes
+    this.#preparers = specs.flatMap(spec => {
+      const run = spec.create(env)
+      return run === null ? [] : [{ name: spec.name, run }]
+    })
+    this.#readsCache = specs.some(spec => spec.op === 0 && spec.reads.includes(cachedTokens))
+  }
+
+  /** See `CompiledProfile.prepare`. */
+  run(ctx: RoutingContext, trace: Trace | undefined): void | Promise<void> {
+    trace?.beginPrepare(this.#env.profile)
+    if (this.ops === 0 || ctx.modelId < 0) return this.#plugins(ctx, 0, trace)
+    const { native } = this.#env.lane
+    const kind = BODY_KINDS[ctx.request.kind]
+    if (ctx.body.length > this.#asyncBytes) {
+      return native
+        .prepareAsync(ctx.modelId, this.ops, kind, ctx.body, ctx.fields)
+        .then(code => this.#prepared(ctx, code, trace))
+    }
+    return this.#prepared(ctx, native.prepare(ctx.modelId, this.ops, kind, ctx.body, ctx.fields), trace)
+  }
+
+  #prepared(ctx: RoutingContext, code: number, trace: Trace | undefined): void | Promise<void> {
+    const { native } = this.#env.lane
+    if (!isTicket(code)) throw new PhylloError('template_error', native.lastError())
+    // A request is prepared once; should it be again, the first ticket must not leak.
+    if (ctx.ticket !== NO_TICKET) native.drop(ctx.ticket)
+    ctx.ticket = code
+    return this.#plugins(ctx, 0, trace)
+  }
+
+  #plugins(ctx: RoutingContext, from: number, trace: Trace | undefined): void | Promise<void> {
+    // The lane's cached-token snapshot is of the last selection, whose ticket's number may be in use again.
+    if (this.#readsCache && from === 0) this.#env.lane.beginSelection()
+    for (let i = from; i < this.#preparers.length; i++) {
+      const preparer = this.#preparers[i]
+      if (preparer === undefined) break
+      trace?.start()
+      const pending = start(preparer, ctx)
+      if (pending instanceof Promise) return this.#resume(pending, preparer.name, ctx, i + 1, trace)
+      trace?.prepared(preparer.name)
+    }
+    trace?.endPrepare(ctx)
+  }
+
+  async #resume(
+    pending: Promise<void>,
+    name: string,
+    ctx: RoutingContext,
+    next: number,
+    trace: Trace | undefined,
+  ): Promise<void> {
+    try {
+      await pending
+    } catch (error) {
+      throw pluginFailure(name, error)
+    }
+    trace?.prepared(name)
+    await this.#plugins(ctx, next, trace)
+  }
+}
+
+function start(preparer: Preparer, ctx: RoutingContext): void | Promise<void> {
+  try {
+    return preparer.run(ctx)
+  } catch (error) {
+    throw pluginFailure(preparer.name, error)
+  }
+}

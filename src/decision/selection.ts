@@ -1,0 +1,126 @@
+/** Filter, Score and Pick made to run. Everything they work on is allocated once, per profile and thread. */
+import { MAX_SLOTS, OPS } from '../data/native.js'
+import type { Pool } from '../data/pod-view.js'
+import { Candidates } from './candidates.js'
+import type { RoutingContext } from './context.js'
+import { pluginFailure, type SelectionOutcome } from './outcome.js'
+import type { FilterFn, PickFn, PluginEnv, Refusal, ScoreFn } from './plugin.js'
+import type { Profile } from './profile.js'
+import type { Ranking } from './ranking.js'
+import type { AnySlot } from './slot.js'
+import type { SelectionTrace, Trace } from './trace.js'
+
+interface Filter {
+  readonly name: string
+  readonly refusal: Refusal
+  readonly run: FilterFn<AnySlot>
+}
+interface Scorer {
+  readonly name: string
+  readonly weight: number
+  readonly run: ScoreFn<AnySlot>
+}
+interface Picker {
+  readonly name: string
+  readonly run: PickFn<AnySlot>
+}
+
+export class Selection {
+  readonly #env: PluginEnv
+  readonly #tracesCache: boolean
+  readonly #filters: readonly Filter[]
+  readonly #scorers: readonly Scorer[]
+  readonly #picker: Picker
+
+  readonly #candidates = new Candidates()
+  readonly #keep = new Uint8Array(MAX_SLOTS)
+  readonly #scores = new Float64Array(MAX_SLOTS)
+  readonly #totals = new Float64Array(MAX_SLOTS)
+  /** The plugin that runs, for the message if it throws. */
+  #running = ''
+
+  constructor(profile: Profile, env: PluginEnv) {
+    this.#env = env
+    this.#tracesCache = profile.prepare.some(spec => (spec.op & OPS.matchPrefix) !== 0)
+    this.#filters = profile.filter.map(spec => ({
+      name: spec.name,
+      refusal: spec.refusal,
+      run: spec.create(env),
+    }))
+    this.#scorers = profile.score.map(spec => ({
+      name: spec.name,
+      weight: spec.weight,
+      run: spec.create(env),
+    }))
+    this.#picker = { name: profile.pick.name, run: profile.pick.create(env) }
+  }
+
+  /** See `CompiledProfile.select`. */
+  run(ctx: RoutingContext, pool: Pool, ranking: Ranking, trace: Trace | undefined): SelectionOutcome {
+    const { lane, profile } = this.#env
+    lane.beginSelection()
+    ctx.bound = 0
+    ranking.clear()
+    this.#candidates.load(pool)
+    const cached = trace !== undefined && this.#tracesCache ? lane.cachedTokens(ctx.ticket) : null
+    const record = trace?.beginSelection(profile, pool, cached)
+    try {
+      const refusal = this.#filter(ctx, record)
+      if (this.#candidates.length > 0) {
+        this.#score(ctx, record)
+        this.#pick(ctx, ranking, record)
+      }
+      const outcome = ranking.length > 0 ? 'picked' : refusal
+      record?.end(ranking, ctx.bound, outcome)
+      return outcome
+    } catch (error) {
+      throw pluginFailure(this.#running, error)
+    }
+  }
+
+  /** Answers what it means if nothing is left. */
+  #filter(ctx: RoutingContext, record: SelectionTrace | undefined): Refusal {
+    const pods = this.#candidates
+    const keep = this.#keep
+    let refusal: Refusal = 'no_pod'
+    for (const filter of this.#filters) {
+      if (pods.length === 0) break
+      keep.fill(1, 0, pods.length)
+      this.#running = filter.name
+      record?.start()
+      filter.run(ctx, pods, keep)
+      record?.filtered(filter.name, pods, keep)
+      // One pod that was only busy is reason enough to say "overloaded": waiting helps.
+      if (pods.compact(keep) > 0 && filter.refusal === 'overloaded') refusal = filter.refusal
+    }
+    return refusal
+  }
+
+  #score(ctx: RoutingContext, record: SelectionTrace | undefined): void {
+    const pods = this.#candidates
+    const scores = this.#scores
+    const totals = this.#totals
+    totals.fill(0, 0, pods.length)
+    for (const scorer of this.#scorers) {
+      scores.fill(0, 0, pods.length)
+      this.#running = scorer.name
+      record?.start()
+      scorer.run(ctx, pods, scores)
+      for (let i = 0; i < pods.length; i++) {
+        const score = scores[i] ?? 0
+        // Held to 0..1, NaN to 0: one scorer's slip must not drown the others.
+        const held = score >= 0 ? Math.min(1, score) : 0
+        scores[i] = held
+        totals[i] = (totals[i] ?? 0) + scorer.weight * held
+      }
+      record?.scored(scorer.name, scorer.weight, pods, scores)
+    }
+  }
+
+  #pick(ctx: RoutingContext, ranking: Ranking, record: SelectionTrace | undefined): void {
+    this.#running = this.#picker.name
+    record?.start()
+    this.#picker.run(ctx, this.#candidates, this.#totals, ranking)
+    record?.picked(this.#picker.name, this.#candidates, this.#totals)
+  }
+}

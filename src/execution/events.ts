@@ -1,0 +1,41 @@
+/**
+ * What the executor tells whoever counts: telemetry and the server hook in here, and the executor knows neither.
+ * Observers run on the request path, so they must be cheap and must not throw.
+ */
+import type { PodInfo } from '../data/pod-view.js'
+import type { RoutingContext } from '../decision/context.js'
+import type { ErrorCode, PhylloError } from '../errors.js'
+
+/** How a request ended: answered (a pod's 4xx counts), failed, or left by the client. */
+export type Outcome = 'ok' | 'failed' | 'cancelled'
+
+/** A request when it is over. Times are in milliseconds. */
+export interface ExecutionRecord {
+  /** The pod whose answer, or whose failure, the client got; undefined if none was picked. */
+  readonly pod: PodInfo | undefined
+  /** Status sent to the client; 499 if it went away before there was one. */
+  readonly status: number
+  /** Why the request failed; undefined for an answer that came from a pod. */
+  readonly error: PhylloError | undefined
+  readonly outcome: Outcome
+  /** Pods that the last step was sent to. */
+  readonly attempts: number
+  /** From start to the first booking: prepare and select; -1 if it did not come to that. */
+  readonly decisionMs: number
+  /** From start to the first body byte of the relayed answer; -1 if none came. */
+  readonly firstByteMs: number
+  readonly durationMs: number
+  /** Body bytes relayed to the client. */
+  readonly bytes: number
+}
+
+export interface ExecutionEvents {
+  /** A pod was booked; attempt counts from 1. */
+  onPick(ctx: RoutingContext, pod: PodInfo, attempt: number): void
+  /** That pod failed, and the request goes to another one. */
+  onRetry(ctx: RoutingContext, pod: PodInfo, cause: ErrorCode): void
+  /** Once per request, before its context is given back. */
+  onDone(ctx: RoutingContext, record: ExecutionRecord): void
+}
+
+export const noEvents: ExecutionEvents = { onPick() {}, onRetry() {}, onDone() {} }

@@ -1,0 +1,38 @@
+/**
+ * A booking on a pod, given back exactly once however the request ends. Load that leaks is never seen again: the pod
+ * looks busy for ever, so every way out of a request goes through `release`, and only the first one counts.
+ */
+import type { Lane, OUTCOME, PodRef } from '../data/native.js'
+import type { PodInfo } from '../data/pod-view.js'
+
+export type LeaseOutcome = (typeof OUTCOME)[keyof typeof OUTCOME]
+
+export class Lease {
+  #answered = false
+  #released = false
+
+  /** `pendingTokens`: the uncached prompt tokens that the booking counted. */
+  constructor(
+    private readonly lane: Lane,
+    readonly pod: PodInfo,
+    readonly ref: PodRef,
+    private readonly pendingTokens: number,
+  ) {}
+
+  get released(): boolean {
+    return this.#released
+  }
+
+  /** The answer's first byte came `ms` after the request went out: a latency sample, and its prompt is computed. */
+  firstByte(ms: number): void {
+    if (this.#answered || this.#released) return
+    this.#answered = true
+    this.lane.firstByte(this.ref, ms, this.pendingTokens)
+  }
+
+  release(outcome: LeaseOutcome): void {
+    if (this.#released) return
+    this.#released = true
+    this.lane.release(this.ref, this.#answered ? 0 : this.pendingTokens, outcome)
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Selector: one use of a profile over a pool. The profile ranks pods from a snapshot; booking checks the truth. What
+ * comes out is a Lease, or why there is none.
+ */
+import {
+  BOOK,
+  isPodRef,
+  type Lane,
+  MAX_SLOTS,
+  OUTCOME,
+  type PodRef,
+  REFUSED,
+  slotOf,
+} from '../data/native.js'
+import type { PodInfo, PodView, Pool } from '../data/pod-view.js'
+import type { CompiledProfile } from '../decision/compile.js'
+import type { RoutingContext } from '../decision/context.js'
+import type { Refusal } from '../decision/plugin.js'
+import { Ranking } from '../decision/ranking.js'
+import { Lease } from './lease.js'
+
+/** What execution needs of a compiled profile. */
+export type SelectingProfile = Pick<CompiledProfile, 'name' | 'bookFlags' | 'prepare' | 'select'>
+
+/**
+ * Rankings tried. A booking is refused only by a race with other threads; all fall-backs refused means that the
+ * snapshot was stale, and a second look is worth its microseconds. A third would only fight over the last places.
+ */
+const ROUNDS = 2
+
+/** One per worker; its arrays are reused, since a selection never awaits. */
+export class Selector {
+  readonly #ranking = new Ranking()
+  readonly #booked = new Uint32Array(1)
+  readonly #untried = { slots: new Uint16Array(MAX_SLOTS), length: 0 }
+  /** Why the last round of bookings came to nothing. */
+  #refusal: Refusal = 'no_pod'
+
+  constructor(
+    private readonly native: Lane,
+    private readonly pods: PodView,
+  ) {}
+
+  /** Books the best pod of the pool that is not among the slots tried before. Throws what a plugin throws. */
+  acquire(
+    ctx: RoutingContext,
+    profile: SelectingProfile,
+    pool: Pool,
+    tried: readonly number[],
+  ): Lease | Refusal {
+    const candidates = tried.length === 0 ? pool : this.#without(pool, tried)
+    for (let round = 0; round < ROUNDS; round++) {
+      const outcome = profile.select(ctx, candidates, this.#ranking)
+      if (outcome !== 'picked') return outcome
+      const lease = this.#bookFirst(ctx, profile.bookFlags, candidates)
+      if (lease !== undefined) return lease
+    }
+    return this.#refusal
+  }
+
+  #bookFirst(ctx: RoutingContext, flags: number, candidates: Pool): Lease | undefined {
+    this.#refusal = 'no_pod'
+    const { slots, length } = this.#ranking
+    for (let i = 0; i < length; i++) {
+      const pod = this.pods.bySlot(slots[i] ?? MAX_SLOTS)
+      if (pod === undefined) continue
+      const lease = this.#book(ctx, pod, flags, candidates)
+      if (lease !== undefined) return lease
+    }
+    return undefined
+  }
+
+  #book(ctx: RoutingContext, wanted: PodInfo, flags: number, candidates: Pool): Lease | undefined {
+    const ref = this.#bookNative(ctx, wanted.ref, flags)
+    if (!isPodRef(ref)) return undefined
+    if (ref === wanted.ref) return this.#lease(wanted)
+    // Another thread claimed the session for another pod first. That one is right, unless it is no candidate here:
+    // this request has failed there already, or the step may not use it.
+    const claimed = this.pods.byRef(ref)
+    if (claimed !== undefined && contains(candidates, slotOf(ref))) return this.#lease(claimed)
+    this.native.release(ref, this.#booked[0] ?? 0, OUTCOME.cancelled)
+    const unclaimed = this.#bookNative(ctx, wanted.ref, flags & ~BOOK.claimSession)
+    return isPodRef(unclaimed) ? this.#lease(wanted) : undefined
+  }
+
+  #bookNative(ctx: RoutingContext, ref: PodRef, flags: number): number {
+    const code = this.native.book(ctx.ticket, ref, ctx.bound, flags, this.#booked)
+    // Waiting helps against these two.
+    if (code === REFUSED.full || code === REFUSED.circuitOpen) this.#refusal = 'overloaded'
+    return code
+  }
+
+  #lease(pod: PodInfo): Lease {
+    return new Lease(this.native, pod, pod.ref, this.#booked[0] ?? 0)
+  }
+
+  #without(pool: Pool, tried: readonly number[]): Pool {
+    const untried = this.#untried
+    untried.length = 0
+    for (let i = 0; i < pool.length; i++) {
+      const slot = pool.slots[i] ?? MAX_SLOTS
+      if (!tried.includes(slot)) untried.slots[untried.length++] = slot
+    }
+    return untried
+  }
+}
+
+function contains(pool: Pool, slot: number): boolean {
+  for (let i = 0; i < pool.length; i++) if (pool.slots[i] === slot) return true
+  return false
+}

@@ -1,0 +1,36 @@
+/** The workflow with one step: the request goes to the picked pod as it came, and the answer comes back as it is. */
+import { z } from 'zod'
+import { executor } from '../../decision/factories.js'
+import { forwardedHeaders } from '../headers.js'
+import { type StepInput, type StepRequest, type Workflow, workflow } from '../workflow.js'
+
+const options = z.object({
+  // Three pods: the pick and two fall-backs. A request that fails on three in a row is likelier the cause than they
+  // are, and a fleet in trouble is not helped by more copies of it.
+  attempts: z.int().min(1).max(8).default(3).describe('most pods tried for a request, the first included'),
+})
+
+/** `execute: single` of a profile. */
+export const single = executor({
+  name: 'single',
+  summary: 'send the request to the picked pod; if it fails before its first byte, to the next best',
+  options,
+})
+
+export function singleWorkflow(given: unknown): Workflow {
+  const { attempts } = options.parse(given)
+  return workflow('single', [
+    { name: 'serve', output: 'relay', onFailure: { kind: 'retry', attempts }, request: passThrough },
+  ])
+}
+
+/** The client's request for a pod: same method, path, query and bytes. */
+export function passThrough({ ctx, clientAddress }: StepInput): StepRequest {
+  const { request, body } = ctx
+  return {
+    method: request.method,
+    path: request.query === '' ? request.path : `${request.path}?${request.query}`,
+    headers: forwardedHeaders(request, clientAddress),
+    body: body.length > 0 ? body : null,
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * The admin port: health, metrics, pods and explanations, on the main thread, apart from the public port so that a
+ * network policy can keep it inside.
+ */
+import type { SharedState } from '../../data/native.js'
+import type { Pod, PodRegistry, PodSpec } from '../../data/pod-registry.js'
+import { PhylloError, toPhylloError } from '../../errors.js'
+import type { CounterSums } from '../../telemetry/counters.js'
+import type { Logger } from '../../telemetry/log.js'
+import { createMetricsPage } from '../../telemetry/prometheus.js'
+import type { Decider } from '../decider.js'
+import { sendError } from '../http-errors.js'
+import type { Exchange } from '../listener/listener.js'
+import { nodeListener } from '../listener/node.js'
+import { requestId } from '../request-id.js'
+import { explain } from './explain.js'
+import { gauges } from './gauges.js'
+import { podRoutes } from './pods.js'
+
+export interface AdminDeps {
+  readonly host: string
+  readonly port: number
+  readonly state: SharedState
+  readonly registry: PodRegistry
+  readonly decider: Decider
+  readonly sums: CounterSums
+  readonly log: Logger
+  add(spec: PodSpec): Promise<Pod>
+  remove(id: string): Promise<boolean>
+  /** Why the router is not ready; undefined if it is. */
+  ready(): string | undefined
+}
+
+export interface Admin {
+  readonly url: string
+  close(): Promise<void>
+}
+
+/** What an admin route answers: JSON, or text of a type. */
+export interface AdminAnswer {
+  readonly status: number
+  readonly body: unknown
+  readonly type?: string
+}
+
+/** Admin bodies are pods and requests to explain; the latter may hold a long prompt. */
+const BODY_CAP = 64 * 1024 * 1024
+const BODY_TIMEOUT_MS = 30_000
+
+export type AdminRoute = (
+  exchange: Exchange,
+  match: RegExpExecArray,
+  body: Buffer,
+) => Promise<AdminAnswer> | AdminAnswer
+
+export async function startAdmin(deps: AdminDeps): Promise<Admin> {
+  const routes = adminRoutes(deps)
+  const handle = (exchange: Exchange) => {
+    exchange.readBody(BODY_CAP, BODY_TIMEOUT_MS, (body, fault) => {
+      if (body === null) {
+        if (fault === 'too_large')
+          fail(exchange, new PhylloError('body_too_large', 'the body is over 64 MiB'))
+        return
+      }
+      respond(routes, exchange, body).catch((error: unknown) => fail(exchange, toPhylloError(error)))
+    })
+  }
+  const options = { host: deps.host, port: deps.port, shared: false, maxHeaderBytes: 16 * 1024 }
+  const listener = nodeListener.create(options, handle)
+  const port = await listener.listen()
+  const host = deps.host.includes(':') ? `[${deps.host}]` : deps.host
+  return { url: `http://${host}:${port}`, close: () => listener.close() }
+}
+
+type RouteTable = readonly (readonly [method: string, path: RegExp, route: AdminRoute])[]
+
+function adminRoutes(deps: AdminDeps): RouteTable {
+  const metrics = createMetricsPage(deps.sums, gauges(deps))
+  return [
+    ['GET', /^\/healthz$/, () => ({ status: 200, body: { status: 'ok' } })],
+    ['GET', /^\/readyz$/, () => readiness(deps)],
+    [
+      'GET',
+      /^\/metrics$/,
+      async () => ({ status: 200, body: await metrics(), type: 'text/plain; version=0.0.4' }),
+    ],
+    ['POST', /^\/explain$/, (exchange, _match, body) => explain(deps, exchange, body)],
+    ...podRoutes(deps),
+  ]
+}
+
+function readiness({ ready }: AdminDeps): AdminAnswer {
+  const reason = ready()
+  return reason === undefined
+    ? { status: 200, body: { status: 'ready' } }
+    : { status: 503, body: { status: 'not ready', reason } }
+}
+
+async function respond(routes: RouteTable, exchange: Exchange, body: Buffer): Promise<void> {
+  const known = routes.filter(([, path]) => path.test(exchange.path))
+  const method = exchange.method === 'HEAD' ? 'GET' : exchange.method
+  const route = known.find(([verb]) => verb === method)
+  if (route === undefined) {
+    const code = known.length > 0 ? 'method_not_allowed' : 'path_not_found'
+    return fail(exchange, new PhylloError(code, `no ${exchange.method} ${exchange.path} on the admin port`))
+  }
+  const match = route[1].exec(exchange.path)
+  if (match === null) return fail(exchange, new PhylloError('path_not_found', exchange.path))
+  const answer = await route[2](exchange, match, body)
+  const text = answer.type === undefined ? JSON.stringify(answer.body, null, 2) : String(answer.body)
+  exchange.begin(answer.status, ['content-type', answer.type ?? 'application/json'])
+  exchange.end(answer.status === 204 ? undefined : `${text}\n`)
+}
+
+function fail(exchange: Exchange, error: PhylloError): void {
+  if (!exchange.closed) sendError(exchange, error, requestId(exchange.header('x-request-id')))
+}

@@ -1,0 +1,40 @@
+/** Pods and index as the metrics page and `GET /pods` read them: fresh from the native state at each look. */
+import { type SharedState, slotOf } from '../../data/native.js'
+import type { Pod, PodRegistry } from '../../data/pod-registry.js'
+import type { Gauges } from '../../telemetry/prometheus.js'
+
+/** Names of the states that `podStatus` gives as a number. */
+export const POD_STATES = ['free', 'joining', 'ready', 'cordoned', 'leaving'] as const
+
+export interface PodStatus {
+  readonly inflight: number
+  readonly pendingTokens: number
+  readonly predictedBlocks: number
+  readonly breaker: number
+  readonly state: (typeof POD_STATES)[number]
+}
+
+const out = new Float64Array(6)
+
+export function podStatus(state: SharedState, pod: Pod): PodStatus {
+  out.fill(0)
+  state.podStatus(pod.ref, out)
+  const [inflight = 0, pendingTokens = 0, predictedBlocks = 0, breaker = 0, code = 0] = out
+  return { inflight, pendingTokens, predictedBlocks, breaker, state: POD_STATES[code] ?? 'free' }
+}
+
+export function gauges({ state, registry }: { state: SharedState; registry: PodRegistry }): Gauges {
+  const stats = new Float64Array(4)
+  return {
+    pods: () =>
+      registry.pods.map(pod => {
+        const status = podStatus(state, pod)
+        return { ...status, id: pod.id, slot: slotOf(pod.ref), ready: status.state === 'ready' }
+      }),
+    index: () => {
+      state.stats(stats)
+      const [entries = 0, bytes = 0, , sessions = 0] = stats
+      return { entries, bytes, sessions }
+    },
+  }
+}

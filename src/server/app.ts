@@ -1,0 +1,180 @@
+/**
+ * The public port of one worker: from an exchange to a decision under way. Everything that is not inference is answered
+ * here; inference is opened by the decider and handed to the executor.
+ */
+import { BODY_KINDS, type BodyKind, OUTCOME, slotOf } from '../data/native.js'
+import type { RoutingContext } from '../decision/context.js'
+import { type ErrorCode, PhylloError } from '../errors.js'
+import type { ExecutionEvents, ExecutionRecord } from '../execution/events.js'
+import type { Executor } from '../execution/executor.js'
+import type { ExecuteOptions } from '../execution/step-run.js'
+import type { Counters } from '../telemetry/counters.js'
+import type { Decider } from './decider.js'
+import type { Endpoints } from './endpoints.js'
+import { sendError } from './http-errors.js'
+import type { BodyFault, Exchange } from './listener/listener.js'
+import type { LimitOptions } from './options.js'
+import type { FleetUpdate } from './protocol.js'
+import { requestId } from './request-id.js'
+
+export interface AppParts {
+  readonly decider: Decider
+  readonly executor: Executor
+  readonly endpoints: Endpoints
+  readonly counters: Counters
+  readonly limits: LimitOptions
+}
+
+const json = ['content-type', 'application/json']
+
+export class App {
+  #fleet: FleetUpdate | undefined
+  readonly #parts: AppParts
+  readonly #onResponseId: ExecuteOptions['onResponseId']
+
+  constructor(parts: AppParts) {
+    this.#parts = parts
+    this.#onResponseId = (id, pod) => parts.decider.rememberResponse(id, pod)
+  }
+
+  update(fleet: FleetUpdate): void {
+    this.#fleet = fleet
+    this.#parts.decider.update(fleet)
+  }
+
+  /** The listener's handler. */
+  handle(exchange: Exchange): void {
+    const endpoint = this.#parts.endpoints.match(exchange.path)
+    if (endpoint === undefined) {
+      return this.#refuse(exchange, 'path_not_found', `no such path: ${exchange.path}`, 'other')
+    }
+    if (endpoint.methods !== null && !endpoint.methods.includes(exchange.method)) {
+      const message = `${exchange.path} takes ${endpoint.methods.join(', ')}, not ${exchange.method}`
+      return this.#refuse(exchange, 'method_not_allowed', message, 'other')
+    }
+    switch (endpoint.action) {
+      case 'infer':
+        return this.#readBody(exchange, endpoint.kind, body => this.#infer(exchange, endpoint.kind, body))
+      case 'models':
+        return this.#answer(exchange, this.#fleet?.modelList ?? '{"object":"list","data":[]}')
+      case 'model':
+        return this.#model(exchange, endpoint.name)
+      case 'response':
+        return this.#readBody(exchange, 'responses', body => this.#response(exchange, endpoint.id, body))
+      case 'passthrough':
+        return this.#readBody(exchange, 'other', body => this.#passthrough(exchange, body))
+    }
+  }
+
+  #readBody(exchange: Exchange, kind: BodyKind, then: (body: Buffer) => void): void {
+    const { bodyBytes, bodyTimeoutMs } = this.#parts.limits
+    exchange.readBody(bodyBytes, bodyTimeoutMs, (body, fault) => {
+      if (body !== null) then(body)
+      else this.#bodyFault(exchange, kind, fault)
+    })
+  }
+
+  #bodyFault(exchange: Exchange, kind: BodyKind, fault: BodyFault | null): void {
+    const { bodyBytes, bodyTimeoutMs } = this.#parts.limits
+    if (fault === 'too_large') {
+      this.#refuse(exchange, 'body_too_large', `the body is larger than ${bodyBytes} bytes`, kind)
+    } else if (fault === 'timeout') {
+      this.#refuse(exchange, 'request_timeout', `the body did not come within ${bodyTimeoutMs} ms`, kind)
+    } else {
+      this.#parts.counters.answered(BODY_KINDS[kind], 499)
+      this.#parts.counters.aborted()
+    }
+  }
+
+  #infer(exchange: Exchange, kind: BodyKind, body: Buffer): void {
+    const { decider } = this.#parts
+    const ctx = decider.contexts.take()
+    const fault = decider.open(ctx, head(exchange, kind), body)
+    if (fault !== undefined) {
+      this.#fail(exchange, fault, kind, ctx.request.id)
+      return decider.contexts.give(ctx)
+    }
+    this.#execute(ctx, exchange)
+  }
+
+  /** `/v1/responses/{id}`: only the pod that made the response can answer. */
+  #response(exchange: Exchange, id: string, body: Buffer): void {
+    const { decider } = this.#parts
+    const pool = decider.poolOfResponse(id)
+    if (pool === undefined) {
+      const message = `no pod here holds the response '${id}': it is unknown, or its pod is gone`
+      const error = new PhylloError('response_not_found', message)
+      return this.#fail(exchange, error, 'responses', requestId(exchange.header('x-request-id')))
+    }
+    const ctx = decider.contexts.take()
+    decider.openRaw(ctx, head(exchange, 'other'), body, pool)
+    this.#execute(ctx, exchange)
+  }
+
+  #passthrough(exchange: Exchange, body: Buffer): void {
+    const { decider } = this.#parts
+    const ctx = decider.contexts.take()
+    decider.openRaw(ctx, head(exchange, 'other'), body, decider.pods.all)
+    this.#execute(ctx, exchange)
+  }
+
+  #execute(ctx: RoutingContext, exchange: Exchange): void {
+    const { profile, workflow } = this.#parts.decider.route(ctx)
+    this.#parts.executor.execute(ctx, profile, workflow, exchange, {
+      clientAddress: exchange.remoteAddress,
+      onResponseId: this.#onResponseId,
+    })
+  }
+
+  #model(exchange: Exchange, name: string): void {
+    const entry = this.#fleet?.modelEntries[name]
+    if (entry !== undefined) this.#answer(exchange, entry)
+    else this.#refuse(exchange, 'model_not_found', `the model '${name}' does not exist`, 'other')
+  }
+
+  #answer(exchange: Exchange, body: string): void {
+    exchange.begin(200, [...json, 'x-request-id', requestId(exchange.header('x-request-id'))])
+    exchange.end(body)
+    this.#parts.counters.answered(BODY_KINDS.other, 200)
+  }
+
+  #refuse(exchange: Exchange, code: ErrorCode, message: string, kind: BodyKind): void {
+    this.#fail(exchange, new PhylloError(code, message), kind, requestId(exchange.header('x-request-id')))
+  }
+
+  #fail(exchange: Exchange, error: PhylloError, kind: BodyKind, id: string): void {
+    this.#parts.counters.answered(BODY_KINDS[kind], error.kind.status)
+    this.#parts.counters.error(error.code)
+    sendError(exchange, error, id)
+  }
+}
+
+function head(exchange: Exchange, kind: BodyKind) {
+  const { method, path, query, headers } = exchange
+  return { id: requestId(exchange.header('x-request-id')), method, path, query, headers, kind }
+}
+
+/** Counts what the executor reports. */
+export function countingEvents(counters: Counters): ExecutionEvents {
+  return {
+    onPick() {},
+    onRetry(_ctx, pod, _cause) {
+      counters.retried()
+      counters.pod(slotOf(pod.ref), OUTCOME.failed)
+    },
+    onDone(ctx, record) {
+      countDone(counters, ctx, record)
+    },
+  }
+}
+
+function countDone(counters: Counters, ctx: RoutingContext, record: ExecutionRecord): void {
+  counters.answered(BODY_KINDS[ctx.request.kind], record.status)
+  counters.duration(record.durationMs / 1000)
+  if (record.firstByteMs >= 0) counters.firstByte(record.firstByteMs / 1000)
+  if (record.decisionMs >= 0) counters.decision(record.decisionMs / 1000)
+  counters.relayed(record.bytes)
+  if (record.outcome === 'cancelled') counters.aborted()
+  if (record.error !== undefined) counters.error(record.error.code)
+  if (record.pod !== undefined) counters.pod(slotOf(record.pod.ref), OUTCOME[record.outcome])
+}

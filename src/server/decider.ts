@@ -1,0 +1,177 @@
+/**
+ * What one thread needs to open a request and decide about it: its lane, its view of the fleet, its compiled profiles.
+ * Each worker has one; the main thread has one too, for `POST /explain`.
+ */
+import type { LaneView } from '../data/lane-view.js'
+import { BODY_KINDS, FIELDS, isPodRef, type PodRef, SCAN, slotOf } from '../data/native.js'
+import { PodView, type Pool } from '../data/pod-view.js'
+import { type CompiledProfile, compileProfile } from '../decision/compile.js'
+import { type RequestHead, type RoutingContext, RoutingContexts } from '../decision/context.js'
+import type { Profile } from '../decision/profile.js'
+import { PhylloError } from '../errors.js'
+import type { Workflow } from '../execution/workflow.js'
+import { workflowFor } from '../execution/workflows/registry.js'
+import type { FleetUpdate, WorkerModel } from './protocol.js'
+
+/** A profile made ready to run on this thread, with the workflow that it names. */
+export interface Route {
+  readonly profile: CompiledProfile
+  readonly workflow: Workflow
+}
+
+export interface DeciderOptions {
+  readonly lane: LaneView
+  readonly profiles: ReadonlyMap<string, Profile>
+  readonly defaultProfile: string
+  readonly asyncPrepareBytes: number
+  readonly now: () => number
+  readonly random: () => number
+}
+
+/** Name under which the pod that holds a response's state is remembered. */
+const responseKey = (id: string): string => `response:${id}`
+
+export class Decider {
+  readonly pods = new PodView()
+  readonly contexts: RoutingContexts
+  readonly #lane: LaneView
+  readonly #routes = new Map<string, Route>()
+  readonly #fallback: Route
+  readonly #plain: Route
+  #models = new Map<string, WorkerModel>()
+  /** The only model there is, for bodies that name none. */
+  #onlyModel: WorkerModel | undefined
+  #unlisted = false
+
+  constructor(options: DeciderOptions) {
+    this.#lane = options.lane
+    this.contexts = new RoutingContexts(options.lane)
+    const { lane, now, random, asyncPrepareBytes } = options
+    for (const [name, profile] of options.profiles) {
+      const compiled = compileProfile(profile, { lane, pods: this.pods, now, random, asyncPrepareBytes })
+      this.#routes.set(name, { profile: compiled, workflow: workflowFor(compiled.workflow) })
+    }
+    const fallback = this.#routes.get(options.defaultProfile)
+    if (fallback === undefined) throw new Error(`no profile is named '${options.defaultProfile}'`)
+    this.#fallback = fallback
+    this.#plain = this.#routes.get('least-request') ?? fallback
+  }
+
+  update(fleet: FleetUpdate): void {
+    this.pods.update(fleet.version, fleet.pods)
+    this.#models = new Map(
+      fleet.models.flatMap(model => [model.name, ...model.aliases].map(name => [name, model])),
+    )
+    const served = this.pods.models
+    this.#onlyModel = served.length === 1 ? this.#models.get(served[0] ?? '') : undefined
+    this.#unlisted = fleet.pods.some(pod => pod.models.length === 0)
+  }
+
+  /** The profile and workflow of an opened request. What names no model needs only a pod that is up. */
+  route(ctx: RoutingContext): Route {
+    if (ctx.modelId < 0) return this.#plain
+    return this.#routes.get(this.#models.get(ctx.model)?.profile ?? '') ?? this.#fallback
+  }
+
+  /** A profile by name. */
+  named(profile: string): Route | undefined {
+    return this.#routes.get(profile)
+  }
+
+  /** Makes the context ready for a request whose body is not looked into. */
+  openRaw(ctx: RoutingContext, head: RequestHead, body: Buffer, pool: Pool): void {
+    ctx.request = head
+    ctx.body = body
+    ctx.pool = pool
+    ctx.fields.fill(0)
+  }
+
+  /**
+   * Checks a body and makes the context ready: fields, model, pool. An error is returned, not thrown: a stream of bad
+   * requests must cost no more than good ones. The caller gives the context back either way.
+   */
+  open(ctx: RoutingContext, head: RequestHead, body: Buffer): PhylloError | undefined {
+    ctx.request = head
+    ctx.body = body
+    const code = this.#lane.native.scan(body, BODY_KINDS[head.kind], ctx.fields)
+    if (code !== SCAN.ok) return scanError(code, ctx.fields)
+    ctx.stream = ctx.rawField('stream') === 'true'
+    return this.#choosePool(ctx)
+  }
+
+  /** The pod that holds a response's state: the only one that can go on from there. */
+  poolOfResponse(id: string): Pool | undefined {
+    const ref = this.#lane.native.recall(responseKey(id))
+    if (!isPodRef(ref)) return undefined
+    const pod = this.pods.byRef(ref)
+    return pod === undefined ? undefined : { slots: Uint16Array.of(slotOf(ref)), length: 1 }
+  }
+
+  rememberResponse(id: string, ref: PodRef): void {
+    this.#lane.native.remember(responseKey(id), ref)
+  }
+
+  #choosePool(ctx: RoutingContext): PhylloError | undefined {
+    const name = ctx.stringField('model')
+    const model = name === undefined ? this.#onlyModel : this.#models.get(name)
+    if (model === undefined) return this.#noModel(name)
+    if (name !== undefined && name !== model.name) renameModel(ctx, model.name)
+    ctx.model = model.name
+    ctx.modelId = model.id
+    const previous = ctx.stringField('previous_response_id')
+    // A response nobody here knows of goes to any pod, whose own 404 names the cause best.
+    const holder = previous === undefined ? undefined : this.poolOfResponse(previous)
+    const pool = holder ?? this.pods.pool(model.name)
+    if (pool === undefined)
+      return new PhylloError('no_pod', `no pod serves the model '${model.name}' at present`)
+    ctx.pool = pool
+    return undefined
+  }
+
+  #noModel(name: string | undefined): PhylloError {
+    if (this.pods.all.length === 0) return new PhylloError('no_pod', 'no pod is known to the router')
+    if (name === undefined)
+      return new PhylloError('invalid_request', "the field 'model' is required", 'model')
+    // A pod that has not told its models yet may be the one that serves it.
+    if (this.#unlisted && this.pods.models.length === 0) {
+      return new PhylloError('no_pod', 'no pod has told yet which models it serves')
+    }
+    return new PhylloError('model_not_found', `the model '${name}' does not exist`, 'model')
+  }
+}
+
+const scanMessages: Readonly<Record<number, string>> = {
+  [SCAN.badJson]: 'the body is not valid JSON',
+  [SCAN.notAnObject]: 'the body must be a JSON object',
+  [SCAN.badUtf8]: 'the body is not valid UTF-8',
+  [SCAN.tooDeep]: 'the body nests too deeply',
+}
+
+/** A fault of `scan` as an error that names the place or the field. */
+function scanError(code: number, out: Uint32Array): PhylloError {
+  const field = FIELDS[out[1] ?? -1] ?? null
+  if (code === SCAN.missingField)
+    return new PhylloError('invalid_request', `the field '${field}' is required`, field)
+  if (code === SCAN.wrongType) {
+    return new PhylloError('invalid_request', `the field '${field}' has a wrong type or value`, field)
+  }
+  return new PhylloError(
+    'bad_json',
+    `${scanMessages[code] ?? 'the body cannot be read'} (at byte ${out[0] ?? 0})`,
+  )
+}
+
+/**
+ * Puts the model's own name in place of an alias. The one case where the client's bytes are changed on the way in; the
+ * spans behind the name move with it.
+ */
+function renameModel(ctx: RoutingContext, name: string): void {
+  const at = ctx.fields[0] ?? 0
+  const length = ctx.fields[1] ?? 0
+  const text = Buffer.from(JSON.stringify(name))
+  ctx.body = Buffer.concat([ctx.body.subarray(0, at), text, ctx.body.subarray(at + length)])
+  for (let i = 0; i < ctx.fields.length; i += 2) {
+    if ((ctx.fields[i] ?? 0) > at) ctx.fields[i] = (ctx.fields[i] ?? 0) + text.length - length
+  }
+  ctx.fields[1] = text.length
+}

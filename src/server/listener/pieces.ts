@@ -1,0 +1,89 @@
+/** Pieces of a body that wait to be sent, and how they are put together. */
+
+export type Piece = Uint8Array | string
+
+/**
+ * Most bytes handed to the server in one go, and gathered before the tick's end forces a send. It also bounds what
+ * the server buffers for a slow client, as each send tells whether the one before got through.
+ */
+export const SEND_BYTES = 64 * 1024
+/** Longer strings are encoded when they come in, so that a string always fits the scratch buffer (3 bytes a unit). */
+const LONGEST_STRING = 16 * 1024
+
+/**
+ * Where small pieces are put side by side. One for the thread: uWebSockets.js copies or sends before it returns.
+ * One larger chunk costs less than a chunk per piece, which is a call into C++ and 6 to 8 bytes of framing each.
+ */
+const scratch = Buffer.allocUnsafeSlow(SEND_BYTES + 3 * LONGEST_STRING)
+
+export class PieceQueue {
+  private pieces: Piece[] = []
+  /** Index of the first piece not taken. */
+  private next = 0
+  /** Waiting size; strings count in UTF-16 units, near enough for a threshold. */
+  size = 0
+
+  get isEmpty(): boolean {
+    return this.next === this.pieces.length
+  }
+
+  push(piece: Piece): void {
+    const kept = typeof piece === 'string' && piece.length > LONGEST_STRING ? Buffer.from(piece) : piece
+    this.pieces.push(kept)
+    this.size += kept.length
+  }
+
+  clear(): void {
+    this.pieces.length = 0
+    this.next = 0
+    this.size = 0
+  }
+
+  /** The next bytes, about SEND_BYTES at most, in a buffer that the next call overwrites. Not for an empty queue. */
+  takeShared(): Piece {
+    const first = this.pieces[this.next] ?? ''
+    if (first.length > SEND_BYTES && typeof first !== 'string') {
+      this.pieces[this.next] = first.subarray(SEND_BYTES)
+      this.size -= SEND_BYTES
+      return first.subarray(0, SEND_BYTES)
+    }
+    if (this.next + 1 === this.pieces.length) {
+      this.clear()
+      return first
+    }
+    let length = 0
+    while (!this.isEmpty && length < SEND_BYTES) {
+      const piece = this.pieces[this.next] ?? ''
+      if (typeof piece === 'string') length += scratch.write(piece, length)
+      else if (length + piece.length > SEND_BYTES) break
+      else {
+        scratch.set(piece, length)
+        length += piece.length
+      }
+      this.size -= piece.length
+      this.next += 1
+    }
+    if (this.isEmpty) this.clear()
+    return scratch.subarray(0, length)
+  }
+
+  /** All that waits, as one piece; the scratch buffer if it fits. */
+  takeWhole(): Piece {
+    if (this.isEmpty) return ''
+    if (this.size > SEND_BYTES) return this.takeAll()
+    const taken = this.takeShared()
+    // Strings whose bytes are more than their units.
+    return this.isEmpty ? taken : Buffer.concat([asBytes(taken), this.takeAll()])
+  }
+
+  /** All that waits, as one piece that nobody overwrites. */
+  takeAll(): Uint8Array {
+    const { pieces, next } = this
+    const all =
+      next + 1 >= pieces.length ? asBytes(pieces[next] ?? '') : Buffer.concat(pieces.slice(next).map(asBytes))
+    this.clear()
+    return all
+  }
+}
+
+const asBytes = (piece: Piece): Uint8Array => (typeof piece === 'string' ? Buffer.from(piece) : piece)

@@ -1,0 +1,78 @@
+/**
+ * The models that the fleet serves, on the control plane: from the configuration and from the pods' own lists. Each
+ * name gets one native model (tokenizer, template, hash root), loaded when it is first heard of.
+ */
+import type { ModelEntry } from '../data/health.js'
+import type { ModelOptions, SharedState } from '../data/native.js'
+import type { Pod } from '../data/pod-registry.js'
+import type { ServedModelOptions } from './options.js'
+import type { WorkerModel } from './protocol.js'
+
+/** Tokens in a block where nothing says otherwise: vLLM's default on GPUs. */
+const DEFAULT_BLOCK_SIZE = 16
+/** The configured name that stands for every model without an entry of its own. */
+export const ANY_MODEL = '*'
+
+export class ModelTable {
+  readonly #known = new Map<string, WorkerModel>()
+  readonly #entries = new Map<string, ModelEntry>()
+
+  constructor(
+    private readonly state: SharedState,
+    private readonly configured: readonly ServedModelOptions[],
+    private readonly defaultProfile: string,
+    private readonly onFallback: (model: string) => void,
+  ) {
+    for (const { name } of configured) if (name !== ANY_MODEL) this.learn(name)
+  }
+
+  get models(): readonly WorkerModel[] {
+    return [...this.#known.values()]
+  }
+
+  /** Makes sure that a model is known; loads its tokenizer the first time. Throws if that cannot be loaded. */
+  learn(name: string): void {
+    if (this.#known.has(name)) return
+    const options = this.#optionsOf(name)
+    const native: ModelOptions = { blockSize: options?.blockSize ?? DEFAULT_BLOCK_SIZE }
+    if (options?.dir !== undefined) native.dir = options.dir
+    if (options?.chatTemplate !== undefined) native.chatTemplate = options.chatTemplate
+    if (options?.dir === undefined) this.onFallback(name)
+    this.#known.set(name, {
+      name,
+      id: this.state.addModel(name, native),
+      profile: options?.profile ?? this.defaultProfile,
+      aliases: options?.name === name ? options.aliases : [],
+    })
+  }
+
+  /** A pod told what it serves. */
+  heard(entries: readonly ModelEntry[]): void {
+    for (const entry of entries) {
+      this.learn(entry.id)
+      this.#entries.set(entry.id, entry)
+    }
+  }
+
+  /** The merged model list over the pods, as JSON: a model is listed while any pod serves it, up or down. */
+  list(pods: readonly Pod[]): { list: string; entries: Record<string, string> } {
+    const served = new Set(pods.flatMap(pod => pod.models))
+    const data = [...served].sort().map(id => this.#entries.get(id) ?? plainEntry(id))
+    for (const { name, aliases } of this.models) {
+      if (!served.has(name)) continue
+      const entry = this.#entries.get(name) ?? plainEntry(name)
+      for (const alias of aliases) data.push({ ...entry, id: alias, root: name })
+    }
+    const entries = Object.fromEntries(data.map(entry => [entry.id, JSON.stringify(entry)]))
+    return { list: JSON.stringify({ object: 'list', data }), entries }
+  }
+
+  #optionsOf(name: string): ServedModelOptions | undefined {
+    return (
+      this.configured.find(model => model.name === name) ??
+      this.configured.find(model => model.name === ANY_MODEL)
+    )
+  }
+}
+
+const plainEntry = (id: string): ModelEntry => ({ id, object: 'model', created: 0, owned_by: 'phyllo' })

@@ -1,0 +1,132 @@
+/**
+ * What the router is started with: a plain description, complete, with every default filled in. `src/config` makes it
+ * from a YAML file (its schema's output is pinned to this interface at compile time) and says there why each default
+ * is what it is; tests, demos and library users may write it by hand. All of it can be cloned to a worker thread.
+ *
+ * Times are in milliseconds, sizes in bytes; a 0 switches a limit off only where that is said.
+ */
+import type { HealthOptions } from '../data/health.js'
+import type { LogOptions } from '../telemetry/log.js'
+
+/** The public port. */
+export interface ListenOptions {
+  readonly host: string
+  /** 0 takes a free port. */
+  readonly port: number
+  /** `auto`: uWebSockets.js where it loads, node:http otherwise. */
+  readonly engine: 'auto' | 'uws' | 'node'
+  /** Worker threads that share the port; `auto`: one a core, four at most. node:http on Node 20 always has one. */
+  readonly workers: number | 'auto'
+  /** Most bytes of a request's header section; more is 431. */
+  readonly maxHeaderBytes: number
+}
+
+/** The admin port: health, metrics, pods, explain. */
+export interface AdminOptions {
+  readonly host: string
+  /** 0 takes a free port. */
+  readonly port: number
+}
+
+export interface LimitOptions {
+  /** Most bytes of a request body; more is 413. */
+  readonly bodyBytes: number
+  /** Time within which a body must have come whole; longer is 408. */
+  readonly bodyTimeoutMs: number
+  /** Bodies from this size on are prepared on the thread pool, so that no prompt stalls a worker's event loop. */
+  readonly asyncPrepareBytes: number
+}
+
+export interface TimeoutOptions {
+  /** To open a connection to a pod. */
+  readonly connectMs: number
+  /** From the request's last byte to the answer's first. */
+  readonly firstByteMs: number
+  /** Between two pieces of an answer. */
+  readonly idleMs: number
+  /** A whole request, retries included; 0 = no limit. */
+  readonly requestMs: number
+  /** That requests under way have to finish in when the router shuts down. */
+  readonly drainMs: number
+}
+
+/** Connections to pods. */
+export interface UpstreamOptions {
+  /** Most connections to one pod from one worker. */
+  readonly connections: number
+  /** Time that an idle connection is kept for the next request. */
+  readonly keepAliveMs: number
+}
+
+/** A pod as configured; fits PodSpec in data/pod-registry.ts. */
+export interface PodOptions {
+  /** `http(s)://host:port`, perhaps with a base path; no trailing slash. */
+  readonly url: string
+  /** Unique; `host:port` of the URL unless named. */
+  readonly id: string
+  /** Models that it serves; absent: asked of its `/v1/models`. */
+  readonly models?: readonly string[] | undefined
+  readonly labels: Readonly<Record<string, string>>
+  /** Most requests in flight on it; 0 = no limit. */
+  readonly maxInflight: number
+}
+
+/** What the router knows of a model that it cannot ask a pod. */
+export interface ServedModelOptions {
+  /** As clients and pods call it; `*`: every model that has no entry of its own. */
+  readonly name: string
+  /** Absolute path of a directory with tokenizer.json; absent: text-hash fallback. */
+  readonly dir?: string | undefined
+  /** Template text that overrides the directory's. */
+  readonly chatTemplate?: string | undefined
+  /** Tokens per KV block of the engines that serve it. */
+  readonly blockSize: number
+  /** Name of its profile; absent: `defaults.profile`. */
+  readonly profile?: string | undefined
+  /** Other names that clients may ask for it by. */
+  readonly aliases: readonly string[]
+}
+
+/** See SharedStateOptions in data/native.ts, which these become. */
+export interface BreakerOptions {
+  readonly failures: number
+  readonly cooldownMs: number
+  /** 0 switches the latency breaker off. */
+  readonly latencyFactor: number
+  readonly latencyFloorMs: number
+}
+
+export interface CacheOptions {
+  /** Most pods that the index can hold. */
+  readonly width: 64 | 256 | 1024
+  readonly predictedBlocks: number
+  readonly predictedTtlMs: number
+}
+
+export interface SessionOptions {
+  readonly max: number
+  readonly ttlMs: number
+}
+
+export interface RouterOptions {
+  readonly listen: ListenOptions
+  readonly admin: AdminOptions
+  readonly limits: LimitOptions
+  readonly timeouts: TimeoutOptions
+  readonly upstream: UpstreamOptions
+  readonly pods: readonly PodOptions[]
+  readonly models: readonly ServedModelOptions[]
+  readonly defaults: { readonly profile: string }
+  /**
+   * Profiles as data, by name, beside the built-in ones (one of the same name takes the built-in's place); the decision
+   * layer's `profileFromConfig` builds them.
+   */
+  readonly profiles: Readonly<Record<string, unknown>>
+  /** Exact paths that go to a pod besides the API's own. A control path (see control-paths.ts) stays closed even so. */
+  readonly passthrough: readonly string[]
+  readonly health: HealthOptions
+  readonly breaker: BreakerOptions
+  readonly cache: CacheOptions
+  readonly sessions: SessionOptions
+  readonly log: LogOptions
+}

@@ -1,0 +1,30 @@
+/** The profiles that a router offers: the shipped ones and the configured ones, which may replace them. */
+import { profileFromConfig } from '../decision/from-config.js'
+import type { Profile } from '../decision/profile.js'
+import { shippedProfiles } from '../decision/profiles/index.js'
+import { PluginRegistry, plugins } from '../decision/registry.js'
+import { executors } from '../execution/workflows/registry.js'
+import { single } from '../execution/workflows/single.js'
+
+/** All plugins that a profile can name: the process's registry, and the workflows in case nobody has added them yet. */
+export function knownPlugins(): PluginRegistry {
+  const { prepare, filter, score, pick, execute } = plugins
+  const workflows = executors.filter(({ pluginName }) => !execute.has(pluginName))
+  const all = [prepare, filter, score, pick, execute].flatMap(stage => [...stage.values()])
+  return new PluginRegistry([...all, ...workflows])
+}
+
+/** Throws with every issue; `phyllo check` and the loading of a config file have found them before. */
+export function resolveProfiles(configured: Readonly<Record<string, unknown>>): ReadonlyMap<string, Profile> {
+  const registry = knownPlugins()
+  const all = new Map(shippedProfiles(single()).map(profile => [profile.name, profile]))
+  for (const [name, data] of Object.entries(configured)) {
+    const result = profileFromConfig(name, data, registry)
+    if (!result.ok) {
+      const lines = result.issues.map(issue => `profiles.${[name, ...issue.path].join('.')}: ${issue.message}`)
+      throw new Error(lines.join('\n'))
+    }
+    all.set(name, result.profile)
+  }
+  return all
+}

@@ -1,0 +1,205 @@
+/**
+ * The router as a whole: the control plane on this thread, the data plane in worker threads. `startRouter` resolves
+ * once the public port answers; `close` drains.
+ */
+import { availableParallelism } from 'node:os'
+import { HealthChecker, type HealthEvents } from '../data/health.js'
+import { LaneView } from '../data/lane-view.js'
+import { loadNative, type SharedState } from '../data/native.js'
+import { type Pod, PodRegistry, type PodSpec } from '../data/pod-registry.js'
+import type { PodInfo } from '../data/pod-view.js'
+import { CounterSums, type CountersHandle, createCounters } from '../telemetry/counters.js'
+import { createLogger, type Logger, saidOnce } from '../telemetry/log.js'
+import { type Admin, startAdmin } from './admin/admin.js'
+import { Decider } from './decider.js'
+import { chooseListener } from './listener/choose.js'
+import { ModelTable } from './model-table.js'
+import type { RouterOptions } from './options.js'
+import { resolveProfiles } from './profiles.js'
+import type { FleetUpdate, WorkerBirth } from './protocol.js'
+import { stateOptions } from './state-options.js'
+import { WorkerPool } from './worker-pool.js'
+
+export interface RunningRouter {
+  /** `http://host:port` of the public port. */
+  readonly url: string
+  readonly adminUrl: string
+  /** Stops accepting, lets requests finish (`timeouts.drainMs` at most), frees everything. */
+  close(): Promise<void>
+}
+
+/** Two routers in one process (tests, demos) must not share a state. */
+let routers = 0
+
+export async function startRouter(options: RouterOptions): Promise<RunningRouter> {
+  const control = new ControlPlane(options)
+  try {
+    return await control.start()
+  } catch (error) {
+    await control.close()
+    throw error
+  }
+}
+
+class ControlPlane {
+  readonly log: Logger
+  readonly #once = saidOnce()
+  readonly state: SharedState
+  readonly registry: PodRegistry
+  readonly #stateName = `router-${++routers}`
+  readonly #counters: CountersHandle
+  readonly #models: ModelTable
+  readonly #health: HealthChecker
+  readonly #workers: WorkerPool
+  readonly #decider: Decider
+  #admin: Admin | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(private readonly options: RouterOptions) {
+    this.log = createLogger(options.log)
+    const addon = loadNative()
+    this.state = addon.SharedState.open(this.#stateName, stateOptions(options))
+    this.#counters = createCounters(options.cache.width, workersWanted(options))
+    this.registry = new PodRegistry(this.state, (version, pods) => this.#publish(version, pods))
+    this.#models = new ModelTable(this.state, options.models, options.defaults.profile, model => {
+      if (!this.#once(`fallback ${model}`)) return
+      const fix = 'set models[].dir to match tokens'
+      this.log.warn(`model '${model}' has no tokenizer: its prefixes are matched by text (${fix})`)
+    })
+    this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())
+    this.#workers = new WorkerPool({
+      onExit: (row, error) => this.#workerDied(row, error),
+    })
+    this.#decider = new Decider({
+      lane: new LaneView(addon, this.state),
+      profiles: resolveProfiles(options.profiles),
+      defaultProfile: options.defaults.profile,
+      asyncPrepareBytes: options.limits.asyncPrepareBytes,
+      now: () => this.state.now(),
+      random: Math.random,
+    })
+  }
+
+  async start(): Promise<RunningRouter> {
+    const { listen, admin, pods } = this.options
+    const { factory, reason } = await chooseListener(listen.engine)
+    if (reason !== undefined) this.log.info(reason)
+    const wanted = workersWanted(this.options)
+    const count = factory.canShare ? wanted : 1
+    if (count < wanted)
+      this.log.warn(`one worker instead of ${wanted}: ${factory.name} cannot share a port here`)
+    await Promise.all(pods.map(pod => this.addPod(pod)))
+    const port = await this.#startWorkers(count)
+    this.#admin = await startAdmin({
+      host: admin.host,
+      port: admin.port,
+      state: this.state,
+      registry: this.registry,
+      decider: this.#decider,
+      sums: new CounterSums(this.#counters),
+      add: spec => this.addPod(spec),
+      remove: id => this.#removePod(id),
+      ready: () => this.#notReady(),
+      log: this.log,
+    })
+    this.log.info(
+      `serving on http://${listen.host}:${port} with ${count} worker${count > 1 ? 's' : ''} (${factory.name}), admin on ${this.#admin.url}`,
+    )
+    return {
+      url: `http://${hostText(listen.host)}:${port}`,
+      adminUrl: this.#admin.url,
+      close: () => this.close(),
+    }
+  }
+
+  async addPod(spec: PodSpec): Promise<Pod> {
+    const pod = await this.registry.add(spec)
+    // Its first check tells its models; a pod that is down is checked again and must not hold up the others.
+    await this.#health.watch(pod)
+    return pod
+  }
+
+  async #removePod(id: string): Promise<boolean> {
+    const pod = this.registry.byId(id)
+    if (pod === undefined) return false
+    this.#health.forget(pod)
+    return this.registry.remove(id)
+  }
+
+  async #startWorkers(count: number): Promise<number> {
+    let port = this.options.listen.port
+    for (let row = 0; row < count; row++) {
+      const birth: WorkerBirth = {
+        options: this.options,
+        stateName: this.#stateName,
+        counters: this.#counters,
+        row,
+        port,
+        shared: count > 1,
+        fleet: this.#fleet(this.registry.version, this.registry.infos()),
+      }
+      port = await this.#workers.start(birth)
+    }
+    return port
+  }
+
+  #publish(version: number, pods: readonly PodInfo[]): Promise<void> {
+    const update = this.#fleet(version, pods)
+    this.#decider.update(update)
+    return this.#workers.broadcast(update)
+  }
+
+  #fleet(version: number, pods: readonly PodInfo[]): FleetUpdate {
+    for (const model of pods.flatMap(pod => pod.models)) this.#models.learn(model)
+    const { list, entries } = this.#models.list(this.registry.pods)
+    return { version, pods, models: this.#models.models, modelList: list, modelEntries: entries }
+  }
+
+  #healthEvents(): HealthEvents {
+    return {
+      onChange: (pod, healthy, reason) => {
+        if (healthy) this.log.info(`pod ${pod.id} is healthy`)
+        else this.log.warn(`pod ${pod.id} is out of service: ${reason ?? 'unknown'}`)
+      },
+      onModels: (pod, entries) => {
+        this.#models.heard(entries)
+        this.log.info(`pod ${pod.id} serves ${entries.map(entry => entry.id).join(', ')}`)
+      },
+    }
+  }
+
+  /** Why the router is not ready; undefined if it is. */
+  #notReady(): string | undefined {
+    if (this.#closing !== undefined) return 'shutting down'
+    if (!this.registry.pods.some(pod => pod.healthy === true && !pod.cordoned)) return 'no pod is ready'
+    return undefined
+  }
+
+  #workerDied(row: number, error: Error): void {
+    this.log.error(`worker ${row} died: ${error.message}`)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#health.stop()
+    const cut = await this.#workers.drain(this.options.timeouts.drainMs)
+    if (cut > 0) this.log.warn(`${cut} request(s) were cut off at the end of the drain`)
+    await this.#admin?.close()
+    loadNative().SharedState.close(this.#stateName)
+  }
+}
+
+/** Four at most: one worker relays some 15,000 small requests a second, and each costs a heap and an event loop. */
+function workersWanted({ listen }: RouterOptions): number {
+  return listen.workers === 'auto' ? Math.min(availableParallelism(), 4) : listen.workers
+}
+
+const hostText = (host: string): string => {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
+}

@@ -1,0 +1,33 @@
+/** The router as the demo starts it: the real one, configured as a file would. */
+import { configSchema, toRouterOptions } from '../config/schema.js'
+import { startRouter } from '../server/router.js'
+
+export interface DemoFleet {
+  readonly pods: readonly { readonly id: string; readonly url: string }[]
+  readonly model: string
+  /** Directory with the model's tokenizer. */
+  readonly modelDir: string
+  readonly blockSize: number
+  readonly profile: string
+  /** 0 takes a free one. */
+  readonly port: number
+}
+
+/** What the demo needs of a router. */
+export interface DemoRouter {
+  readonly url: string
+  readonly adminUrl: string
+  close(): Promise<void>
+}
+
+export function startDemoRouter(fleet: DemoFleet): Promise<DemoRouter> {
+  const config = configSchema.parse({
+    listen: { host: '127.0.0.1', port: fleet.port },
+    admin: { host: '127.0.0.1', port: 0 },
+    pods: fleet.pods.map(({ id, url }) => ({ id, url })),
+    models: [{ name: fleet.model, dir: fleet.modelDir, blockSize: fleet.blockSize }],
+    defaults: { profile: fleet.profile },
+    log: { level: 'warn' },
+  })
+  return startRouter(toRouterOptions(config))
+}

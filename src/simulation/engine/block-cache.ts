@@ -1,0 +1,153 @@
+/**
+ * The KV blocks of an engine and what of them can be reused: vLLM's block pool.
+ *
+ * A block is in use (counted), or free. Free blocks wait in one queue; those that hold a named prefix stay findable
+ * until the queue's head reaches them. A request gives its blocks back tail first, and whoever uses a block uses all
+ * before it, so a block never comes before its own successors in the queue: the least recently used *leaf* goes first.
+ *
+ * One difference to vLLM: if two requests compute the same block at once, the later copy is dropped here; vLLM keeps
+ * both until they are freed.
+ */
+
+const NONE = -1
+
+export class BlockCache {
+  /** Users of each block. */
+  private readonly users: Int32Array
+  /** Key of each named block; NaN for one without a name. */
+  private readonly keys: Float64Array
+  private readonly byKey = new Map<number, number>()
+  private readonly before: Int32Array
+  private readonly after: Int32Array
+  private head = NONE
+  private tail = NONE
+  private freeCount = 0
+
+  /** @param capacity blocks in all */
+  constructor(readonly capacity: number) {
+    if (!Number.isInteger(capacity) || capacity < 1) {
+      throw new RangeError(`a block cache needs at least one block, not ${capacity}`)
+    }
+    this.users = new Int32Array(capacity)
+    this.keys = new Float64Array(capacity).fill(Number.NaN)
+    this.before = new Int32Array(capacity).fill(NONE)
+    this.after = new Int32Array(capacity).fill(NONE)
+    for (let block = 0; block < capacity; block++) this.enqueue(block)
+  }
+
+  /** Blocks that no request uses: free for the taking, cached or not. */
+  get free(): number {
+    return this.freeCount
+  }
+
+  /** Blocks used by requests. */
+  get used(): number {
+    return this.capacity - this.freeCount
+  }
+
+  /** Blocks that hold a named prefix, used or free. */
+  get cached(): number {
+    return this.byKey.size
+  }
+
+  has(key: number): boolean {
+    return this.byKey.has(key)
+  }
+
+  /** Takes the longest cached prefix of `keys`, at most `limit` blocks, for a request. */
+  acquirePrefix(keys: Float64Array, limit: number): number[] {
+    const blocks: number[] = []
+    for (const key of keys.subarray(0, limit)) {
+      const block = this.byKey.get(key)
+      if (block === undefined) break
+      this.use(block)
+      blocks.push(block)
+    }
+    return blocks
+  }
+
+  /** An unnamed block for new tokens, evicting the least recently used leaf if need be; -1 if all are in use. */
+  allocate(): number {
+    const block = this.head
+    if (block === NONE) return NONE
+    this.use(block)
+    const key = this.keyOf(block)
+    if (!Number.isNaN(key)) this.byKey.delete(key)
+    this.keys[block] = Number.NaN
+    return block
+  }
+
+  /**
+   * Names a block that a request has just filled; its predecessor must be named already. Answers the block to use from
+   * now on: another one, if that prefix was cached meanwhile.
+   */
+  name(block: number, key: number): number {
+    const existing = this.byKey.get(key)
+    if (existing !== undefined) {
+      if (existing === block) return block
+      this.use(existing)
+      this.release(block)
+      return existing
+    }
+    this.keys[block] = key
+    this.byKey.set(key, block)
+    return block
+  }
+
+  /** Gives a request's blocks back, in the order of its tokens. */
+  releaseAll(blocks: readonly number[]): void {
+    for (let i = blocks.length - 1; i >= 0; i--) this.release(blocks[i] ?? NONE)
+  }
+
+  /** Forgets all prefixes. False, and nothing done, while a request uses a block (as vLLM answers). */
+  reset(): boolean {
+    if (this.used > 0) return false
+    this.byKey.clear()
+    this.keys.fill(Number.NaN)
+    return true
+  }
+
+  private keyOf(block: number): number {
+    return this.keys[block] ?? Number.NaN
+  }
+
+  private use(block: number): void {
+    const users = this.users[block] ?? 0
+    if (users === 0) this.dequeue(block)
+    this.users[block] = users + 1
+  }
+
+  private release(block: number): void {
+    const users = this.users[block] ?? 0
+    if (users < 1) throw new Error(`block ${block} was given back more often than it was taken`)
+    this.users[block] = users - 1
+    if (users === 1) this.enqueue(block)
+  }
+
+  /** Named blocks queue up; one without a name has nothing to lose and is taken first. */
+  private enqueue(block: number): void {
+    const isNamed = !Number.isNaN(this.keyOf(block))
+    this.freeCount++
+    if (isNamed) this.link(this.tail, block, NONE)
+    else this.link(NONE, block, this.head)
+  }
+
+  private link(left: number, block: number, right: number): void {
+    this.before[block] = left
+    this.after[block] = right
+    if (left === NONE) this.head = block
+    else this.after[left] = block
+    if (right === NONE) this.tail = block
+    else this.before[right] = block
+  }
+
+  private dequeue(block: number): void {
+    const left = this.before[block] ?? NONE
+    const right = this.after[block] ?? NONE
+    if (left === NONE) this.head = right
+    else this.after[left] = right
+    if (right === NONE) this.tail = left
+    else this.before[right] = left
+    this.freeCount--
+  }
+}

@@ -1,0 +1,51 @@
+/** What the engine model is asked, and what it reports. Times are milliseconds of the model's clock. */
+
+export interface EngineRequest {
+  /** Unique among the requests that the engine has. */
+  readonly id: string
+  /** At least 1. */
+  readonly promptTokens: number
+  /** Tokens to generate; 0 for embeddings, which end with the prefill. */
+  readonly outputTokens: number
+  /**
+   * Names of the leading full blocks of prompt and output together (`blockKeys`, or a trace's own ids). May stop
+   * short: blocks without a name are counted but never shared.
+   */
+  readonly keys: Float64Array
+}
+
+/** What happened, in the order of time. */
+export type EngineEvent =
+  | { readonly type: 'first-token'; readonly id: string; readonly at: number }
+  | { readonly type: 'token'; readonly id: string; readonly at: number; readonly index: number }
+  | {
+      readonly type: 'finished'
+      readonly id: string
+      readonly at: number
+      /** Prompt tokens found in the cache when the request was first scheduled. */
+      readonly cachedTokens: number
+      readonly preemptions: number
+    }
+
+/** Running totals and present state, in the units of vLLM's metrics. */
+export interface EngineStats {
+  readonly waiting: number
+  readonly running: number
+  readonly blocks: number
+  /** Blocks in use by requests. */
+  readonly usedBlocks: number
+  /** Blocks that hold a reusable prefix. */
+  readonly cachedBlocks: number
+  /** Prompt tokens looked up in the cache, and found. */
+  readonly prefixQueries: number
+  readonly prefixHits: number
+  /** Prompt tokens of requests whose prefill is complete. */
+  readonly promptTokens: number
+  readonly generationTokens: number
+  readonly finished: number
+  readonly aborted: number
+  readonly preemptions: number
+  readonly steps: number
+  /** Milliseconds spent in steps. */
+  readonly busyMs: number
+}

@@ -1,0 +1,116 @@
+/** Answers in vLLM's shapes. */
+import type { z } from 'zod'
+import type { Exchange } from '../../server/listener/listener.js'
+
+const JSON_HEADERS = ['content-type', 'application/json']
+const SSE_HEADERS = ['content-type', 'text/event-stream; charset=utf-8']
+
+/** A refusal with an HTTP status, thrown by handlers before the answer has begun. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError'
+
+  constructor(
+    readonly status: number,
+    readonly type: string,
+    message: string,
+    readonly param: string | null = null,
+  ) {
+    super(message)
+  }
+
+  static notFound(message: string, param: string): ApiError {
+    return new ApiError(404, 'NotFoundError', message, param)
+  }
+
+  static badRequest(message: string, param: string | null = null): ApiError {
+    return new ApiError(400, 'BadRequestError', message, param)
+  }
+
+  /** vLLM's rendering of its validator's errors, as far as zod tells the same. */
+  static invalid(error: z.ZodError): ApiError {
+    const lines = error.issues.map(issue => {
+      const loc = ['body', ...issue.path.map(String)].join('.')
+      const isMissing = issue.code === 'invalid_type' && issue.message.includes('undefined')
+      return isMissing
+        ? `  {'type': 'missing', 'loc': '${loc}', 'msg': 'Field required'}`
+        : `  {'type': '${issue.code}', 'loc': '${loc}', 'msg': '${issue.message}'}`
+    })
+    const first = error.issues[0]
+    const param = first === undefined ? null : ['body', ...first.path.map(String)].join('.')
+    const count = `${lines.length} validation error${lines.length === 1 ? '' : 's'}`
+    return new ApiError(400, 'Bad Request', `${count}:\n${lines.join('\n')}`, param)
+  }
+
+  toBody(): object {
+    return { error: { message: this.message, type: this.type, param: this.param, code: this.status } }
+  }
+}
+
+export function sendJson(exchange: Exchange, status: number, body: object): void {
+  if (exchange.closed) return
+  exchange.begin(status, JSON_HEADERS)
+  exchange.end(JSON.stringify(body))
+}
+
+export function sendText(exchange: Exchange, status: number, text: string, type = 'text/plain'): void {
+  if (exchange.closed) return
+  exchange.begin(status, ['content-type', type])
+  exchange.end(text)
+}
+
+/** The end is a reset, which may overtake what is on its way: so the client gets time to read what was sent. */
+const DEATH_PAUSE_MS = 20
+
+/** Breaks the connection off in the middle of an answer. */
+export function dieSoon(exchange: Exchange): void {
+  setTimeout(() => exchange.abort(), DEATH_PAUSE_MS)
+}
+
+/** A stream of server-sent events that waits for a slow client. What waits is at most one answer. */
+export class EventStream {
+  private waiting: string[] = []
+  private isBlocked = false
+  private isEnding = false
+  private isDying = false
+
+  /** @param dieAfter break off after so many events; null: never */
+  constructor(
+    private readonly exchange: Exchange,
+    private dieAfter: number | null = null,
+  ) {
+    exchange.onWritable(() => this.resume())
+    exchange.begin(200, SSE_HEADERS)
+  }
+
+  /** `data: …` with a JSON object or a literal such as `[DONE]`; `event: …` before it if the event has a name. */
+  send(data: object | string, name?: string): void {
+    const text = typeof data === 'string' ? data : JSON.stringify(data)
+    this.sendRaw(name === undefined ? `data: ${text}\n\n` : `event: ${name}\ndata: ${text}\n\n`)
+  }
+
+  sendRaw(text: string): void {
+    if (this.isDying) return
+    if (this.dieAfter !== null && this.dieAfter-- <= 0) this.die()
+    else if (this.isBlocked) this.waiting.push(text)
+    else this.isBlocked = !this.exchange.write(text)
+  }
+
+  end(): void {
+    if (this.isDying) return
+    if (this.waiting.length > 0) this.isEnding = true
+    else this.exchange.end()
+  }
+
+  private die(): void {
+    this.isDying = true
+    dieSoon(this.exchange)
+  }
+
+  private resume(): void {
+    this.isBlocked = false
+    const text = this.waiting.join('')
+    this.waiting = []
+    if (text !== '') this.isBlocked = !this.exchange.write(text)
+    if (this.isEnding) this.exchange.end()
+  }
+}

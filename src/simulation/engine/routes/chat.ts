@@ -1,0 +1,160 @@
+/** POST /v1/chat/completions, in vLLM 0.32's shapes. */
+import { type Answer, textAnswer } from '../answer.js'
+import type { Call } from '../call.js'
+import { fullUsage, generate, type Usage } from '../generation.js'
+import { FINGERPRINT } from '../runtime.js'
+import { type ChatMessage, type ChatRequest, chatRequest } from '../schemas.js'
+import { chooseTool, type ToolCall, type ToolChoice } from '../tools.js'
+
+interface Choice {
+  readonly answer: Answer
+  readonly tool: ToolCall | null
+}
+
+export function chat(call: Call): void {
+  const request = call.parse(chatRequest)
+  const { runtime } = call
+  runtime.requireModel(request.model)
+  const prompt = runtime.encodeChat(call.bytes)
+  const max_tokens = request.max_completion_tokens ?? request.max_tokens
+  const limits = runtime.limits(prompt.length, { ...request, max_tokens })
+  const tool = chooseTool(toolSpecs(request), toolChoice(request), lastText(request.messages))
+  const choices = Array.from({ length: request.n ?? 1 }, (_, sample): Choice => {
+    if (tool === null) return { answer: runtime.answer(prompt, sample, limits), tool }
+    return { answer: textAnswer(tool.arguments, limits.most, runtime.tokenizer), tool }
+  })
+  const tasks = [{ prompt, answers: choices.map(choice => choice.answer) }]
+  const sink =
+    request.stream === true ? streamed(call, request, prompt, choices) : whole(call, request, prompt, choices)
+  generate(call, request.model, request.cache_salt, tasks, sink)
+}
+
+const toolSpecs = (request: ChatRequest) =>
+  (request.tools ?? []).map(tool => ({ name: tool.function.name, parameters: tool.function.parameters }))
+
+function toolChoice(request: ChatRequest): ToolChoice {
+  const choice = request.tool_choice ?? 'auto'
+  return typeof choice === 'string' ? choice : { name: choice.function.name }
+}
+
+/** The text of the last message. */
+export function lastText(messages: readonly ChatMessage[]): string {
+  const content = messages.at(-1)?.content
+  if (typeof content === 'string') return content
+  return (content ?? []).map(part => (typeof part['text'] === 'string' ? part['text'] : '')).join('')
+}
+
+/** `tool_calls`, unless the answer was cut or the request named the tool: then vLLM gives the plain reason. */
+const finishReason = ({ answer, tool }: Choice): string =>
+  tool !== null && !tool.isNamed && answer.finish === 'stop' ? 'tool_calls' : answer.finish
+
+const callId = (call: Call, index: number): string => `chatcmpl-tool-${call.id}-${index}`
+
+function whole(call: Call, request: ChatRequest, prompt: Uint32Array, choices: readonly Choice[]) {
+  const wantsIds = request.return_token_ids === true
+  const message = ({ answer, tool }: Choice, index: number): object => ({
+    role: 'assistant',
+    content: tool === null ? answer.text : '',
+    refusal: null,
+    annotations: null,
+    audio: null,
+    function_call: null,
+    ...(tool === null
+      ? {}
+      : {
+          tool_calls: [
+            {
+              id: callId(call, index),
+              type: 'function',
+              function: { name: tool.name, arguments: answer.text },
+            },
+          ],
+        }),
+    reasoning: null,
+  })
+  return {
+    onDone: (usage: Usage) =>
+      call.json(200, {
+        id: `chatcmpl-${call.id}`,
+        object: 'chat.completion',
+        created: call.created,
+        model: request.model,
+        choices: choices.map((choice, index) => ({
+          index,
+          message: message(choice, index),
+          logprobs: null,
+          finish_reason: finishReason(choice),
+          stop_reason: null,
+          token_ids: wantsIds ? Array.from(choice.answer.tokens) : null,
+          routed_experts: null,
+        })),
+        service_tier: null,
+        system_fingerprint: FINGERPRINT,
+        usage: fullUsage(usage),
+        prompt_logprobs: null,
+        prompt_token_ids: wantsIds ? Array.from(prompt) : null,
+        prompt_text: null,
+        kv_transfer_params: null,
+        ec_transfer_params: null,
+        metrics: null,
+      }),
+  }
+}
+
+function streamed(call: Call, request: ChatRequest, prompt: Uint32Array, choices: readonly Choice[]) {
+  const stream = call.stream()
+  const wantsIds = request.return_token_ids === true
+  const head = {
+    id: `chatcmpl-${call.id}`,
+    object: 'chat.completion.chunk',
+    created: call.created,
+    model: request.model,
+  }
+  const withUsage = request.stream_options?.include_usage === true
+  const sendRole = (index: number): void => {
+    const delta = { role: 'assistant', content: '' }
+    stream.send({
+      ...head,
+      choices: [{ index, delta, logprobs: null, finish_reason: null }],
+      prompt_token_ids: wantsIds ? Array.from(prompt) : null,
+      prompt_text: null,
+    })
+  }
+  let unfinished = choices.length
+  return {
+    onToken(choice: number, at: number): void {
+      const state = choices[choice]
+      if (state === undefined) return
+      if (at === 0) sendRole(choice)
+      const { answer, tool } = state
+      const piece = answer.pieces[at] ?? ''
+      const isLast = at === answer.pieces.length - 1
+      if (isLast) unfinished--
+      const delta =
+        tool === null ? { content: piece } : { tool_calls: [toolDelta(call, choice, tool, at, piece)] }
+      const token_ids = wantsIds ? Array.from(answer.tokens.subarray(at, at + 1)) : null
+      const end = isLast ? { finish_reason: finishReason(state), stop_reason: null } : { finish_reason: null }
+      stream.send({
+        ...head,
+        choices: [{ index: choice, delta, logprobs: null, ...end, token_ids }],
+        ...(isLast && unfinished === 0 && !withUsage ? { system_fingerprint: FINGERPRINT } : {}),
+      })
+    },
+    onDone(usage: Usage): void {
+      if (withUsage) stream.send({ ...head, choices: [], usage, system_fingerprint: FINGERPRINT })
+      stream.send('[DONE]')
+      stream.end()
+    },
+  }
+}
+
+/** The first piece carries id and name, as OpenAI's streams do. */
+function toolDelta(call: Call, choice: number, tool: ToolCall, at: number, piece: string): object {
+  if (at > 0) return { index: 0, function: { arguments: piece } }
+  return {
+    id: callId(call, choice),
+    type: 'function',
+    index: 0,
+    function: { name: tool.name, arguments: piece },
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * The engine: continuous batching over a block cache, after vLLM's V1 scheduler. Pure and driven by its caller's
+ * clock: no timers, no I/O, no randomness, so that the same code serves in real time and in virtual time.
+ *
+ * Each step gives running requests their next tokens first, then admits waiting ones in order of arrival, within
+ * `maxBatch` requests and `maxBatchedTokens` tokens; long prefills are cut into chunks. If blocks run out, the
+ * youngest running request loses its place and its blocks and starts over from what is still cached.
+ */
+import { BlockCache } from './block-cache.js'
+import type { EngineParameters } from './parameters.js'
+import type { EngineEvent, EngineRequest, EngineStats } from './request.js'
+import { Sequence } from './sequence.js'
+import { stepMs } from './step-time.js'
+
+interface Work {
+  readonly sequence: Sequence
+  readonly tokens: number
+  readonly context: number
+}
+
+interface Step {
+  readonly work: readonly Work[]
+  readonly endsAt: number
+}
+
+export class Engine {
+  private readonly cache: BlockCache
+  private readonly sequences = new Map<string, Sequence>()
+  private waiting: Sequence[] = []
+  private running: Sequence[] = []
+  private step: Step | null = null
+  /** The latest time seen: the model never goes back. */
+  private clock = 0
+  /** When work first arrived at an idle engine. */
+  private wakeAt = Number.POSITIVE_INFINITY
+  private readonly totals = {
+    prefixQueries: 0,
+    prefixHits: 0,
+    promptTokens: 0,
+    generationTokens: 0,
+    finished: 0,
+    aborted: 0,
+    preemptions: 0,
+    steps: 0,
+    busyMs: 0,
+  }
+
+  constructor(readonly parameters: EngineParameters) {
+    this.cache = new BlockCache(parameters.blocks)
+  }
+
+  /** Most tokens, prompt and output together, that one request can have. */
+  get capacityTokens(): number {
+    return this.parameters.blocks * this.parameters.blockSize
+  }
+
+  /**
+   * Queues a request. Throws a RangeError if it could never run (more tokens than the cache holds) or is no request,
+   * an Error if the id is taken.
+   */
+  submit(request: EngineRequest, now: number): void {
+    const { id, promptTokens, outputTokens } = request
+    if (!(promptTokens >= 1) || !(outputTokens >= 0)) {
+      throw new RangeError(`request ${id} has ${promptTokens} prompt and ${outputTokens} output tokens`)
+    }
+    if (promptTokens + outputTokens > this.capacityTokens) {
+      throw new RangeError(
+        `request ${id} needs ${promptTokens + outputTokens} tokens of KV cache, the engine has ${this.capacityTokens}`,
+      )
+    }
+    if (this.sequences.has(id)) throw new Error(`request ${id} is already in the engine`)
+    this.tick(now)
+    const sequence = new Sequence(request, this.clock, this.parameters.blockSize)
+    this.sequences.set(id, sequence)
+    this.waiting.push(sequence)
+    if (this.step === null) this.wakeAt = Math.min(this.wakeAt, this.clock)
+  }
+
+  /** Takes a request out, wherever it is, and frees its blocks at once. False if it is not there (any more). */
+  abort(id: string, now: number): boolean {
+    const sequence = this.sequences.get(id)
+    if (sequence === undefined) return false
+    this.tick(now)
+    this.totals.aborted++
+    this.waiting = this.waiting.filter(other => other !== sequence)
+    this.running = this.running.filter(other => other !== sequence)
+    this.leave(sequence)
+    if (this.step === null && this.sequences.size === 0) this.wakeAt = Number.POSITIVE_INFINITY
+    return true
+  }
+
+  /** When `advance` next has something to do; infinity while idle. */
+  nextEventAt(): number {
+    return this.step === null ? this.wakeAt : this.step.endsAt
+  }
+
+  /** Runs the model up to `now` and tells what happened. */
+  advance(now: number): EngineEvent[] {
+    const events: EngineEvent[] = []
+    for (let at = this.nextEventAt(); at <= now; at = this.nextEventAt()) {
+      this.clock = Math.max(this.clock, at)
+      if (this.step !== null) this.finishStep(this.step, events)
+      this.startStep(at)
+    }
+    this.tick(now)
+    return events
+  }
+
+  /** Forgets all cached prefixes; false while requests hold blocks. */
+  resetCache(): boolean {
+    return this.cache.reset()
+  }
+
+  stats(): EngineStats {
+    return {
+      waiting: this.waiting.length,
+      running: this.running.length,
+      blocks: this.cache.capacity,
+      usedBlocks: this.cache.used,
+      cachedBlocks: this.cache.cached,
+      ...this.totals,
+    }
+  }
+
+  private tick(now: number): void {
+    this.clock = Math.max(this.clock, now)
+  }
+
+  private startStep(at: number): void {
+    this.wakeAt = Number.POSITIVE_INFINITY
+    const work: Work[] = []
+    const left = this.scheduleRunning(work, this.parameters.maxBatchedTokens)
+    this.admitWaiting(work, left, at)
+    if (work.length === 0) {
+      const next = this.waiting[0]
+      if (next === undefined) return
+      if (next.arrivedAt <= at) throw new Error('unreachable: requests in the engine, and none can run')
+      this.wakeAt = next.arrivedAt
+      return
+    }
+    const duration = stepMs(work, this.parameters)
+    this.totals.steps++
+    this.totals.busyMs += duration
+    this.step = { work, endsAt: at + duration }
+  }
+
+  /** Next tokens for those that run, oldest first. Answers what is left of the budget; 0 if one was preempted. */
+  private scheduleRunning(work: Work[], budget: number): number {
+    let left = budget
+    let isPreempted = false
+    for (let i = 0; i < this.running.length && left > 0; i++) {
+      const sequence = this.running[i]
+      if (sequence === undefined) break
+      const tokens = Math.min(sequence.missing, left)
+      while (this.running[i] === sequence && !sequence.reserve(tokens, this.cache)) {
+        this.preemptYoungest()
+        isPreempted = true
+      }
+      if (this.running[i] !== sequence) break
+      work.push({ sequence, tokens, context: sequence.computed })
+      left -= tokens
+    }
+    return isPreempted ? 0 : left
+  }
+
+  private preemptYoungest(): void {
+    const victim = this.running.pop()
+    if (victim === undefined) throw new Error('unreachable: nobody to preempt')
+    this.totals.preemptions++
+    victim.preempt(this.cache)
+    this.waiting.unshift(victim)
+  }
+
+  /**
+   * Admits in order of arrival and stops at the first that does not fit: nobody overtakes. A caller whose timer fired
+   * late runs steps of the past, in which requests that have arrived since must not take part.
+   */
+  private admitWaiting(work: Work[], budget: number, at: number): void {
+    let left = budget
+    while (left > 0 && this.running.length < this.parameters.maxBatch) {
+      const sequence = this.waiting[0]
+      if (sequence === undefined || sequence.arrivedAt > at) return
+      const isFirstTime = sequence.cachedTokens === null
+      sequence.takeCached(this.cache)
+      const tokens = Math.min(sequence.missing, left)
+      if (!sequence.reserve(tokens, this.cache)) {
+        sequence.giveBack(this.cache)
+        if (isFirstTime) sequence.cachedTokens = null
+        return
+      }
+      if (isFirstTime) {
+        this.totals.prefixQueries += sequence.request.promptTokens
+        this.totals.prefixHits += sequence.cachedTokens ?? 0
+      }
+      this.waiting.shift()
+      this.running.push(sequence)
+      work.push({ sequence, tokens, context: sequence.computed })
+      left -= tokens
+    }
+  }
+
+  private finishStep(step: Step, events: EngineEvent[]): void {
+    this.step = null
+    for (const { sequence, tokens } of step.work) {
+      if (!sequence.isGone) this.advanceSequence(sequence, tokens, step.endsAt, events)
+    }
+    this.running = this.running.filter(sequence => !sequence.isGone)
+  }
+
+  private advanceSequence(sequence: Sequence, tokens: number, at: number, events: EngineEvent[]): void {
+    const { id, promptTokens, outputTokens } = sequence.request
+    sequence.compute(tokens, this.cache)
+    if (sequence.missing > 0) return
+    if (sequence.generated === 0) this.totals.promptTokens += promptTokens
+    if (outputTokens > 0) {
+      const index = sequence.generated++
+      this.totals.generationTokens++
+      if (index === 0) events.push({ type: 'first-token', id, at })
+      else events.push({ type: 'token', id, at, index })
+    }
+    if (sequence.generated < outputTokens) return
+    this.totals.finished++
+    this.leave(sequence)
+    const { preemptions } = sequence
+    events.push({ type: 'finished', id, at, cachedTokens: sequence.cachedTokens ?? 0, preemptions })
+  }
+
+  private leave(sequence: Sequence): void {
+    sequence.isGone = true
+    sequence.giveBack(this.cache)
+    this.sequences.delete(sequence.request.id)
+  }
+}

@@ -1,0 +1,70 @@
+/** One request inside the engine: how far it is and which blocks it holds. */
+import type { BlockCache } from './block-cache.js'
+import type { EngineRequest } from './request.js'
+
+export class Sequence {
+  /** Tokens whose keys and values are in its blocks. */
+  computed = 0
+  generated = 0
+  preemptions = 0
+  /** Prompt tokens found cached when first scheduled; null before. */
+  cachedTokens: number | null = null
+  /** Finished or aborted: a step under way must not touch it any more. */
+  isGone = false
+  private blocks: number[] = []
+  /** Leading blocks that are named in the cache. */
+  private named = 0
+
+  constructor(
+    readonly request: EngineRequest,
+    readonly arrivedAt: number,
+    private readonly blockSize: number,
+  ) {}
+
+  /** Tokens still to compute before the next one can be sampled. */
+  get missing(): number {
+    return this.request.promptTokens + this.generated - this.computed
+  }
+
+  /** Starts from what is cached. At least one token is always computed: the next one is sampled from it. */
+  takeCached(cache: BlockCache): void {
+    const known = this.request.promptTokens + this.generated
+    this.blocks = cache.acquirePrefix(this.request.keys, Math.floor((known - 1) / this.blockSize))
+    this.named = this.blocks.length
+    this.computed = this.named * this.blockSize
+    this.cachedTokens ??= this.computed
+  }
+
+  /** Gets the blocks for `tokens` more; false, and nothing taken, if there are not enough. */
+  reserve(tokens: number, cache: BlockCache): boolean {
+    const wanted = Math.ceil((this.computed + tokens) / this.blockSize) - this.blocks.length
+    if (wanted > cache.free) return false
+    for (let i = 0; i < wanted; i++) this.blocks.push(cache.allocate())
+    return true
+  }
+
+  /** A step has computed `tokens` more: blocks that are full now become findable. */
+  compute(tokens: number, cache: BlockCache): void {
+    this.computed += tokens
+    const full = Math.min(Math.floor(this.computed / this.blockSize), this.request.keys.length)
+    for (; this.named < full; this.named++) {
+      const block = this.blocks[this.named]
+      const key = this.request.keys[this.named]
+      if (block === undefined || key === undefined) throw new Error('unreachable: a full block without a key')
+      this.blocks[this.named] = cache.name(block, key)
+    }
+  }
+
+  /** Loses its place: blocks are free, though still cached until someone else needs them. */
+  preempt(cache: BlockCache): void {
+    this.preemptions++
+    this.giveBack(cache)
+  }
+
+  giveBack(cache: BlockCache): void {
+    cache.releaseAll(this.blocks)
+    this.blocks = []
+    this.named = 0
+    this.computed = 0
+  }
+}

@@ -1,0 +1,42 @@
+/** Progress for people: a bar on a terminal, a line every quarter elsewhere. */
+import { SingleBar } from 'cli-progress'
+
+export interface Progress {
+  step(): void
+  done(): void
+}
+
+/** @param write takes plain lines; the bar draws on standard output by itself */
+export function startProgress(
+  title: string,
+  total: number,
+  isTerminal: boolean,
+  write: (text: string) => void,
+): Progress {
+  return isTerminal ? barProgress(title, total) : lineProgress(title, total, write)
+}
+
+function barProgress(title: string, total: number): Progress {
+  const bar = new SingleBar({
+    format: `${title} [{bar}] {value}/{total} requests, {duration_formatted}`,
+    stream: process.stdout,
+    hideCursor: true,
+  })
+  bar.start(total, 0)
+  return { step: () => bar.increment(), done: () => bar.stop() }
+}
+
+function lineProgress(title: string, total: number, write: (text: string) => void): Progress {
+  let count = 0
+  let told = 0
+  return {
+    step() {
+      count++
+      const quarter = Math.floor((count * 4) / total)
+      if (quarter === told) return
+      told = quarter
+      write(`${title} ${count}/${total} requests\n`)
+    },
+    done: () => undefined,
+  }
+}

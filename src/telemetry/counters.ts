@@ -1,0 +1,184 @@
+/**
+ * Counters that the request path writes: one row of numbers per worker in shared memory, one writer each. Counting is
+ * a plain addition; only a scrape of `/metrics` sums the rows up. Nothing on the request path touches a label, a map
+ * or a metrics library.
+ */
+import { type ErrorCode, errorCatalogue } from '../errors.js'
+
+export const ENDPOINTS = ['chat', 'completions', 'embeddings', 'responses', 'messages', 'other'] as const
+export type Endpoint = (typeof ENDPOINTS)[number]
+
+export const ERROR_CODES = Object.keys(errorCatalogue).sort()
+const errorIndex = new Map(ERROR_CODES.map((code, i) => [code, i]))
+
+/**
+ * Bucket bounds in seconds, 1 ms to 5 min in steps of about 2.5: a router's own refusals take under a millisecond, a
+ * cold 100k-token prefill takes tens of seconds, and a long generation minutes.
+ */
+export const SECONDS_BUCKETS = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
+] as const
+/** Bounds in seconds for the router's own work: 5 µs to 100 ms. */
+export const DECISION_BUCKETS = [
+  0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1,
+] as const
+
+const STATUSES = 600
+/** Outcomes of a request on a pod, in the order of OUTCOME in the native contract. */
+export const POD_OUTCOMES = ['ok', 'failed', 'cancelled'] as const
+
+interface HistogramLayout {
+  readonly offset: number
+  readonly bounds: readonly number[]
+}
+
+/** Offsets of everything in a worker's row. */
+export interface Layout {
+  readonly statuses: number
+  readonly errors: number
+  readonly retries: number
+  readonly aborts: number
+  readonly bytesOut: number
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  readonly pods: number
+  readonly duration: HistogramLayout
+  readonly firstByte: HistogramLayout
+  readonly decision: HistogramLayout
+  readonly size: number
+}
+
+function makeLayout(width: number): Layout {
+  let at = 0
+  const take = (count: number) => {
+    const offset = at
+    at += count
+    return offset
+  }
+  // A histogram is a count per bucket, one for +Inf, and the sum.
+  const histogram = (bounds: readonly number[]) => ({ offset: take(bounds.length + 2), bounds })
+  return {
+    statuses: take(ENDPOINTS.length * STATUSES),
+    errors: take(ERROR_CODES.length),
+    retries: take(1),
+    aborts: take(1),
+    bytesOut: take(1),
+    promptTokens: take(1),
+    cachedTokens: take(1),
+    pods: take(width * POD_OUTCOMES.length),
+    duration: histogram(SECONDS_BUCKETS),
+    firstByte: histogram(SECONDS_BUCKETS),
+    decision: histogram(DECISION_BUCKETS),
+    size: at,
+  }
+}
+
+/** What a worker needs to find its row. */
+export interface CountersHandle {
+  readonly memory: SharedArrayBuffer
+  readonly width: number
+  readonly rows: number
+}
+
+export function createCounters(width: number, rows: number): CountersHandle {
+  const bytes = makeLayout(width).size * rows * Float64Array.BYTES_PER_ELEMENT
+  return { memory: new SharedArrayBuffer(bytes), width, rows }
+}
+
+/** One worker's row. */
+export class Counters {
+  readonly layout: Layout
+  readonly #row: Float64Array
+
+  constructor(handle: CountersHandle, row: number) {
+    this.layout = makeLayout(handle.width)
+    const { size } = this.layout
+    this.#row = new Float64Array(handle.memory, row * size * Float64Array.BYTES_PER_ELEMENT, size)
+  }
+
+  #add(index: number, by: number): void {
+    this.#row[index] = (this.#row[index] ?? 0) + by
+  }
+
+  /** An answer went out (or broke off) with that status. */
+  answered(endpoint: number, status: number): void {
+    this.#add(this.layout.statuses + endpoint * STATUSES + Math.min(Math.max(status, 0), STATUSES - 1), 1)
+  }
+  error(code: ErrorCode): void {
+    this.#add(this.layout.errors + (errorIndex.get(code) ?? 0), 1)
+  }
+  retried(): void {
+    this.#add(this.layout.retries, 1)
+  }
+  aborted(): void {
+    this.#add(this.layout.aborts, 1)
+  }
+  relayed(bytes: number): void {
+    this.#add(this.layout.bytesOut, bytes)
+  }
+  prompt(tokens: number, cached: number): void {
+    this.#add(this.layout.promptTokens, tokens)
+    this.#add(this.layout.cachedTokens, cached)
+  }
+  pod(slot: number, outcome: number): void {
+    this.#add(this.layout.pods + slot * POD_OUTCOMES.length + outcome, 1)
+  }
+  duration(seconds: number): void {
+    this.#observe(this.layout.duration, seconds)
+  }
+  firstByte(seconds: number): void {
+    this.#observe(this.layout.firstByte, seconds)
+  }
+  decision(seconds: number): void {
+    this.#observe(this.layout.decision, seconds)
+  }
+
+  #observe({ offset, bounds }: HistogramLayout, seconds: number): void {
+    let bucket = 0
+    while (bucket < bounds.length && seconds > (bounds[bucket] ?? 0)) bucket++
+    this.#add(offset + bucket, 1)
+    this.#add(offset + bounds.length + 1, seconds)
+  }
+}
+
+/** All rows summed up: what a scrape reads. */
+export class CounterSums {
+  readonly layout: Layout
+  readonly #rows: Float64Array
+  readonly #handle: CountersHandle
+
+  constructor(handle: CountersHandle) {
+    this.layout = makeLayout(handle.width)
+    this.#rows = new Float64Array(handle.memory)
+    this.#handle = handle
+  }
+
+  at(index: number): number {
+    let sum = 0
+    for (let row = 0; row < this.#handle.rows; row++) sum += this.#rows[row * this.layout.size + index] ?? 0
+    return sum
+  }
+
+  status(endpoint: number, status: number): number {
+    return this.at(this.layout.statuses + endpoint * STATUSES + status)
+  }
+
+  /** Every status that was ever answered on an endpoint. */
+  *statuses(endpoint: number): Generator<[status: number, count: number]> {
+    for (let status = 0; status < STATUSES; status++) {
+      const count = this.status(endpoint, status)
+      if (count > 0) yield [status, count]
+    }
+  }
+
+  /** Cumulative counts by bound, the total count and the sum: Prometheus' own form. */
+  histogram({ offset, bounds }: HistogramLayout): { buckets: number[]; count: number; sum: number } {
+    let count = 0
+    const buckets = bounds.map((_, i) => {
+      count += this.at(offset + i)
+      return count
+    })
+    count += this.at(offset + bounds.length)
+    return { buckets, count, sum: this.at(offset + bounds.length + 1) }
+  }
+}

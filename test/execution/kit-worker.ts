@@ -1,0 +1,166 @@
+/** A worker before some pods: everything that serves requests but the listener and the native core. */
+
+import type { ExecutionContext } from 'ava'
+import { LaneView } from '#phyllo/data/lane-view.js'
+import { isPodRef, MAX_SLOTS, NO_TICKET, type PodRef, REFUSED } from '#phyllo/data/native.js'
+import { type PodInfo, PodView } from '#phyllo/data/pod-view.js'
+import { type RequestHead, type RoutingContext, RoutingContexts } from '#phyllo/decision/context.js'
+import type { ErrorCode } from '#phyllo/errors.js'
+import type { ExecutionRecord } from '#phyllo/execution/events.js'
+import { Executor } from '#phyllo/execution/executor.js'
+import { type SelectingProfile, Selector } from '#phyllo/execution/selector.js'
+import type { ClientSink } from '#phyllo/execution/sink.js'
+import type { ExecuteOptions } from '#phyllo/execution/step-run.js'
+import { UpstreamClient, type UpstreamOptions, upstreamDefaults } from '#phyllo/execution/upstream/client.js'
+import { Watchdog } from '#phyllo/execution/watchdog.js'
+import type { Workflow } from '#phyllo/execution/workflow.js'
+import { singleWorkflow } from '#phyllo/execution/workflows/single.js'
+import { addonWith, CountingLane, state } from './kit-lane.js'
+import { until } from './kit-until.js'
+
+/** Ranks the pool in order. */
+export const inOrder: SelectingProfile = {
+  name: 'in-order',
+  bookFlags: 0,
+  prepare: () => {},
+  select(_ctx, pool, ranking) {
+    ranking.clear()
+    for (let i = 0; i < pool.length; i++) ranking.push(pool.slots[i] ?? 0)
+    return pool.length === 0 ? 'no_pod' : 'picked'
+  },
+}
+
+export interface Given extends Partial<ExecuteOptions> {
+  readonly method?: string
+  readonly path?: string
+  readonly query?: string
+  readonly headers?: readonly string[]
+  readonly kind?: RequestHead['kind']
+  readonly body?: string | Buffer
+  readonly profile?: SelectingProfile
+  readonly workflow?: Workflow
+}
+
+export interface Worker {
+  readonly lane: CountingLane
+  readonly contexts: RoutingContexts
+  readonly client: UpstreamClient
+  readonly executor: Executor
+  readonly watchdog: Watchdog
+  readonly infos: readonly PodInfo[]
+  readonly retries: ErrorCode[]
+  readonly picks: string[]
+  /** Serves a request into the sink; resolves with its record when it is over. */
+  run(sink: ClientSink, given?: Given): Promise<ExecutionRecord>
+  /** All that a request holds has been given back. */
+  readonly clean: boolean
+}
+
+export interface WorkerOptions extends Partial<UpstreamOptions> {
+  readonly requestMs?: number
+}
+
+const refOf = (slot: number): PodRef => {
+  const code = MAX_SLOTS + slot
+  if (!isPodRef(code)) throw new Error('unreachable')
+  return code
+}
+
+export function podAt(origin: string, slot: number): PodInfo {
+  return { ref: refOf(slot), id: `pod-${slot}`, origin, basePath: '', models: ['m'], labels: {} }
+}
+
+/** A worker before these pods. Checks at the end of the test that nothing leaked. */
+export function startWorker(
+  t: ExecutionContext,
+  origins: readonly string[],
+  options: WorkerOptions = {},
+): Worker {
+  const infos = origins.map(podAt)
+  const lane = new CountingLane()
+  const pods = new PodView()
+  pods.update(1, infos)
+  const contexts = new RoutingContexts(new LaneView(addonWith(lane), state))
+  const watchdog = new Watchdog(20)
+  const { requestMs = 0, ...upstream } = options
+  const client = new UpstreamClient({ ...upstreamDefaults, ...upstream }, watchdog)
+  const retries: ErrorCode[] = []
+  const picks: string[] = []
+  const waiting = new Map<RoutingContext, (record: ExecutionRecord) => void>()
+  const executor = new Executor({
+    selector: new Selector(lane, pods),
+    pods,
+    client,
+    contexts,
+    watchdog,
+    requestMs,
+    now: () => performance.now(),
+    events: {
+      onPick: (_ctx, pod) => void picks.push(pod.id),
+      onRetry: (_ctx, _pod, cause) => void retries.push(cause),
+      onDone(ctx, record) {
+        waiting.get(ctx)?.({ ...snapshot(record) })
+        waiting.delete(ctx)
+      },
+    },
+  })
+  const worker: Worker = {
+    lane,
+    contexts,
+    client,
+    executor,
+    watchdog,
+    infos,
+    retries,
+    picks,
+    run(sink, given = {}) {
+      const ctx = contexts.take()
+      fill(ctx, given)
+      ctx.pool = pods.pool('m') ?? pods.all
+      return new Promise(resolve => {
+        waiting.set(ctx, resolve)
+        executor.execute(ctx, given.profile ?? inOrder, given.workflow ?? singleWorkflow({}), sink, {
+          clientAddress: '10.1.2.3',
+          onResponseId: given.onResponseId,
+        })
+      })
+    },
+    get clean() {
+      return lane.idle && contexts.inUse === 0 && watchdog.size === 0 && executor.inFlight === 0
+    },
+  }
+  t.teardown(async () => {
+    await client.destroy()
+    watchdog.stop()
+  })
+  return worker
+}
+
+function fill(ctx: RoutingContext, given: Given): void {
+  ctx.request = {
+    id: 'req-1',
+    method: given.method ?? 'POST',
+    path: given.path ?? '/v1/chat/completions',
+    query: given.query ?? '',
+    headers: given.headers ?? ['content-type', 'application/json'],
+    kind: given.kind ?? 'chat',
+  }
+  ctx.body = Buffer.from(given.body ?? '{"model":"m"}')
+  ctx.model = 'm'
+  ctx.ticket = NO_TICKET
+}
+
+/** The record is the live object of the request: its getters must be read when it ends. */
+function snapshot(record: ExecutionRecord): ExecutionRecord {
+  const { pod, status, error, outcome, attempts, decisionMs, firstByteMs, durationMs, bytes } = record
+  return { pod, status, error, outcome, attempts, decisionMs, firstByteMs, durationMs, bytes }
+}
+
+/** Fails the test unless, shortly after, everything was given back. */
+export async function assertClean(t: ExecutionContext, worker: Worker): Promise<void> {
+  await until(t, () => worker.clean, 'all bookings, contexts and watches given back')
+}
+
+export const allFull = (worker: Worker): void => {
+  for (const pod of worker.infos) worker.lane.refuse.set(pod.ref, REFUSED.full)
+}
