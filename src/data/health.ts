@@ -89,10 +89,10 @@ export class HealthChecker {
     if (!parsed.success) throw new Error('/v1/models is not a model list')
     const entries = parsed.data.data
     const names = entries.map(entry => entry.id)
-    if (this.registry.setModels(pod, names)) {
-      await this.events.onModels(pod, entries)
-      await this.registry.publish()
-    }
+    if (!this.registry.differs(pod, names)) return
+    // First, so that models that cannot be served (their files do not load) are not taken over, now or later.
+    await this.events.onModels(pod, entries)
+    await this.registry.setModels(pod, names)
   }
 
   #get(pod: Pod, path: string) {

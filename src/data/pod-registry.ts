@@ -86,13 +86,23 @@ export class PodRegistry {
       reason: undefined,
     }
     this.#pods.set(id, pod)
-    await this.publish()
+    await this.#publishNew(pod)
     // Deleted while the workers were learning of it: it must not come alive.
     if (this.#pods.get(id) === pod) {
       this.state.activatePod(pod.ref)
       this.#applyReadiness(pod)
     }
     return pod
+  }
+
+  /** A pod that could not be told to the workers (a model of its that does not load) must not stay behind. */
+  async #publishNew(pod: Pod): Promise<void> {
+    try {
+      await this.publish()
+    } catch (error) {
+      await this.remove(pod.id)
+      throw error
+    }
   }
 
   /** Takes a pod out of every decision at once; running streams finish. False if there is none of that id. */
@@ -122,11 +132,15 @@ export class PodRegistry {
     this.#applyReadiness(pod)
   }
 
-  /** The pod's own list of models, if it may have a say. True if the list changed. */
-  setModels(pod: Pod, models: readonly string[]): boolean {
-    if (pod.fixedModels || sameList(pod.models, models)) return false
+  /** Would the pod's own list of models change what is known of it? */
+  differs(pod: Pod, models: readonly string[]): boolean {
+    return !pod.fixedModels && !sameList(pod.models, models)
+  }
+
+  /** Takes over the pod's own list of models and tells the workers. */
+  async setModels(pod: Pod, models: readonly string[]): Promise<void> {
     pod.models = models
-    return true
+    await this.publish()
   }
 
   /** Sends the present list to the workers. */

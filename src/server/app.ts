@@ -2,7 +2,15 @@
  * The public port of one worker: from an exchange to a decision under way. Everything that is not inference is answered
  * here; inference is opened by the decider and handed to the executor.
  */
-import { BODY_KINDS, type BodyKind, OUTCOME, slotOf } from '../data/native.js'
+import {
+  BODY_KINDS,
+  type BodyKind,
+  NO_TICKET,
+  OUTCOME,
+  SUMMARY,
+  SUMMARY_WORDS,
+  slotOf,
+} from '../data/native.js'
 import type { RoutingContext } from '../decision/context.js'
 import { type ErrorCode, PhylloError } from '../errors.js'
 import type { ExecutionEvents, ExecutionRecord } from '../execution/events.js'
@@ -49,8 +57,7 @@ export class App {
       return this.#refuse(exchange, 'path_not_found', `no such path: ${exchange.path}`, 'other')
     }
     if (endpoint.methods !== null && !endpoint.methods.includes(exchange.method)) {
-      const message = `${exchange.path} takes ${endpoint.methods.join(', ')}, not ${exchange.method}`
-      return this.#refuse(exchange, 'method_not_allowed', message, 'other')
+      return this.#wrongMethod(exchange, endpoint.methods)
     }
     switch (endpoint.action) {
       case 'infer':
@@ -126,8 +133,18 @@ export class App {
     })
   }
 
+  /** RFC 9110 §15.5.6: a 405 says what is allowed. */
+  #wrongMethod(exchange: Exchange, methods: readonly string[]): void {
+    const allow = methods.join(', ')
+    const message = `${exchange.path} takes ${allow}, not ${exchange.method}`
+    const error = new PhylloError('method_not_allowed', message)
+    this.#fail(exchange, error, 'other', requestId(exchange.header('x-request-id')), ['allow', allow])
+  }
+
   #model(exchange: Exchange, name: string): void {
-    const entry = this.#fleet?.modelEntries[name]
+    const entries = this.#fleet?.modelEntries ?? {}
+    // An own key only: clients may ask for a model named `constructor`.
+    const entry = Object.hasOwn(entries, name) ? entries[name] : undefined
     if (entry !== undefined) this.#answer(exchange, entry)
     else this.#refuse(exchange, 'model_not_found', `the model '${name}' does not exist`, 'other')
   }
@@ -142,10 +159,10 @@ export class App {
     this.#fail(exchange, new PhylloError(code, message), kind, requestId(exchange.header('x-request-id')))
   }
 
-  #fail(exchange: Exchange, error: PhylloError, kind: BodyKind, id: string): void {
+  #fail(exchange: Exchange, error: PhylloError, kind: BodyKind, id: string, more?: readonly string[]): void {
     this.#parts.counters.answered(BODY_KINDS[kind], error.kind.status)
     this.#parts.counters.error(error.code)
-    sendError(exchange, error, id)
+    sendError(exchange, error, id, more)
   }
 }
 
@@ -156,8 +173,15 @@ function head(exchange: Exchange, kind: BodyKind) {
 
 /** Counts what the executor reports. */
 export function countingEvents(counters: Counters): ExecutionEvents {
+  const words = new Uint32Array(SUMMARY_WORDS)
   return {
-    onPick() {},
+    onPick(ctx, pod, attempt) {
+      if (attempt > 1 || ctx.ticket === NO_TICKET) return
+      ctx.lane.native.summary(ctx.ticket, words)
+      // As the selection saw it: what the booking itself has just predicted is not in this snapshot.
+      const cached = ctx.lane.cachedTokens(ctx.ticket)[slotOf(pod.ref)] ?? 0
+      counters.prompt(words[SUMMARY.promptTokens] ?? 0, cached)
+    },
     onRetry(_ctx, pod, _cause) {
       counters.retried()
       counters.pod(slotOf(pod.ref), OUTCOME.failed)

@@ -10,9 +10,16 @@ export function errorHeaders(error: PhylloError, requestId: string | null): stri
   return headers
 }
 
-/** Answers with the error's status and its OpenAI-style body; a no-op if the client has gone. */
-export function sendError(exchange: Exchange, error: PhylloError, requestId: string | null): void {
+const none: readonly string[] = []
+
+/** Answers with the error's status and its OpenAI-style body; a no-op if the client has gone. `more`: further headers. */
+export function sendError(
+  exchange: Exchange,
+  error: PhylloError,
+  requestId: string | null,
+  more: readonly string[] = none,
+): void {
   if (exchange.closed) return
-  exchange.begin(error.kind.status, errorHeaders(error, requestId))
+  exchange.begin(error.kind.status, [...errorHeaders(error, requestId), ...more])
   exchange.end(error.toBody())
 }

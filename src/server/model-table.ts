@@ -23,7 +23,12 @@ export class ModelTable {
     private readonly defaultProfile: string,
     private readonly onFallback: (model: string) => void,
   ) {
-    for (const { name } of configured) if (name !== ANY_MODEL) this.learn(name)
+    // What stands for any model is loaded as well, though it serves none: a fault in its files must show at the start,
+    // not when a pod first tells a name.
+    for (const options of configured) {
+      if (options.name === ANY_MODEL) state.addModel(ANY_MODEL, nativeOptions(options))
+      else this.learn(options.name)
+    }
   }
 
   get models(): readonly WorkerModel[] {
@@ -34,16 +39,13 @@ export class ModelTable {
   learn(name: string): void {
     if (this.#known.has(name)) return
     const options = this.#optionsOf(name)
-    const native: ModelOptions = { blockSize: options?.blockSize ?? DEFAULT_BLOCK_SIZE }
-    if (options?.dir !== undefined) native.dir = options.dir
-    if (options?.chatTemplate !== undefined) native.chatTemplate = options.chatTemplate
-    if (options?.dir === undefined) this.onFallback(name)
     this.#known.set(name, {
       name,
-      id: this.state.addModel(name, native),
+      id: this.state.addModel(name, nativeOptions(options)),
       profile: options?.profile ?? this.defaultProfile,
       aliases: options?.name === name ? options.aliases : [],
     })
+    if (options?.dir === undefined) this.onFallback(name)
   }
 
   /** A pod told what it serves. */
@@ -73,6 +75,13 @@ export class ModelTable {
       this.configured.find(model => model.name === ANY_MODEL)
     )
   }
+}
+
+function nativeOptions(options: ServedModelOptions | undefined): ModelOptions {
+  const native: ModelOptions = { blockSize: options?.blockSize ?? DEFAULT_BLOCK_SIZE }
+  if (options?.dir !== undefined) native.dir = options.dir
+  if (options?.chatTemplate !== undefined) native.chatTemplate = options.chatTemplate
+  return native
 }
 
 const plainEntry = (id: string): ModelEntry => ({ id, object: 'model', created: 0, owned_by: 'phyllo' })

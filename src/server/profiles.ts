@@ -21,7 +21,9 @@ export function resolveProfiles(configured: Readonly<Record<string, unknown>>): 
   for (const [name, data] of Object.entries(configured)) {
     const result = profileFromConfig(name, data, registry)
     if (!result.ok) {
-      const lines = result.issues.map(issue => `profiles.${[name, ...issue.path].join('.')}: ${issue.message}`)
+      const lines = result.issues.map(
+        issue => `profiles.${[name, ...issue.path].join('.')}: ${issue.message}`,
+      )
       throw new Error(lines.join('\n'))
     }
     all.set(name, result.profile)

@@ -46,10 +46,4 @@ export type FromWorker =
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'ack'; readonly version: number }
-  | {
-      readonly type: 'log'
-      readonly level: 'debug' | 'info' | 'warn' | 'error'
-      readonly message: string
-      readonly once?: string
-    }
   | { readonly type: 'drained'; readonly cut: number }

@@ -3,6 +3,7 @@
  * once the public port answers; `close` drains.
  */
 import { availableParallelism } from 'node:os'
+import { threadId } from 'node:worker_threads'
 import { HealthChecker, type HealthEvents } from '../data/health.js'
 import { LaneView } from '../data/lane-view.js'
 import { loadNative, type SharedState } from '../data/native.js'
@@ -46,13 +47,15 @@ class ControlPlane {
   readonly #once = saidOnce()
   readonly state: SharedState
   readonly registry: PodRegistry
-  readonly #stateName = `router-${++routers}`
+  readonly #stateName = `router-${threadId}-${++routers}`
   readonly #counters: CountersHandle
   readonly #models: ModelTable
   readonly #health: HealthChecker
   readonly #workers: WorkerPool
   readonly #decider: Decider
   #admin: Admin | undefined
+  /** Why the process should be replaced. */
+  #broken: string | undefined
   #closing: Promise<void> | undefined
 
   constructor(private readonly options: RouterOptions) {
@@ -99,7 +102,8 @@ class ControlPlane {
       sums: new CounterSums(this.#counters),
       add: spec => this.addPod(spec),
       remove: id => this.#removePod(id),
-      ready: () => this.#notReady(),
+      broken: () => this.#broken,
+      notReady: () => this.#notReady(),
       log: this.log,
     })
     this.log.info(
@@ -171,12 +175,18 @@ class ControlPlane {
   /** Why the router is not ready; undefined if it is. */
   #notReady(): string | undefined {
     if (this.#closing !== undefined) return 'shutting down'
+    if (this.#broken !== undefined) return this.#broken
     if (!this.registry.pods.some(pod => pod.healthy === true && !pod.cordoned)) return 'no pod is ready'
     return undefined
   }
 
+  /**
+   * With uWebSockets.js the process is gone by now; with node:http the other workers go on. What the dead one had booked
+   * is never given back, so that the load figures are wrong from here on: the process asks to be replaced.
+   */
   #workerDied(row: number, error: Error): void {
-    this.log.error(`worker ${row} died: ${error.message}`)
+    this.log.error({ err: error }, `worker ${row} died`)
+    this.#broken = `worker ${row} died`
   }
 
   close(): Promise<void> {

@@ -45,11 +45,16 @@ export class WorkerPool {
         } else if (message.type === 'failed') reject(new Error(message.message))
         else this.#receive(member, message)
       })
+      let cause: Error | undefined
       worker.on('error', error => {
-        reject(error)
-        this.events.onExit(birth.row, error instanceof Error ? error : new Error(String(error)))
+        cause = error instanceof Error ? error : new Error(String(error))
       })
-      worker.on('exit', code => this.#left(member, code))
+      // Follows every error; before `listening`, it is the birth that failed.
+      worker.on('exit', code => {
+        const error = cause ?? new Error(`worker ${birth.row} exited with code ${code}`)
+        reject(error)
+        this.#left(member, error)
+      })
     })
   }
 
@@ -89,12 +94,12 @@ export class WorkerPool {
     }
   }
 
-  #left(member: Member, code: number): void {
+  #left(member: Member, error: Error): void {
     member.exited = true
     const at = this.#members.indexOf(member)
     if (at >= 0 && !this.#closing) {
       this.#members.splice(at, 1)
-      this.events.onExit(member.row, new Error(`worker ${member.row} exited with code ${code}`))
+      this.events.onExit(member.row, error)
     }
     this.#settle()
   }

@@ -31,7 +31,10 @@ class DataPlane {
   readonly #app: App
   #listener: Listener | undefined
 
-  constructor(private readonly birth: WorkerBirth) {
+  constructor(
+    private readonly birth: WorkerBirth,
+    private readonly onError: (error: unknown) => void,
+  ) {
     const { options } = birth
     const addon = loadNative()
     const state = addon.SharedState.open(birth.stateName)
@@ -75,7 +78,7 @@ class DataPlane {
     const { options, port, shared } = this.birth
     const { factory } = await chooseListener(options.listen.engine)
     const { host, maxHeaderBytes } = options.listen
-    this.#listener = factory.create({ host, port, shared, maxHeaderBytes }, exchange =>
+    this.#listener = factory.create({ host, port, shared, maxHeaderBytes, onError: this.onError }, exchange =>
       this.#app.handle(exchange),
     )
     return this.#listener.listen()
@@ -112,7 +115,7 @@ async function start(birth: WorkerBirth): Promise<void> {
   process.on('uncaughtException', error => log.error({ err: error }, 'uncaught error in a worker'))
   process.on('unhandledRejection', error => log.error({ err: error }, 'unhandled rejection in a worker'))
   try {
-    const plane = new DataPlane(birth)
+    const plane = new DataPlane(birth, error => log.error({ err: error }, 'a request handler failed'))
     const port = await plane.listen()
     parentPort?.on('message', (message: ToWorker) => plane.receive(message))
     say({ type: 'listening', port })

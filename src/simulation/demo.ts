@@ -46,7 +46,7 @@ const SPEED = 5
 
 const packageFile = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 
-/** Runs the demo. Resolves with the table's numbers after the table (`once`), or when it is told to end. */
+/** Runs the demo. Resolves with the table's numbers after the table (`once`), or when it is told to end; rejects if a request failed. */
 export async function runDemo(options: DemoOptions = {}): Promise<Summary[]> {
   const write = options.write ?? (text => void process.stdout.write(text))
   const speed = options.speed ?? SPEED
@@ -61,23 +61,14 @@ export async function runDemo(options: DemoOptions = {}): Promise<Summary[]> {
     write(introduction(workload, speed))
     const pods = fleet.urls.map((url, at) => ({ id: `pod-${at + 1}`, url }))
     const router = { pods, model: MODEL, modelDir, blockSize: a10gLlama8b.blockSize }
+    const names = pods.map(({ id }) => id)
     const summaries: Summary[] = []
     for (const profile of PROFILES) {
       const results = await compare(options, fleet, { ...router, profile, port: 0 }, conversations, write)
-      summaries.push(
-        summarise(
-          { profile, results },
-          pods.map(pod => pod.id),
-          speed,
-        ),
-      )
+      summaries.push(summarise({ profile, results }, names, speed))
     }
-    write(
-      `\n${renderTable(
-        summaries,
-        pods.map(pod => pod.id),
-      )}\n`,
-    )
+    write(`\n${renderTable(summaries, names)}\n`)
+    throwIfFailed(summaries)
     if (options.once !== true) {
       await serveOn(options, { ...router, profile: 'cache-aware', port: options.port ?? 0 }, write)
     }
@@ -85,6 +76,14 @@ export async function runDemo(options: DemoOptions = {}): Promise<Summary[]> {
   } finally {
     await fleet.close()
   }
+}
+
+/** Nothing in the demo may fail: a table with holes would compare nothing. */
+function throwIfFailed(summaries: readonly Summary[]): void {
+  const failed = summaries.find(summary => summary.firstError !== null)
+  if (failed === undefined) return
+  const { profile, firstError, requests } = failed
+  throw new Error(`${failed.failed} of ${requests} requests failed with ${profile}, the first: ${firstError}`)
 }
 
 function introduction(workload: Workload, speed: number): string {

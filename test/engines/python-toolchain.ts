@@ -42,7 +42,8 @@ function pythonsInSight(): string[] {
 
 /** pyenv's shims answer only for versions that are selected; the versions themselves are here. */
 function pyenvPythons(): string[] {
-  const versions = join(process.env['PYENV_ROOT'] ?? join(homedir(), '.pyenv'), 'versions')
+  const { PYENV_ROOT = join(homedir(), '.pyenv') } = process.env
+  const versions = join(PYENV_ROOT, 'versions')
   if (!existsSync(versions)) return []
   const fitting = readdirSync(versions).filter(name => name.startsWith(`${PYTHON}.`))
   return fitting.map(name => join(versions, name, 'bin', 'python'))

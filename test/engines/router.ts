@@ -24,7 +24,11 @@ export async function startRouter(engines: Engines, modelDir: string): Promise<R
   writeFileSync(file, stringify(config(engines, modelDir, port, adminPort)))
   const args = [paths.cli, 'serve', '-c', file]
   const child = new Child('router', process.execPath, args, join(paths.cache, 'logs', 'router.log'))
-  const router = { url: `http://127.0.0.1:${port}`, adminUrl: `http://127.0.0.1:${adminPort}`, process: child }
+  const router = {
+    url: `http://127.0.0.1:${port}`,
+    adminUrl: `http://127.0.0.1:${adminPort}`,
+    process: child,
+  }
   try {
     await until(START_MS, 'the router lists both models', async () => {
       if (child.ended !== undefined) throw new Error(`the router ended: ${child.ended}`)
@@ -59,7 +63,7 @@ function config({ vllm, llamacpp }: Engines, modelDir: string, port: number, adm
 }
 
 async function hasModels({ url }: Router): Promise<boolean> {
-  const names = await modelNames(url).catch(() => [])
+  const names = await modelNames(url).catch((): string[] => [])
   return names.includes(VLLM_MODEL) && names.includes(LLAMACPP_MODEL)
 }
 

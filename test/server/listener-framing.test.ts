@@ -53,33 +53,6 @@ forEachListener((factory, name) => {
     t.is(error.type, 'invalid_request_error')
   })
 
-  test(`${name}: what is not HTTP ends the connection and harms nobody`, async t => {
-    const { port } = await serve(t, factory, exchange => {
-      exchange.begin(200, [])
-      exchange.end('served')
-    })
-    const texts = [
-      '\0\0\0\0\0\0\0\0\r\n\r\n',
-      'GET\r\n\r\n',
-      'GET / HTTP/9.9\r\nhost: a\r\n\r\n',
-      'GET / HTTP/1.1\r\nno colon\r\n\r\n',
-      // uWebSockets.js takes these two for the beginning of something longer, until its 10 s are over.
-      `GET / HTTP/1.1\r\nhost: a\r\ncontent-length : 37\r\n\r\n${SMUGGLED}`,
-      `GET / HTTP/1.1\r\nhost: a\r\nx-a: 1\r\n content-length: 37\r\n\r\n${SMUGGLED}`,
-      'GET / HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n',
-      'GET http://a/ HTTP/1.1\r\nhost: a\r\n\r\n',
-      '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'.padEnd(200, '\x01'),
-      'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
-    ]
-    await Promise.all(
-      texts.map(async text => {
-        const raw = await wire(t, port).send(text).until('closed', 20_000)
-        t.notRegex(raw, /served/, JSON.stringify(text))
-      }),
-    )
-    t.is((await ask(port)).body, 'served')
-  })
-
   test(`${name}: broken chunk framing during an upload is an abort`, async t => {
     const aborted = deferred<string>()
     const { port } = await serve(t, factory, exchange => {

@@ -2,7 +2,7 @@
 
 import test from 'ava'
 import type { Exchange } from '#phyllo/server/listener/listener.js'
-import { bodyOf, deferred, echo, forEachListener, serve, sleep, wire } from './listener-kit.js'
+import { ask, bodyOf, deferred, echo, forEachListener, serve, sleep, wire } from './listener-kit.js'
 
 const GET = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 const post = (length: number): string => `POST / HTTP/1.1\r\nhost: a\r\ncontent-length: ${length}\r\n\r\n`
@@ -177,5 +177,57 @@ forEachListener((factory, name) => {
     t.is(hint, name === 'uws' ? 7 : 65)
     await sleep(Math.min(hint * 1_000, 20_000))
     t.is(bodyOf(await connection.forget().send(GET).until(/ok$/)), 'ok')
+  })
+
+  test(`${name}: what is not HTTP ends the connection and harms nobody`, async t => {
+    const { port } = await serve(t, factory, exchange => {
+      exchange.begin(200, [])
+      exchange.end('served')
+    })
+    const texts = [
+      '\0\0\0\0\0\0\0\0\r\n\r\n',
+      'GET\r\n\r\n',
+      'GET / HTTP/9.9\r\nhost: a\r\n\r\n',
+      'GET / HTTP/1.1\r\nno colon\r\n\r\n',
+      // uWebSockets.js takes these two for the beginning of something longer, until its 10 s are over.
+      `GET / HTTP/1.1\r\nhost: a\r\ncontent-length : 37\r\n\r\n${GET}`,
+      `GET / HTTP/1.1\r\nhost: a\r\nx-a: 1\r\n content-length: 37\r\n\r\n${GET}`,
+      'GET / HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n',
+      'GET http://a/ HTTP/1.1\r\nhost: a\r\n\r\n',
+      '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'.padEnd(200, '\x01'),
+      'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+    ]
+    await Promise.all(
+      texts.map(async text => {
+        const raw = await wire(t, port).send(text).until('closed', 20_000)
+        t.notRegex(raw, /served/, JSON.stringify(text))
+      }),
+    )
+    t.is((await ask(port)).body, 'served')
+  })
+
+  test(`${name}: stopAccepting refuses new connections and lets exchanges under way finish`, async t => {
+    const begun = deferred<Exchange>()
+    const { port, listener } = await serve(t, factory, exchange => {
+      exchange.begin(200, [])
+      if (exchange.path === '/') exchange.write('one')
+      else exchange.end('idle')
+      if (exchange.path === '/') begun.resolve(exchange)
+    })
+    const idle = wire(t, port).send('GET /idle HTTP/1.1\r\nhost: a\r\n\r\n')
+    await idle.until(/idle$/)
+    const connection = wire(t, port).send(GET)
+    await connection.until(/one/)
+    listener.stopAccepting()
+    await t.throwsAsync(ask(port), { code: 'ECONNREFUSED' })
+    t.is(listener.inFlight, 1)
+    const exchange = await begun.promise
+    exchange.write('two')
+    await sleep(20)
+    exchange.end('three')
+    // The connection ends with its answer, and idle ones too (uWebSockets.js: after its 10 s).
+    t.is(bodyOf(await connection.until('closed', 20_000)), 'onetwothree')
+    await idle.until('closed', 20_000)
+    t.is(listener.inFlight, 0)
   })
 })

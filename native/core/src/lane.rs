@@ -5,9 +5,9 @@
 
 use crate::hash::{Root, SequenceHash, hash_blocks, hash_text_blocks};
 use crate::index::{Match, Matches};
-use crate::model::{Model, Prompt, PromptError};
+use crate::model::{BYTES_PER_TOKEN, Model, Prompt, PromptError, cache_salt};
 use crate::pods::{PodRef, Refusal};
-use crate::request::{BodyKind, Field, Spans, unquote};
+use crate::request::{BodyKind, Spans};
 use crate::state::{Booking, SharedState};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -36,10 +36,6 @@ impl Ops {
 const LEARN_PREFIX: u32 = 1;
 /// `BOOK` in `src/data/native.ts`: the ticket's session lives on the pod from now on.
 const CLAIM_SESSION: u32 = 2;
-
-/// Bytes of text that stand for one token where the model has no tokenizer. English and code come to 3.5–4.5 bytes a
-/// token over the usual vocabularies.
-const BYTES_PER_TOKEN: usize = 4;
 
 /// What is known of a request once it is prepared.
 #[derive(Default)]
@@ -88,8 +84,7 @@ pub fn prepare(
     out.exact = prompt.exact;
     out.prompt_tokens = prompt.total_tokens;
     if ops.has(Ops::HASH_BLOCKS) {
-        let salt = Field::CacheSalt.slice(body, spans).and_then(unquote);
-        hash_prompt(model, &prompt, salt.as_ref().map(|(salt, _)| salt.as_ref()), &mut out.hashes);
+        hash_prompt(model, &prompt, cache_salt(body, spans).as_deref(), &mut out.hashes);
     }
     out.tokens = prompt.tokens;
     let hashed = Instant::now();

@@ -10,7 +10,7 @@ import type { Logger } from '../../telemetry/log.js'
 import { createMetricsPage } from '../../telemetry/prometheus.js'
 import type { Decider } from '../decider.js'
 import { sendError } from '../http-errors.js'
-import type { Exchange } from '../listener/listener.js'
+import type { BodyFault, Exchange } from '../listener/listener.js'
 import { nodeListener } from '../listener/node.js'
 import { requestId } from '../request-id.js'
 import { explain } from './explain.js'
@@ -27,8 +27,10 @@ export interface AdminDeps {
   readonly log: Logger
   add(spec: PodSpec): Promise<Pod>
   remove(id: string): Promise<boolean>
+  /** Why the process should be replaced; undefined if it is well. */
+  broken(): string | undefined
   /** Why the router is not ready; undefined if it is. */
-  ready(): string | undefined
+  notReady(): string | undefined
 }
 
 export interface Admin {
@@ -58,14 +60,19 @@ export async function startAdmin(deps: AdminDeps): Promise<Admin> {
   const handle = (exchange: Exchange) => {
     exchange.readBody(BODY_CAP, BODY_TIMEOUT_MS, (body, fault) => {
       if (body === null) {
-        if (fault === 'too_large')
-          fail(exchange, new PhylloError('body_too_large', 'the body is over 64 MiB'))
+        if (fault !== null) refuseBody(exchange, fault)
         return
       }
       respond(routes, exchange, body).catch((error: unknown) => fail(exchange, toPhylloError(error)))
     })
   }
-  const options = { host: deps.host, port: deps.port, shared: false, maxHeaderBytes: 16 * 1024 }
+  const options = {
+    host: deps.host,
+    port: deps.port,
+    shared: false,
+    maxHeaderBytes: 16 * 1024,
+    onError: (error: unknown) => deps.log.error({ err: error }, 'an admin route failed'),
+  }
   const listener = nodeListener.create(options, handle)
   const port = await listener.listen()
   const host = deps.host.includes(':') ? `[${deps.host}]` : deps.host
@@ -77,7 +84,7 @@ type RouteTable = readonly (readonly [method: string, path: RegExp, route: Admin
 function adminRoutes(deps: AdminDeps): RouteTable {
   const metrics = createMetricsPage(deps.sums, gauges(deps))
   return [
-    ['GET', /^\/healthz$/, () => ({ status: 200, body: { status: 'ok' } })],
+    ['GET', /^\/healthz$/, () => liveness(deps)],
     ['GET', /^\/readyz$/, () => readiness(deps)],
     [
       'GET',
@@ -89,8 +96,15 @@ function adminRoutes(deps: AdminDeps): RouteTable {
   ]
 }
 
-function readiness({ ready }: AdminDeps): AdminAnswer {
-  const reason = ready()
+function liveness({ broken }: AdminDeps): AdminAnswer {
+  const reason = broken()
+  return reason === undefined
+    ? { status: 200, body: { status: 'ok' } }
+    : { status: 503, body: { status: 'broken', reason } }
+}
+
+function readiness({ notReady }: AdminDeps): AdminAnswer {
+  const reason = notReady()
   return reason === undefined
     ? { status: 200, body: { status: 'ready' } }
     : { status: 503, body: { status: 'not ready', reason } }
@@ -110,6 +124,15 @@ async function respond(routes: RouteTable, exchange: Exchange, body: Buffer): Pr
   const text = answer.type === undefined ? JSON.stringify(answer.body, null, 2) : String(answer.body)
   exchange.begin(answer.status, ['content-type', answer.type ?? 'application/json'])
   exchange.end(answer.status === 204 ? undefined : `${text}\n`)
+}
+
+function refuseBody(exchange: Exchange, fault: BodyFault): void {
+  if (fault === 'too_large')
+    fail(exchange, new PhylloError('body_too_large', `the body is over ${BODY_CAP} bytes`))
+  else if (fault === 'timeout') {
+    const message = `the body did not come within ${BODY_TIMEOUT_MS} ms`
+    fail(exchange, new PhylloError('request_timeout', message))
+  }
 }
 
 function fail(exchange: Exchange, error: PhylloError): void {

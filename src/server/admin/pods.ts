@@ -7,7 +7,11 @@ import { podStatus } from './gauges.js'
 
 const podBody = z.strictObject({
   url: z.string(),
-  id: z.string().min(1).optional(),
+  // Ends up in headers, logs and metrics, where a control character does harm.
+  id: z
+    .string()
+    .regex(/^[^\p{Cc}]{1,256}$/u, { error: 'expected 1 to 256 characters, none of them a control character' })
+    .optional(),
   models: z.array(z.string()).optional(),
   labels: z.record(z.string(), z.string()).optional(),
 })
@@ -31,7 +35,7 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
     }
   }
   const find = (id: string | undefined): Pod => {
-    const pod = deps.registry.byId(decodeURIComponent(id ?? ''))
+    const pod = deps.registry.byId(decode(id ?? ''))
     if (pod === undefined) throw new PhylloError('path_not_found', `no pod has the id '${id ?? ''}'`)
     return pod
   }
@@ -77,6 +81,15 @@ async function removePod(deps: AdminDeps, pod: Pod): Promise<AdminAnswer> {
   await deps.remove(pod.id)
   deps.log.info(`pod ${pod.id} removed; its running requests finish`)
   return { status: 200, body: { id: pod.id, removed: true } }
+}
+
+/** A stray percent sign stands for itself. */
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 function parseJson(body: Buffer): unknown {

@@ -8,6 +8,7 @@ import { toPhylloError } from '../../errors.js'
 import { sendError } from '../http-errors.js'
 import type { BodyFault, Exchange, HeaderList } from './listener.js'
 import { type Piece, PieceQueue, SEND_BYTES } from './pieces.js'
+import { flushAtTickEnd } from './tick.js'
 
 export type BodyDone = (body: Buffer | null, fault: BodyFault | null) => void
 
@@ -101,7 +102,10 @@ export abstract class BaseExchange implements Exchange {
     this.queue.push(chunk)
     if (!this.isStalled) {
       if (this.queue.size < SEND_BYTES) {
-        if (!this.isDirty) this.flushAtTickEnd()
+        if (!this.isDirty) {
+          this.isDirty = true
+          flushAtTickEnd(this)
+        }
         return true
       }
       this.flush()
@@ -239,11 +243,6 @@ export abstract class BaseExchange implements Exchange {
     }
   }
 
-  private flushAtTickEnd(): void {
-    this.isDirty = true
-    if (dirty.push(this) === 1) void tick.then(flushDirty)
-  }
-
   /** The tick is over. `fail` here means that the server itself threw; the connection is then beyond repair. */
   flushTick(): void {
     this.isDirty = false
@@ -254,14 +253,4 @@ export abstract class BaseExchange implements Exchange {
       this.fail(error)
     }
   }
-}
-
-/** Exchanges that wrote in this tick; one microtask flushes them all and no closure is made for it. */
-const dirty: BaseExchange[] = []
-/** `then` on a settled promise is a microtask without queueMicrotask's async resource (which costs about 0.3 µs). */
-const tick = Promise.resolve()
-
-function flushDirty(): void {
-  for (let i = 0; i < dirty.length; i++) dirty[i]?.flushTick()
-  dirty.length = 0
 }

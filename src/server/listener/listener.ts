@@ -32,7 +32,8 @@ export interface Exchange {
   header(name: string): string | undefined
   /**
    * Gathers the whole body, at most `cap` bytes, within `timeoutMs`; called at most once, in the handler's own turn.
-   * A body is handed over as one Buffer that nobody else writes to.
+   * A body is handed over as one Buffer that nobody else writes to. What follows `too_large` is read and thrown away;
+   * after `timeout` the connection ends with the answer; `aborted` comes just before `onAborted`.
    */
   readBody(cap: number, timeoutMs: number, done: (body: Buffer | null, fault: BodyFault | null) => void): void
   /** Called once if the client goes away before the answer is complete. */

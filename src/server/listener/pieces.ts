@@ -11,8 +11,9 @@ export const SEND_BYTES = 64 * 1024
 const LONGEST_STRING = 16 * 1024
 
 /**
- * Where small pieces are put side by side. One for the thread: uWebSockets.js copies or sends before it returns.
- * One larger chunk costs less than a chunk per piece, which is a call into C++ and 6 to 8 bytes of framing each.
+ * Where small pieces are put side by side. One for the thread: uWebSockets.js copies or sends before it returns. It
+ * costs this process the same as a chunk per piece under one cork (measured), and spares the client and whatever is
+ * between the framing and parsing of many small chunks.
  */
 const scratch = Buffer.allocUnsafeSlow(SEND_BYTES + 3 * LONGEST_STRING)
 
@@ -34,6 +35,7 @@ export class PieceQueue {
   }
 
   clear(): void {
+    if (this.pieces.length === 0) return
     this.pieces.length = 0
     this.next = 0
     this.size = 0

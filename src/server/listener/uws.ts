@@ -10,7 +10,8 @@
 import { PhylloError } from '../../errors.js'
 import { framingFault } from './headers.js'
 import type { Handler, Listener, ListenerFactory, ListenerOptions } from './listener.js'
-import { readHead, refuse, UwsExchange, type UwsHead } from './uws-exchange.js'
+import { UwsExchange } from './uws-exchange.js'
+import { readHead, refuse } from './uws-head.js'
 import type { LoadedUws, UwsListenSocket, UwsModule, UwsRequest, UwsResponse } from './uws-module.js'
 import { ExchangeWatch } from './watch.js'
 
@@ -78,7 +79,7 @@ class UwsListener implements Listener {
 
   /** Nothing may be thrown from here: it would end the process. */
   private serve(res: UwsResponse, req: UwsRequest): void {
-    const head: UwsHead = readHead(req)
+    const head = readHead(req)
     const fault = framingFault(head.headers)
     if (fault !== null) {
       refuse(res, new PhylloError('bad_framing', fault))
@@ -110,7 +111,8 @@ export function uwsFactory({ module, mostHeaderBytes }: LoadedUws): ListenerFact
       if (options.maxHeaderBytes > mostHeaderBytes) {
         throw new Error(
           `request headers of ${options.maxHeaderBytes} bytes are over uWebSockets.js' limit of ${mostHeaderBytes}: ` +
-            `set UWS_HTTP_MAX_HEADERS_SIZE=${options.maxHeaderBytes} in the environment before Phyllo starts`,
+            `set UWS_HTTP_MAX_HEADERS_SIZE=${options.maxHeaderBytes} in the environment before Phyllo starts, ` +
+            'and call chooseListener on the main thread before any worker does',
         )
       }
       return new UwsListener(module, options, handler)

@@ -1,12 +1,13 @@
 //! The prefix index: block hash → bitmap of pods, and the grouped search over it.
 //!
 //! - [`table`]: a lock-free readable hash table · [`shard`]: writing to one · [`sharded`]: all 256
-//! - [`search`]: the query, and what it guarantees · [`sweep`]: a removed pod's bits leave in the background
+//! - [`arena`]: the tables' memory, on huge pages · [`search`]: the query, and what it guarantees · [`sweep`]: a removed pod's bits leave in the background
 //! - [`slots`]: generations and the alive mask · [`owned`]: an index that hands out its own slots
 //! - [`naive`]: the same by linear scan, for tests and benches
 //!
 //! Readers take no lock and never wait for a writer. Writers lock one of 256 shards for one block at a time.
 
+mod arena;
 pub mod naive;
 pub mod owned;
 mod search;

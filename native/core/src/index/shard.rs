@@ -1,8 +1,10 @@
 //! What writers do to one shard, under its lock.
 
+use super::arena::Arena;
 use super::slots::Slots;
 use super::table::{Entry, Found, Head, MIN_LOG, Table};
 use crossbeam_epoch as epoch;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// A block's hash as the tables want it: never 0, and scrambled.
@@ -66,6 +68,7 @@ pub(super) struct Writer<'a, const W: usize> {
     pub(super) head: &'a Head<W>,
     pub(super) counts: &'a mut Counts,
     pub(super) slots: &'a Slots,
+    pub(super) arena: &'a Arc<Arena>,
 }
 
 impl<'a, const W: usize> Writer<'a, W> {
@@ -153,7 +156,7 @@ impl<'a, const W: usize> Writer<'a, W> {
     fn rebuild(&mut self) {
         let open = self.slots.open_words::<W>();
         let log = ((self.counts.live + 1) * 5).div_ceil(2).next_power_of_two().trailing_zeros().max(MIN_LOG);
-        let next = Table::<W>::allocate(log);
+        let next = Table::<W>::allocate(self.arena, log);
         // SAFETY: the lock is held, and only its holder retires the table.
         let entries = unsafe { self.table().entries() };
         let mut copied = 0;
@@ -176,9 +179,10 @@ impl<'a, const W: usize> Writer<'a, W> {
         self.counts.live = copied;
         self.counts.rebuilds += 1;
         let guard = epoch::pin();
+        let arena = self.arena.clone();
         // SAFETY: the head no longer leads to `old`, so only readers pinned before now can have it, and the epoch
         // waits for them.
-        unsafe { guard.defer_unchecked(move || old.free()) };
+        unsafe { guard.defer_unchecked(move || old.free(&arena)) };
         // Tables are large: do not let them wait in this thread's bag.
         guard.flush();
     }

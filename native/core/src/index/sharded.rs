@@ -1,5 +1,6 @@
 //! 256 shards and what is done over all of them.
 
+use super::arena::Arena;
 use super::shard::{Bit, Counts, Key, SHARD_BITS, Writer};
 use super::slots::Slots;
 use super::table::{Found, Head};
@@ -7,6 +8,7 @@ use crate::hash::SequenceHash;
 use crate::pods::PodRef;
 use crossbeam_epoch::Guard;
 use parking_lot::Mutex;
+use std::sync::Arc;
 
 const SHARDS: usize = 1 << SHARD_BITS;
 /// Entries that a sweep looks at under one lock: about 5 µs, what a store may have to wait.
@@ -22,19 +24,23 @@ struct Lock(Mutex<Counts>);
 pub(super) struct Sharded<const W: usize> {
     heads: Box<[Head<W>]>,
     locks: Box<[Lock]>,
+    /// Shared with the tables that wait for their last reader, which may outlive the index.
+    arena: Arc<Arena>,
 }
 
 impl<const W: usize> Sharded<W> {
     pub(super) fn new() -> Self {
+        let arena = Arc::new(Arena::default());
         Self {
-            heads: (0..SHARDS).map(|_| Head::new()).collect(),
+            heads: (0..SHARDS).map(|_| Head::new(&arena)).collect(),
             locks: (0..SHARDS).map(|_| Lock(Mutex::default())).collect(),
+            arena,
         }
     }
 
     fn write<R>(&self, slots: &Slots, shard: usize, change: impl FnOnce(Writer<'_, W>) -> R) -> R {
         let mut counts = self.locks[shard].0.lock();
-        change(Writer { head: &self.heads[shard], counts: &mut counts, slots })
+        change(Writer { head: &self.heads[shard], counts: &mut counts, slots, arena: &self.arena })
     }
 
     #[inline]
@@ -121,5 +127,14 @@ impl<const W: usize> Sharded<W> {
             let (live, size) = self.write(slots, shard, |writer| (writer.counts.live, writer.head.table().bytes()));
             (entries + live, bytes + size)
         })
+    }
+}
+
+impl<const W: usize> Drop for Sharded<W> {
+    fn drop(&mut self) {
+        for head in &self.heads {
+            // SAFETY: `&mut self`: no reader and no writer is left, and the tables are of this arena.
+            unsafe { head.table().free(&self.arena) }
+        }
     }
 }

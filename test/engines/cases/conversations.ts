@@ -1,0 +1,114 @@
+/** Conversations stay with the pod that has their KV cache, and the engine says that it was used. */
+import assert from 'node:assert/strict'
+import type OpenAI from 'openai'
+import { BLOCK_SIZE, VLLM_MODEL } from '../engines.js'
+import type { Fleet, FleetCase } from '../fleet.js'
+import { type Message, promptsOf, recordedConversations } from '../recorded.js'
+import { explain } from '../router.js'
+
+interface Turn {
+  readonly pod: string
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  readonly text: string
+}
+
+async function say({ client }: Fleet, messages: readonly Message[], maxTokens: number): Promise<Turn> {
+  const body = { model: VLLM_MODEL, messages, max_tokens: maxTokens }
+  const { data, response } = await client
+    .post<OpenAI.ChatCompletion>('/chat/completions', { body })
+    .withResponse()
+  const details = data.usage?.prompt_tokens_details
+  assert.ok(data.usage && details, 'the engine tells no cached tokens')
+  return {
+    pod: response.headers.get('x-phyllo-pod') ?? '',
+    promptTokens: data.usage.prompt_tokens,
+    cachedTokens: details.cached_tokens ?? 0,
+    text: data.choices[0]?.message.content ?? '',
+  }
+}
+
+const wholeBlocks = (tokens: number): number => Math.floor(tokens / BLOCK_SIZE) * BLOCK_SIZE
+
+/** A first message that shares no block with the others': the topic comes first. */
+const opening = (topic: string): Message[] => [
+  { role: 'system', content: `${topic} is your only subject. Whatever you are asked, you turn to ${topic}.` },
+  {
+    role: 'user',
+    content: `Tell me what a beginner should know about ${topic}, and where the pitfalls are.`,
+  },
+]
+
+const topics = ['Gardening', 'Chess', 'Astronomy', 'Bread', 'Sailing', 'Bees', 'Typography', 'Glaciers']
+
+async function secondTurns(fleet: Fleet): Promise<string> {
+  // All at once, so that load spreads them over both pods.
+  const first = await Promise.all(
+    topics.map(async topic => {
+      const messages = opening(topic)
+      return { messages, turn: await say(fleet, messages, 24) }
+    }),
+  )
+  const pods = new Set(first.map(({ turn }) => turn.pod))
+  assert.equal(pods.size, 2, `all first turns went to ${[...pods].join()}`)
+  const second = await Promise.all(
+    first.map(async ({ messages, turn }) => {
+      const answered = { role: 'assistant', content: turn.text }
+      const more = { role: 'user', content: 'Go on, with an example.' }
+      return { before: turn, turn: await say(fleet, [...messages, answered, more], 8) }
+    }),
+  )
+  let cached = 0
+  for (const { before, turn } of second) {
+    assert.equal(turn.pod, before.pod)
+    assert.ok(turn.cachedTokens > 0)
+    assert.equal(turn.cachedTokens % BLOCK_SIZE, 0)
+    // The whole first prompt is a prefix of the second.
+    const least = wholeBlocks(before.promptTokens)
+    assert.ok(turn.cachedTokens >= least, `${turn.cachedTokens} tokens cached of ${before.promptTokens} seen`)
+    cached += turn.cachedTokens
+  }
+  return `${topics.length} conversations on ${pods.size} pods, ${cached} cached tokens`
+}
+
+/** Leaves room for the answer in a context of 4,096. */
+const MAX_PROMPT = 3_900
+const CONVERSATIONS = 6
+const TURNS = 4
+
+async function recorded(fleet: Fleet): Promise<string> {
+  let [turns, agreed, predicted, reported, prompts] = [0, 0, 0, 0, 0]
+  const moved: string[] = []
+  const off: string[] = []
+  for (const conversation of recordedConversations().reverse().slice(0, CONVERSATIONS)) {
+    let pod: string | undefined
+    for (const messages of promptsOf(conversation).slice(0, TURNS)) {
+      const body = { model: VLLM_MODEL, messages, max_tokens: 8 }
+      const expected = await explain(fleet.router, '/v1/chat/completions', body)
+      if (expected.promptTokens > MAX_PROMPT) break
+      const turn = await say(fleet, messages, 8)
+      assert.equal(turn.promptTokens, expected.promptTokens, conversation.id)
+      assert.equal(turn.pod, expected.pod, 'the decision explained is the one taken')
+      if (pod !== undefined && turn.pod !== pod) moved.push(conversation.id)
+      pod = turn.pod
+      turns++
+      if (turn.cachedTokens === expected.cachedTokens) agreed++
+      else off.push(`${expected.cachedTokens} ≠ ${turn.cachedTokens} of ${turn.promptTokens}`)
+      predicted += expected.cachedTokens
+      reported += turn.cachedTokens
+      prompts += turn.promptTokens
+    }
+  }
+  assert.deepEqual(moved, [], 'conversations that changed pods')
+  assert.ok(reported > 0 && turns > CONVERSATIONS)
+  // Nothing is evicted here, and the answers recorded are not the ones given, so all that an engine has cached of a
+  // prompt is what the router sent there before: the prediction is exact but for requests that are still under way.
+  assert.ok(agreed / turns > 0.9, `predicted ≠ reported cached tokens: ${off.join('; ')}`)
+  const share = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`
+  return `${turns} turns, predicted = reported in ${share(agreed, turns)} (${predicted} and ${reported} tokens, ${share(reported, prompts)} of all)`
+}
+
+export const conversationCases: readonly FleetCase[] = [
+  { name: 'the second turn lands on the pod of the first and finds its cache', run: secondTurns },
+  { name: 'recorded conversations: predicted cached tokens are those reported', run: recorded },
+]
