@@ -1,7 +1,6 @@
 /** `npm run bench [-- NAME…]`: runs the named benches, or all. */
 const benches: Readonly<Record<string, () => Promise<void>>> = {
   query: async () => (await import('./index/run.js')).benchIndex(),
-  proxy: async () => (await import('./proxy/run.js')).benchProxy(),
 }
 
 const wanted = process.argv.slice(2)

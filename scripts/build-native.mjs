@@ -5,7 +5,11 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const cli = join(dirname(createRequire(import.meta.url).resolve('@napi-rs/cli/package.json')), 'dist', 'cli.js')
+const cli = join(
+  dirname(createRequire(import.meta.url).resolve('@napi-rs/cli/package.json')),
+  'dist',
+  'cli.js',
+)
 const args = [
   cli,
   'build',

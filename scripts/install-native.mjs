@@ -32,7 +32,10 @@ if (spawnSync('cargo', ['--version'], { stdio: 'ignore' }).status !== 0) {
   process.exit(1)
 }
 console.error('phyllo: building the native core from source (one to three minutes the first time) …')
-const build = spawnSync(process.execPath, [join(root, 'scripts', 'build-native.mjs')], { stdio: 'inherit', cwd: root })
+const build = spawnSync(process.execPath, [join(root, 'scripts', 'build-native.mjs')], {
+  stdio: 'inherit',
+  cwd: root,
+})
 if (build.status !== 0) {
   console.error('phyllo: the native core did not build; the compiler says why above.')
   process.exit(build.status ?? 1)

@@ -76,7 +76,8 @@ function subjects({ queries, held }: Workload): Subject[] {
   for (const hashes of queries.slice(0, 64)) {
     const expected = answer(all[0]?.[1] ?? (() => 0), hashes)
     for (const [name, query] of all) {
-      if (answer(query, hashes) !== expected) throw new Error(`${name} gives other pods than the native index`)
+      if (answer(query, hashes) !== expected)
+        throw new Error(`${name} gives other pods than the native index`)
     }
   }
   return all.map(([name, query]) => subject(name, query, queries))
@@ -102,7 +103,13 @@ export async function benchIndex(): Promise<void> {
     for (const k of [1, 4, 16]) {
       const samples = await interleaved(subjects(workload(n, k)), ROUNDS, MS)
       for (const [name, ns] of samples) {
-        rows.push({ case: `N=${n} K=${k} pods=${PODS}`, subject: name, metric: 'query CPU', unit: 'ns', ...summarise(ns) })
+        rows.push({
+          case: `N=${n} K=${k} pods=${PODS}`,
+          subject: name,
+          metric: 'query CPU',
+          unit: 'ns',
+          ...summarise(ns),
+        })
       }
     }
   }

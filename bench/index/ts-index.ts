@@ -107,7 +107,8 @@ class GroupedSearch implements TsIndex {
     this.#store = store
     const { words } = store
     this.#alive = new Uint32Array(words)
-    for (let pod = 0; pod < pods; pod++) this.#alive[pod >>> 5] = (this.#alive[pod >>> 5] ?? 0) | (1 << (pod & 31))
+    for (let pod = 0; pod < pods; pod++)
+      this.#alive[pod >>> 5] = (this.#alive[pod >>> 5] ?? 0) | (1 << (pod & 31))
     const depth = 64
     this.#least = new Uint32Array(depth)
     this.#most = new Uint32Array(depth)

@@ -44,12 +44,28 @@ function commit(): string {
 
 /** Writes the JSON and answers the table as Markdown. */
 export function writeResults(name: string, commands: readonly string[], rows: readonly Row[]): string {
-  const about = { machine: machine(), date: new Date().toISOString(), node: process.version, commit: commit() }
+  const about = {
+    machine: machine(),
+    date: new Date().toISOString(),
+    node: process.version,
+    commit: commit(),
+  }
   mkdirSync(`${benchDir}results`, { recursive: true })
-  writeFileSync(`${benchDir}results/${name}.json`, `${JSON.stringify({ ...about, commands, rows }, null, 2)}\n`)
+  writeFileSync(
+    `${benchDir}results/${name}.json`,
+    `${JSON.stringify({ ...about, commands, rows }, null, 2)}\n`,
+  )
   const head = `${about.machine}; Node ${about.node}; ${about.date.slice(0, 10)}; \`${commands.join('`, `')}\``
-  const lines = rows.map(r => `| ${r.case} | ${r.subject} | ${r.metric} (${r.unit}) | ${r.min} | ${r.med} | ${r.max} | ${r.n} |`)
-  return [head, '', '| case | subject | metric | min | median | max | runs |', '|---|---|---|---|---|---|---|', ...lines].join('\n')
+  const lines = rows.map(
+    r => `| ${r.case} | ${r.subject} | ${r.metric} (${r.unit}) | ${r.min} | ${r.med} | ${r.max} | ${r.n} |`,
+  )
+  return [
+    head,
+    '',
+    '| case | subject | metric | min | median | max | runs |',
+    '|---|---|---|---|---|---|---|',
+    ...lines,
+  ].join('\n')
 }
 
 export function printTable(rows: readonly Row[]): void {
@@ -66,6 +82,7 @@ export function updateReadme(name: string, markdown: string): void {
   const close = `<!-- /${name} -->`
   const from = text.indexOf(open)
   const to = text.indexOf(close)
-  if (from < 0 || to < from) throw new Error(`bench/README.md has no place for ${name}: add ${open} and ${close}`)
+  if (from < 0 || to < from)
+    throw new Error(`bench/README.md has no place for ${name}: add ${open} and ${close}`)
   writeFileSync(file, `${text.slice(0, from + open.length)}\n${markdown}\n${text.slice(to)}`)
 }

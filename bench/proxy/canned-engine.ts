@@ -16,7 +16,11 @@ const answer = JSON.stringify({
   created: 1_700_000_000,
   model: 'bench',
   choices: [
-    { index: 0, message: { role: 'assistant', content: 'Hello! How can I help you today?' }, finish_reason: 'stop' },
+    {
+      index: 0,
+      message: { role: 'assistant', content: 'Hello! How can I help you today?' },
+      finish_reason: 'stop',
+    },
   ],
   usage: { prompt_tokens: 12, completion_tokens: 9, total_tokens: 21 },
 })
@@ -57,7 +61,9 @@ function handle(exchange: Exchange): void {
   exchange.readBody(64 * 1024 * 1024, 30_000, body => {
     if (exchange.path === '/v1/chat/completions' && body !== null) return chat(exchange, body)
     exchange.begin(200, json)
-    exchange.end(exchange.path === '/v1/models' ? '{"object":"list","data":[{"id":"bench","object":"model"}]}' : '{}')
+    exchange.end(
+      exchange.path === '/v1/models' ? '{"object":"list","data":[{"id":"bench","object":"model"}]}' : '{}',
+    )
   })
 }
 

@@ -26,7 +26,12 @@ async function run({ origin, bodies, connections, requests }: LoadOrder): Promis
   const worker = async () => {
     while (started < requests) {
       const body = bodies[started++ % bodies.length] ?? ''
-      const { statusCode, body: answer } = await pool.request({ path: '/v1/chat/completions', method: 'POST', headers, body })
+      const { statusCode, body: answer } = await pool.request({
+        path: '/v1/chat/completions',
+        method: 'POST',
+        headers,
+        body,
+      })
       const text = await answer.text()
       const whole = body.includes('"stream":true') ? text.endsWith('data: [DONE]\n\n') : text.endsWith('}')
       if (statusCode === 200 && whole) ok++

@@ -14,7 +14,13 @@ export declare class Lane {
   constructor(state: SharedState)
   scan(body: Uint8Array, kind: number, out: Out<number>): number
   prepare(model: number, ops: number, kind: number, body: Uint8Array, fields: Uint32Array): number
-  prepareAsync(model: number, ops: number, kind: number, body: Uint8Array, fields: Uint32Array): Promise<number>
+  prepareAsync(
+    model: number,
+    ops: number,
+    kind: number,
+    body: Uint8Array,
+    fields: Uint32Array,
+  ): Promise<number>
   lastError(): string
   summary(ticket: number, out: Out<number>): void
   cachedTokens(ticket: number, out: Out<number>): number

@@ -45,7 +45,8 @@ fn fill(index: &PrefixIndex, pods: &[PodRef], prompts: u64, blocks: usize, depth
     for number in 0..prompts {
         let hashes = prompt(number, LONGEST);
         for group in 0..depths.max(8) {
-            let depth = blocks * (group % depths + 1) / depths - usize::from(depths > 1 && group % depths + 1 < depths);
+            let depth = blocks * (group % depths + 1) / depths
+                - usize::from(depths > 1 && group % depths + 1 < depths);
             index.store(pods[(number as usize * 8 + group * 31) % pods.len()], &hashes[..depth.max(1)]);
         }
         // The rest of the prompt belongs to a pod that has not its start: the table is full size for every row.
@@ -67,7 +68,10 @@ fn nanos(time: Duration) -> u64 {
 }
 
 fn queries(prompts: u64) {
-    println!("{:>6} {:>4} {:>9} {:>9} {:>9} {:>7}   (ns a query; 256 pods)", "N", "K", "min", "median", "p99", "MB");
+    println!(
+        "{:>6} {:>4} {:>9} {:>9} {:>9} {:>7}   (ns a query; 256 pods)",
+        "N", "K", "min", "median", "p99", "MB"
+    );
     for depths in [1, 4, 16] {
         for blocks in [64, 512, LONGEST] {
             let (_slots, index, pods) = fleet();
@@ -126,10 +130,13 @@ fn blocks() {
 
     let (_slots, index, pods) = fleet();
     let predicted = Predicted::new(index.clone(), Arc::new(Clock::real()), 32_768, 600_000);
-    let mut learn = |number: u64, hashes: &[SequenceHash]| predicted.learn(pods[number as usize % 64], hashes);
+    let mut learn =
+        |number: u64, hashes: &[SequenceHash]| predicted.learn(pods[number as usize % 64], hashes);
     per_block("predicted: learn, new", 4000, &mut learn);
     per_block("predicted: learn, known", 4000, &mut learn);
-    per_block("predicted: learn, new, each pushing one out", 8000, |number, hashes| learn(number + 4000, hashes));
+    per_block("predicted: learn, new, each pushing one out", 8000, |number, hashes| {
+        learn(number + 4000, hashes)
+    });
 }
 
 fn main() {

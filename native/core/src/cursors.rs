@@ -8,24 +8,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Values wrap here, so that each one is an exact JavaScript number.
 const WRAP: u64 = 1 << 53;
 
-/// A table of counters by name. Names are the configuration's (a profile's picker), so none is ever dropped.
+/// A table of counters by name: a hash of the configuration's words (a profile's picker, a model), so that no text crosses
+/// into the core per request. Such names are few, so none is ever dropped.
 #[derive(Debug, Default)]
 pub struct Cursors {
-    named: RwLock<HashMap<Box<str>, Arc<AtomicU64>>>,
+    named: RwLock<HashMap<u32, Arc<AtomicU64>>>,
 }
 
 impl Cursors {
     /// The next value of that counter: 0, 1, 2, … over all threads, each value given once (up to 2^53).
-    pub fn next(&self, name: &str) -> u64 {
-        if let Some(cursor) = self.named.read().get(name) {
+    pub fn next(&self, name: u32) -> u64 {
+        if let Some(cursor) = self.named.read().get(&name) {
             return cursor.fetch_add(1, Ordering::Relaxed) % WRAP;
         }
         self.cursor(name).fetch_add(1, Ordering::Relaxed) % WRAP
     }
 
     /// The counter itself, for a caller that keeps it and skips the look-up.
-    pub fn cursor(&self, name: &str) -> Arc<AtomicU64> {
-        self.named.write().entry(name.into()).or_default().clone()
+    pub fn cursor(&self, name: u32) -> Arc<AtomicU64> {
+        self.named.write().entry(name).or_default().clone()
     }
 }
 
@@ -38,7 +39,7 @@ mod tests {
         let cursors = Cursors::default();
         let mut seen: Vec<u64> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| (0..1000).map(|_| cursors.next("a")).collect::<Vec<_>>()))
+                .map(|_| scope.spawn(|| (0..1000).map(|_| cursors.next(1)).collect::<Vec<_>>()))
                 .collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
         });
@@ -49,8 +50,8 @@ mod tests {
     #[test]
     fn names_are_apart_and_values_wrap_where_doubles_end() {
         let cursors = Cursors::default();
-        assert_eq!((cursors.next("a"), cursors.next("b"), cursors.next("a")), (0, 0, 1));
-        cursors.cursor("a").store(WRAP - 1, Ordering::Relaxed);
-        assert_eq!((cursors.next("a"), cursors.next("a")), (WRAP - 1, 0));
+        assert_eq!((cursors.next(1), cursors.next(2), cursors.next(1)), (0, 0, 1));
+        cursors.cursor(1).store(WRAP - 1, Ordering::Relaxed);
+        assert_eq!((cursors.next(1), cursors.next(1)), (WRAP - 1, 0));
     }
 }

@@ -172,8 +172,8 @@ impl Lane {
     }
 
     #[napi(catch_unwind)]
-    pub fn cursor(&self, name: String) -> f64 {
-        self.state.cursors.next(&name) as f64
+    pub fn cursor(&self, name: u32) -> f64 {
+        self.state.cursors.next(name) as f64
     }
 
     #[napi(catch_unwind)]

@@ -61,12 +61,7 @@ impl<const W: usize> Sharded<W> {
     }
 
     /// Runs `each` for the blocks with their shards locked in turn, the cache misses of the next ones under way.
-    fn batch(
-        &self,
-        slots: &Slots,
-        hashes: &[SequenceHash],
-        mut each: impl FnMut(Writer<'_, W>, Key),
-    ) {
+    fn batch(&self, slots: &Slots, hashes: &[SequenceHash], mut each: impl FnMut(Writer<'_, W>, Key)) {
         hashes.iter().take(LOOKAHEAD).for_each(|&hash| self.prefetch(hash));
         for (i, &hash) in hashes.iter().enumerate() {
             if let Some(&ahead) = hashes.get(i + LOOKAHEAD) {
@@ -124,7 +119,8 @@ impl<const W: usize> Sharded<W> {
     /// Blocks held by some pod, and the tables' bytes.
     pub(super) fn size(&self, slots: &Slots) -> (usize, usize) {
         (0..SHARDS).fold((0, 0), |(entries, bytes), shard| {
-            let (live, size) = self.write(slots, shard, |writer| (writer.counts.live, writer.head.table().bytes()));
+            let (live, size) =
+                self.write(slots, shard, |writer| (writer.counts.live, writer.head.table().bytes()));
             (entries + live, bytes + size)
         })
     }
