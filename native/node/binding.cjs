@@ -29,7 +29,7 @@ const isMusl = () => {
   return musl
 }
 
-const isFileMusl = f => f.includes('libc.musl-') || f.includes('ld-musl-')
+const isFileMusl = (f) => f.includes('libc.musl-') || f.includes('ld-musl-')
 
 const isMuslFromFilesystem = () => {
   try {
@@ -94,14 +94,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-android-arm64')
         const bindingPackageVersion = require('phyllo-native-android-arm64/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -116,14 +110,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-android-arm-eabi')
         const bindingPackageVersion = require('phyllo-native-android-arm-eabi/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -134,12 +122,7 @@ function requireNative() {
     }
   } else if (process.platform === 'win32') {
     if (process.arch === 'x64') {
-      if (
-        (process.config && process.config.variables && process.config.variables.shlib_suffix === 'dll.a') ||
-        (process.config &&
-          process.config.variables &&
-          process.config.variables.node_target_type === 'shared_library')
-      ) {
+      if ((process.config && process.config.variables && process.config.variables.shlib_suffix === 'dll.a') || (process.config && process.config.variables && process.config.variables.node_target_type === 'shared_library')) {
         try {
           return require('./phyllo.win32-x64-gnu.node')
         } catch (e) {
@@ -148,14 +131,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-win32-x64-gnu')
           const bindingPackageVersion = require('phyllo-native-win32-x64-gnu/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -170,14 +147,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-win32-x64-msvc')
           const bindingPackageVersion = require('phyllo-native-win32-x64-msvc/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -193,14 +164,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-win32-ia32-msvc')
         const bindingPackageVersion = require('phyllo-native-win32-ia32-msvc/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -215,14 +180,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-win32-arm64-msvc')
         const bindingPackageVersion = require('phyllo-native-win32-arm64-msvc/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -240,14 +199,8 @@ function requireNative() {
     try {
       const binding = require('phyllo-native-darwin-universal')
       const bindingPackageVersion = require('phyllo-native-darwin-universal/package.json').version
-      if (
-        bindingPackageVersion !== '0.1.0' &&
-        process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-        process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-      ) {
-        throw new Error(
-          `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-        )
+      if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+        throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
       }
       return binding
     } catch (e) {
@@ -262,14 +215,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-darwin-x64')
         const bindingPackageVersion = require('phyllo-native-darwin-x64/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -284,14 +231,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-darwin-arm64')
         const bindingPackageVersion = require('phyllo-native-darwin-arm64/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -310,14 +251,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-freebsd-x64')
         const bindingPackageVersion = require('phyllo-native-freebsd-x64/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -332,14 +267,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-freebsd-arm64')
         const bindingPackageVersion = require('phyllo-native-freebsd-arm64/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -354,14 +283,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-freebsd-ppc64')
         const bindingPackageVersion = require('phyllo-native-freebsd-ppc64/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -381,14 +304,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-linux-x64-musl')
           const bindingPackageVersion = require('phyllo-native-linux-x64-musl/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -403,14 +320,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-linux-x64-gnu')
           const bindingPackageVersion = require('phyllo-native-linux-x64-gnu/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -427,14 +338,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-linux-arm64-musl')
           const bindingPackageVersion = require('phyllo-native-linux-arm64-musl/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -449,14 +354,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-linux-arm64-gnu')
           const bindingPackageVersion = require('phyllo-native-linux-arm64-gnu/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -473,14 +372,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-linux-arm-musleabihf')
           const bindingPackageVersion = require('phyllo-native-linux-arm-musleabihf/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -495,14 +388,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-linux-arm-gnueabihf')
           const bindingPackageVersion = require('phyllo-native-linux-arm-gnueabihf/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -519,14 +406,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-linux-loong64-musl')
           const bindingPackageVersion = require('phyllo-native-linux-loong64-musl/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -541,14 +422,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-linux-loong64-gnu')
           const bindingPackageVersion = require('phyllo-native-linux-loong64-gnu/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -565,14 +440,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-linux-riscv64-musl')
           const bindingPackageVersion = require('phyllo-native-linux-riscv64-musl/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -587,14 +456,8 @@ function requireNative() {
         try {
           const binding = require('phyllo-native-linux-riscv64-gnu')
           const bindingPackageVersion = require('phyllo-native-linux-riscv64-gnu/package.json').version
-          if (
-            bindingPackageVersion !== '0.1.0' &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-            process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-          ) {
-            throw new Error(
-              `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+          if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+            throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
           return binding
         } catch (e) {
@@ -610,14 +473,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-linux-ppc64-gnu')
         const bindingPackageVersion = require('phyllo-native-linux-ppc64-gnu/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -632,14 +489,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-linux-s390x-gnu')
         const bindingPackageVersion = require('phyllo-native-linux-s390x-gnu/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -658,14 +509,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-openharmony-arm64')
         const bindingPackageVersion = require('phyllo-native-openharmony-arm64/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -680,14 +525,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-openharmony-x64')
         const bindingPackageVersion = require('phyllo-native-openharmony-x64/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -702,14 +541,8 @@ function requireNative() {
       try {
         const binding = require('phyllo-native-openharmony-arm')
         const bindingPackageVersion = require('phyllo-native-openharmony-arm/package.json').version
-        if (
-          bindingPackageVersion !== '0.1.0' &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK &&
-          process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0'
-        ) {
-          throw new Error(
-            `Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-          )
+        if (bindingPackageVersion !== '0.1.0' && process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
+          throw new Error(`Native binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
         }
         return binding
       } catch (e) {
@@ -727,7 +560,10 @@ function createLoadErrorChain(errors) {
   return errors.reduce((previous, current) => {
     let message
     try {
-      message = current && typeof current.message === 'string' ? current.message : String(current)
+      message =
+        current && typeof current.message === 'string'
+          ? current.message
+          : String(current)
     } catch {
       message = 'Unknown error'
     }
@@ -749,14 +585,24 @@ function createLoadErrorChain(errors) {
 // WASI loading. It never crosses into another flavor or falls back to native.
 const __napiWasiFlavors = ['wasm32-wasi']
 const __napiWasiFlavor = process.env.NAPI_RS_WASI_FLAVOR
-const __napiWasiFlavorRequested = typeof __napiWasiFlavor === 'string' && __napiWasiFlavor.length > 0
-if (__napiWasiFlavorRequested && __napiWasiFlavors.indexOf(__napiWasiFlavor) === -1) {
+const __napiWasiFlavorRequested =
+  typeof __napiWasiFlavor === 'string' && __napiWasiFlavor.length > 0
+if (
+  __napiWasiFlavorRequested &&
+  __napiWasiFlavors.indexOf(__napiWasiFlavor) === -1
+) {
   throw new Error(
-    'Unsupported WASI flavor "' + __napiWasiFlavor + '". Available flavors: ' + __napiWasiFlavors.join(', '),
+    'Unsupported WASI flavor "' +
+      __napiWasiFlavor +
+      '". Available flavors: ' +
+      __napiWasiFlavors.join(', '),
   )
 }
 const forceWasiError = process.env.NAPI_RS_FORCE_WASI === 'error'
-const forceWasi = process.env.NAPI_RS_FORCE_WASI === 'true' || forceWasiError || __napiWasiFlavorRequested
+const forceWasi =
+  process.env.NAPI_RS_FORCE_WASI === 'true' ||
+  forceWasiError ||
+  __napiWasiFlavorRequested
 
 if (!forceWasi) {
   nativeBinding = requireNative()
@@ -811,10 +657,7 @@ if (!nativeBinding || forceWasi) {
     let candidateError = null
     let candidateFailed = false
     try {
-      candidateError = __napiWasiResolveCandidate('./phyllo.wasi.cjs', false, [
-        './phyllo.wasm32-wasi.debug.wasm',
-        './phyllo.wasm32-wasi.wasm',
-      ])
+      candidateError = __napiWasiResolveCandidate('./phyllo.wasi.cjs', false, ['./phyllo.wasm32-wasi.debug.wasm', './phyllo.wasm32-wasi.wasm'])
       candidateFailed = candidateError !== null
       if (!candidateFailed) {
         wasiBinding = require('./phyllo.wasi.cjs')
@@ -841,9 +684,7 @@ if (!nativeBinding || forceWasi) {
         if (process.env.NAPI_RS_ENFORCE_VERSION_CHECK && process.env.NAPI_RS_ENFORCE_VERSION_CHECK !== '0') {
           const bindingPackageVersion = require('phyllo-native-wasm32-wasi/package.json').version
           if (bindingPackageVersion !== '0.1.0') {
-            throw new Error(
-              `WASI binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`,
-            )
+            throw new Error(`WASI binding package version mismatch, expected 0.1.0 but got ${bindingPackageVersion}. You can reinstall dependencies to fix this issue.`)
           }
         }
         wasiBinding = require('phyllo-native-wasm32-wasi')
@@ -860,7 +701,12 @@ if (!nativeBinding || forceWasi) {
       loadErrors.push(candidateError)
     }
   }
-  if (!wasiBindingLoaded && forceWasi && !forceWasiError && !__napiWasiFlavorRequested) {
+  if (
+    !wasiBindingLoaded &&
+    forceWasi &&
+    !forceWasiError &&
+    !__napiWasiFlavorRequested
+  ) {
     nativeBinding = requireNative()
     __napiRequiredNativeBinding = nativeBinding
   }
@@ -903,7 +749,10 @@ if (!nativeBinding) {
 // - only a flavor in `__napiWasiFlavors`, the ones this loader's own WASI
 //   chain can report ('wasm32-wasi' for a package without a WASI target).
 // This is metadata and never fails a load: a throwing Proxy trap keeps 'native'.
-if (__napiLoadedBindingTarget === 'native' && nativeBinding !== __napiRequiredNativeBinding) {
+if (
+  __napiLoadedBindingTarget === 'native' &&
+  nativeBinding !== __napiRequiredNativeBinding
+) {
   try {
     const __napiBindingTargetDescriptor = Object.getOwnPropertyDescriptor(
       nativeBinding,
@@ -922,7 +771,9 @@ if (__napiLoadedBindingTarget === 'native' && nativeBinding !== __napiRequiredNa
 }
 
 function __napiStampBindingTarget(exportsObject, target) {
-  if (Object.hasOwn(exportsObject, '__napiBindingTarget')) {
+  if (
+    Object.prototype.hasOwnProperty.call(exportsObject, '__napiBindingTarget')
+  ) {
     if (exportsObject.__napiBindingTarget === target) {
       // Already ours: the root entry aliases the object it loaded, so a WASI
       // fallback candidate — or a `NAPI_RS_NATIVE_LIBRARY_PATH` override that

@@ -14,13 +14,7 @@ export declare class Lane {
   constructor(state: SharedState)
   scan(body: Uint8Array, kind: number, out: Out<number>): number
   prepare(model: number, ops: number, kind: number, body: Uint8Array, fields: Uint32Array): number
-  prepareAsync(
-    model: number,
-    ops: number,
-    kind: number,
-    body: Uint8Array,
-    fields: Uint32Array,
-  ): Promise<number>
+  prepareAsync(model: number, ops: number, kind: number, body: Uint8Array, fields: Uint32Array): Promise<number>
   lastError(): string
   summary(ticket: number, out: Out<number>): void
   cachedTokens(ticket: number, out: Out<number>): number
@@ -32,7 +26,7 @@ export declare class Lane {
   recall(key: string): number
   remember(key: string, podRef: number): void
   loads(out: Out<number>): number
-  cursor(name: string): number
+  cursor(name: number): number
   book(ticket: number, podRef: number, bound: number, flags: number, out: Out<number>): number
   firstByte(podRef: number, ms: number, pendingTokens: number): void
   release(podRef: number, pendingTokens: number, outcome: number): void

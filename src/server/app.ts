@@ -18,7 +18,7 @@ import type { Executor } from '../execution/executor.js'
 import type { ExecuteOptions } from '../execution/step-run.js'
 import type { Counters } from '../telemetry/counters.js'
 import type { Decider } from './decider.js'
-import type { Endpoints } from './endpoints.js'
+import type { Endpoint, Endpoints } from './endpoints.js'
 import { sendError } from './http-errors.js'
 import type { BodyFault, Exchange } from './listener/listener.js'
 import type { LimitOptions } from './options.js'
@@ -54,22 +54,29 @@ export class App {
   handle(exchange: Exchange): void {
     const endpoint = this.#parts.endpoints.match(exchange.path)
     if (endpoint === undefined) {
-      return this.#refuse(exchange, 'path_not_found', `no such path: ${exchange.path}`, 'other')
-    }
-    if (endpoint.methods !== null && !endpoint.methods.includes(exchange.method)) {
-      return this.#wrongMethod(exchange, endpoint.methods)
-    }
+      this.#refuse(exchange, 'path_not_found', `no such path: ${exchange.path}`, 'other')
+    } else if (endpoint.methods !== null && !endpoint.methods.includes(exchange.method)) {
+      this.#wrongMethod(exchange, endpoint.methods)
+    } else this.#serve(exchange, endpoint)
+  }
+
+  #serve(exchange: Exchange, endpoint: Endpoint): void {
     switch (endpoint.action) {
       case 'infer':
-        return this.#readBody(exchange, endpoint.kind, body => this.#infer(exchange, endpoint.kind, body))
+        this.#readBody(exchange, endpoint.kind, body => this.#infer(exchange, endpoint.kind, body))
+        break
       case 'models':
-        return this.#answer(exchange, this.#fleet?.modelList ?? '{"object":"list","data":[]}')
+        this.#answer(exchange, this.#fleet?.modelList ?? '{"object":"list","data":[]}')
+        break
       case 'model':
-        return this.#model(exchange, endpoint.name)
+        this.#model(exchange, endpoint.name)
+        break
       case 'response':
-        return this.#readBody(exchange, 'responses', body => this.#response(exchange, endpoint.id, body))
+        this.#readBody(exchange, 'responses', body => this.#response(exchange, endpoint.id, body))
+        break
       case 'passthrough':
-        return this.#readBody(exchange, 'other', body => this.#passthrough(exchange, body))
+        this.#readBody(exchange, 'other', body => this.#passthrough(exchange, body))
+        break
     }
   }
 
@@ -99,9 +106,8 @@ export class App {
     const fault = decider.open(ctx, head(exchange, kind), body)
     if (fault !== undefined) {
       this.#fail(exchange, fault, kind, ctx.request.id)
-      return decider.contexts.give(ctx)
-    }
-    this.#execute(ctx, exchange)
+      decider.contexts.give(ctx)
+    } else this.#execute(ctx, exchange)
   }
 
   /** `/v1/responses/{id}`: only the pod that made the response can answer. */
@@ -111,7 +117,8 @@ export class App {
     if (pool === undefined) {
       const message = `no pod here holds the response '${id}': it is unknown, or its pod is gone`
       const error = new PhylloError('response_not_found', message)
-      return this.#fail(exchange, error, 'responses', requestId(exchange.header('x-request-id')))
+      this.#fail(exchange, error, 'responses', requestId(exchange.header('x-request-id')))
+      return
     }
     const ctx = decider.contexts.take()
     decider.openRaw(ctx, head(exchange, 'other'), body, pool)

@@ -7,7 +7,7 @@ import type OpenAI from 'openai'
 
 export interface TokenRequest {
   readonly name: string
-  readonly path: '/v1/chat/completions' | '/v1/completions'
+  readonly path: '/v1/chat/completions' | '/v1/completions' | '/v1/responses' | '/v1/messages'
   /** Without the model. */
   readonly body: Readonly<Record<string, unknown>>
 }
@@ -182,6 +182,59 @@ const completions: readonly TokenRequest[] = [
   completion('no special tokens', 'Once upon a time', { add_special_tokens: false }),
 ]
 
+const response = (name: string, body: TokenRequest['body']): TokenRequest => ({
+  name: `responses: ${name}`,
+  path: '/v1/responses',
+  body,
+})
+const anthropic = (name: string, body: TokenRequest['body']): TokenRequest => ({
+  name: `messages: ${name}`,
+  path: '/v1/messages',
+  body,
+})
+
+const anthropicTool = {
+  name: 'get_weather',
+  description: 'Current weather',
+  input_schema: weatherTool.type === 'function' ? weatherTool.function.parameters : {},
+}
+
+const otherApis: readonly TokenRequest[] = [
+  response('a text', { input: 'Hello, who are you?' }),
+  response('a text and instructions', { input: 'Hello.', instructions: 'You answer in one sentence.' }),
+  response('several turns', { input: [system, hello, assistant('A model.'), user('Which one?')] }),
+  response('content as parts', { input: [user([{ type: 'input_text', text: 'Hello, parts.' }])] }),
+  response('a tool', { input: 'Weather in Oslo?', tools: [{ type: 'function', ...flat(weatherTool) }] }),
+  anthropic('one message', { messages: [hello] }),
+  anthropic('a system prompt', { system: 'You answer in one sentence.', messages: [hello] }),
+  anthropic('a system prompt as parts', { system: [{ type: 'text', text: 'Short.' }], messages: [hello] }),
+  anthropic('several turns', { messages: [hello, assistant('A model.'), user('Which one?')] }),
+  anthropic('content as parts', { messages: [user([{ type: 'text', text: 'Hello, parts.' }])] }),
+  anthropic('content as several parts', {
+    messages: [
+      user([
+        { type: 'text', text: 'First.' },
+        { type: 'text', text: 'Second.' },
+      ]),
+    ],
+  }),
+  anthropic('a tool', { messages: [hello], tools: [anthropicTool] }),
+  anthropic('a tool use and its result', {
+    messages: [
+      user('Weather in Oslo?'),
+      assistant([{ type: 'tool_use', id: 't1', name: 'get_weather', input: { place: 'Oslo' } }]),
+      user([{ type: 'tool_result', tool_use_id: 't1', content: 'snow' }]),
+    ],
+    tools: [anthropicTool],
+  }),
+]
+
+function flat(tool: OpenAI.ChatCompletionTool): object {
+  return tool.type === 'function' ? tool.function : {}
+}
+
 export const plainRequests: readonly TokenRequest[] = [...chats, ...toolChats, ...completions]
 /** Those with fields that only vLLM has. */
 export const vllmRequests: readonly TokenRequest[] = templateChats
+/** Anthropic's and OpenAI's newer API, which engines turn into chats. */
+export const otherApiRequests: readonly TokenRequest[] = otherApis

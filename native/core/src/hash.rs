@@ -242,11 +242,11 @@ mod tests {
             let parent = xxh3_64(&round.to_le_bytes());
             let block = xxh3_64(&(round + ROUNDS).to_le_bytes());
             let plain = link(SequenceHash(parent), BlockHash(block)).0;
-            for bit in 0..128 {
+            for (bit, flipped) in flips.iter_mut().enumerate() {
                 let (p, b) = if bit < 64 { (1u64 << bit, 0) } else { (0, 1u64 << (bit - 64)) };
                 let mut changed = plain ^ link(SequenceHash(parent ^ p), BlockHash(block ^ b)).0;
                 while changed != 0 {
-                    flips[bit][changed.trailing_zeros() as usize] += 1;
+                    flipped[changed.trailing_zeros() as usize] += 1;
                     changed &= changed - 1;
                 }
             }

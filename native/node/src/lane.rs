@@ -56,7 +56,7 @@ impl Lane {
                 0
             }
             Err(fault) => {
-                out[0] = fault.offset as u32;
+                out[0] = fault.offset;
                 out[1] = fault.field.map_or(u32::MAX, |field| field as u32);
                 fault.code as u32
             }

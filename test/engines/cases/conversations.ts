@@ -30,12 +30,20 @@ async function say({ client }: Fleet, messages: readonly Message[], maxTokens: n
 
 const wholeBlocks = (tokens: number): number => Math.floor(tokens / BLOCK_SIZE) * BLOCK_SIZE
 
-/** A first message that shares no block with the others': the topic comes first. */
+/** First messages of some 130 tokens that share no block with the others': the topic comes first. */
 const opening = (topic: string): Message[] => [
-  { role: 'system', content: `${topic} is your only subject. Whatever you are asked, you turn to ${topic}.` },
+  {
+    role: 'system',
+    content:
+      `${topic} is your only subject. Whatever you are asked, you turn to ${topic} within two sentences and stay ` +
+      'there. You write for adults who are new to it, name your sources, never use a list where a paragraph will do, ' +
+      'and say plainly when something is a matter of taste.',
+  },
   {
     role: 'user',
-    content: `Tell me what a beginner should know about ${topic}, and where the pitfalls are.`,
+    content:
+      `Tell me what a beginner should know about ${topic}, and where the pitfalls are. I have an hour a week, no ` +
+      'equipment at all, and I would rather understand one thing well than ten things badly.',
   },
 ]
 

@@ -189,7 +189,7 @@ mod tests {
     /// Chain `c`: its first `shared` blocks are those of every chain.
     fn chain(c: u64, shared: usize, blocks: usize) -> Vec<SequenceHash> {
         let at =
-            |c: u64, i: usize| SequenceHash((c << 32 | i as u64 + 1).wrapping_mul(0xD6E8_FEB8_6659_FD93));
+            |c: u64, i: usize| SequenceHash(((c << 32) | (i as u64 + 1)).wrapping_mul(0xD6E8_FEB8_6659_FD93));
         (0..blocks).map(|i| if i < shared { at(0, i) } else { at(c + 1, i) }).collect()
     }
 
