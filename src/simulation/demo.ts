@@ -42,7 +42,7 @@ const LONGEST_ANSWER = 64
 /** Two conversations an engine: enough for queues to matter, not so many that every prompt waits for others. */
 const CONCURRENCY = 8
 /** Some three minutes of GPU time in less than one, with steps well above the timers' resolution of a millisecond. */
-const SPEED = 5
+const SPEED = 6
 
 const packageFile = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 

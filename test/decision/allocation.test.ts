@@ -23,8 +23,8 @@ test('100,000 selections over 64 pods leave the heap as it was', t => {
   if (typeof grown !== 'object' || grown === null) return t.fail(out.toString())
   t.is(Object.keys(grown).length, 6)
   for (const [name, bytes] of Object.entries(grown)) {
-    // A boxed double is 12 bytes and an array view about 100. Under 4 bytes a selection there is room for the
-    // recompilations of a running program (tens of kB), but not for one object each.
-    t.true(bytes < 4 * SELECTIONS, `${name}: ${bytes} bytes for ${SELECTIONS} selections`)
+    // A boxed double is 12 bytes and an array view about 100. Under 10 bytes a selection there is room for the
+    // compiler's own data (up to 480 kB were seen while other tests held the processors), but not for one object each.
+    t.true(bytes < 10 * SELECTIONS, `${name}: ${bytes} bytes for ${SELECTIONS} selections`)
   }
 })
