@@ -1,8 +1,9 @@
 /** Conversations stay with the pod that has their KV cache, and the engine says that it was used. */
 import assert from 'node:assert/strict'
 import type OpenAI from 'openai'
+import { z } from 'zod'
 import { BLOCK_SIZE, VLLM_MODEL } from '../engines.js'
-import type { Fleet, FleetCase } from '../fleet.js'
+import { type Fleet, type FleetCase, post } from '../fleet.js'
 import { type Message, promptsOf, recordedConversations } from '../recorded.js'
 import { explain } from '../router.js'
 
@@ -79,6 +80,36 @@ async function secondTurns(fleet: Fleet): Promise<string> {
   return `${topics.length} conversations on ${pods.size} pods, ${cached} cached tokens`
 }
 
+const anthropicAnswer = z.object({ content: z.array(z.looseObject({ type: z.string() })) })
+
+/** Anthropic's API: whatever the router knows of its tokens, the conversation must stay where it is. */
+async function anthropicTurns({ router }: Fleet): Promise<string> {
+  const speak = async (topic: string, more: readonly Message[]) => {
+    const [system, user] = opening(topic)
+    const messages = [user, ...more]
+    const body = { model: VLLM_MODEL, system: system?.content, messages, max_tokens: 16 }
+    const answer = await post(router.url, '/v1/messages', body)
+    assert.equal(answer.status, 200, answer.text)
+    return { topic, pod: answer.pod, content: anthropicAnswer.parse(JSON.parse(answer.text)).content }
+  }
+  const subjects = ['Falconry', 'Bridges', 'Tides', 'Moss']
+  const first = await Promise.all(subjects.map(topic => speak(topic, [])))
+  assert.equal(new Set(first.map(({ pod }) => pod)).size, 2)
+  const second = await Promise.all(
+    first.map(({ topic, content }) =>
+      speak(topic, [
+        { role: 'assistant', content },
+        { role: 'user', content: 'Go on, with an example.' },
+      ]),
+    ),
+  )
+  assert.deepEqual(
+    second.map(({ pod }) => pod),
+    first.map(({ pod }) => pod),
+  )
+  return `${subjects.length} conversations on 2 pods`
+}
+
 /** Leaves room for the answer in a context of 4,096. */
 const MAX_PROMPT = 3_900
 const CONVERSATIONS = 6
@@ -118,5 +149,6 @@ async function recorded(fleet: Fleet): Promise<string> {
 
 export const conversationCases: readonly FleetCase[] = [
   { name: 'the second turn lands on the pod of the first and finds its cache', run: secondTurns },
+  { name: 'the same by /v1/messages', run: anthropicTurns },
   { name: 'recorded conversations: predicted cached tokens are those reported', run: recorded },
 ]
