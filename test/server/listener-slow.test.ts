@@ -12,7 +12,7 @@ const MIB = 1 << 20
 
 forEachListener((factory, name) => {
   test(`${name}: a body at 4 bytes a second survives the 16 KB/s rule`, async t => {
-    const { port } = await serve(t, factory, echo())
+    const { port } = await serve(t, factory, echo(1 << 20, 120_000))
     const connection = wire(t, port).send(post(56))
     for (let i = 0; i < 56; i++) {
       await sleep(250)
