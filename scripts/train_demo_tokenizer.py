@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-# 4,096 keep the file near 200 KB and give about 3.5 characters to a token on this text.
+# 4,096 keep the file near 100 KB and give about 3.5 characters to a token on this text.
 VOCABULARY = 4096
 # Words with a leading space, numbers of up to three digits, punctuation runs, line ends, other space: the split that
 # GPT-4-era tokenizers share. Digits in threes keep hashes and addresses from filling the vocabulary.

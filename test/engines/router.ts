@@ -93,8 +93,8 @@ export interface Explanation {
   readonly exact: boolean
   /** The pod that it would go to. */
   readonly pod: string
-  /** Prompt tokens that this pod is thought to have in its cache. */
-  readonly cachedTokens: number
+  /** Prompt tokens that each pod is thought to have in its cache. */
+  readonly cachedTokens: Readonly<Record<string, number>>
 }
 
 /** The decision about a request that is not sent. */
@@ -106,6 +106,6 @@ export async function explain(router: Router, path: string, body: object): Promi
   if (!answer.ok) throw new Error(`/explain answers ${answer.status}: ${text}`)
   const { prepare, selections } = explanation.parse(JSON.parse(text))
   const pod = selections[0]?.ranking[0] ?? ''
-  const cachedTokens = selections[0]?.cache?.tokens[pod] ?? 0
+  const cachedTokens = selections[0]?.cache?.tokens ?? {}
   return { promptTokens: prepare.prompt.tokens, exact: prepare.prompt.exact, pod, cachedTokens }
 }

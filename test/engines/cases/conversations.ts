@@ -110,6 +110,8 @@ async function anthropicTurns({ router }: Fleet): Promise<string> {
   return `${subjects.length} conversations on 2 pods`
 }
 
+const show = (value: unknown): string => JSON.stringify(value)
+
 /** Leaves room for the answer in a context of 4,096. */
 const MAX_PROMPT = 3_900
 const CONVERSATIONS = 6
@@ -127,13 +129,18 @@ async function recorded(fleet: Fleet): Promise<string> {
       if (expected.promptTokens > MAX_PROMPT) break
       const turn = await say(fleet, messages, 8)
       assert.equal(turn.promptTokens, expected.promptTokens, conversation.id)
-      assert.equal(turn.pod, expected.pod, 'the decision explained is the one taken')
+      const { [turn.pod]: cached = 0, ...elsewhere } = expected.cachedTokens
+      // Where several pods have as much of it, any of them is right.
+      assert.ok(
+        Object.values(elsewhere).every(tokens => tokens <= cached),
+        `${turn.pod}: ${show(expected)}`,
+      )
       if (pod !== undefined && turn.pod !== pod) moved.push(conversation.id)
       pod = turn.pod
       turns++
-      if (turn.cachedTokens === expected.cachedTokens) agreed++
-      else off.push(`${expected.cachedTokens} ≠ ${turn.cachedTokens} of ${turn.promptTokens}`)
-      predicted += expected.cachedTokens
+      if (turn.cachedTokens === cached) agreed++
+      else off.push(`${cached} ≠ ${turn.cachedTokens} of ${turn.promptTokens}`)
+      predicted += cached
       reported += turn.cachedTokens
       prompts += turn.promptTokens
     }

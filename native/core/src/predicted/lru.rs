@@ -61,10 +61,17 @@ impl<V: Copy> Lru<V> {
         Some((node.value, node.stamp))
     }
 
+    /// Makes room for those of the keys that are not here yet. The searches for them do not depend on each other, as
+    /// later ones that also change the order do, so their cache misses overlap, and the later ones find all in the
+    /// cache.
+    pub(crate) fn prepare(&mut self, keys: impl Iterator<Item = u64>) {
+        let new = keys.filter(|key| !self.places.contains_key(key)).count();
+        self.places.reserve(new);
+        self.nodes.reserve(new.saturating_sub(self.free.len()));
+    }
+
     /// Uses a key now, with a new value. Answers whether it is new.
     pub(crate) fn put(&mut self, key: u64, value: V, now: u64) -> bool {
-        // With `entry` one search of the map would do for both cases, but its growth then runs with `nodes` borrowed
-        // apart; the split borrow below keeps that plain.
         let Self { places, nodes, free, .. } = self;
         let mut new = false;
         let place = *places.entry(key).or_insert_with(|| {

@@ -72,6 +72,7 @@ impl Predicted {
         }
         let Ledger { blocks, scratch, .. } = &mut *ledger;
         scratch.clear();
+        blocks.prepare(chain.iter().map(|hash| hash.0));
         for &hash in chain.iter().rev() {
             if blocks.put(hash.0, (), now) {
                 scratch.push(hash);

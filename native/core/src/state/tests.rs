@@ -1,0 +1,139 @@
+//! Bookings, sessions and time over the whole state.
+
+use super::*;
+
+const OPTIONS: StateOptions = StateOptions {
+    width: 64,
+    breakers: BreakerOptions { failures: 2, cooldown_ms: 1000, latency_factor: 0.0, latency_floor_ms: 0.0 },
+    predicted_blocks: 1000,
+    predicted_ttl_ms: 5000,
+    sessions: 1000,
+    session_ttl_ms: 60_000,
+    virtual_clock: true,
+};
+
+fn state() -> SharedState {
+    SharedState::new(&OPTIONS).expect("a good width")
+}
+
+fn pod(state: &SharedState, id: &str) -> PodRef {
+    let pod = state.add_pod(id).expect("room");
+    assert!(state.pods.activate(pod));
+    pod
+}
+
+fn sticky(session: &str) -> Booking<'_> {
+    Booking { session: Some(session), ..Booking::default() }
+}
+
+#[test]
+fn a_name_is_one_state_until_it_is_closed() {
+    let name = "a_name_is_one_state_until_it_is_closed";
+    assert_eq!(SharedState::open(name, None).err(), Some(StateError::NotOpen(name.to_owned())));
+    let first = SharedState::open(name, Some(&OPTIONS)).expect("made");
+    assert!(Arc::ptr_eq(&first, &SharedState::open(name, None).expect("there")));
+    SharedState::close(name);
+    assert!(SharedState::open(name, None).is_err());
+    let narrow = StateOptions { width: 100, ..OPTIONS };
+    assert_eq!(SharedState::open(name, Some(&narrow)).err(), Some(StateError::Width(100)));
+}
+
+#[test]
+fn a_session_claimed_by_another_thread_is_booked_where_it_lives() {
+    let state = state();
+    let (a, b) = (pod(&state, "a"), pod(&state, "b"));
+    let uncached = |pod| if pod == a { 10 } else { 20 };
+    assert_eq!(state.book(a, &sticky("s"), uncached), Ok((a, 10)));
+    assert_eq!(state.book(b, &sticky("s"), uncached), Ok((a, 10)));
+    let status = state.pods.status(a).expect("here");
+    assert_eq!((status.inflight, status.pending_tokens), (2, 20));
+    assert_eq!(state.pods.status(b).map(|status| status.inflight), Some(0));
+}
+
+#[test]
+fn a_session_whose_pod_cannot_be_booked_moves_to_the_asked_one() {
+    let state = state();
+    let (a, b, c) = (pod(&state, "a"), pod(&state, "b"), pod(&state, "c"));
+    assert_eq!(state.book(a, &sticky("s"), |_| 0), Ok((a, 0)));
+    let bounded = Booking { bound: 1, ..sticky("s") };
+    assert_eq!(state.book(b, &bounded, |_| 0), Ok((b, 0)));
+    assert_eq!(state.session("s"), Some(b));
+    // Neither: the refusal is the asked pod's, and the session stays.
+    state.pods.cordon(c, true);
+    assert_eq!(state.book(c, &bounded, |_| 0), Err(Refusal::Cordoned));
+    assert_eq!(state.session("s"), Some(b));
+    state.remove_pod(b);
+    assert_eq!(state.session("s"), None);
+    assert_eq!(state.book(a, &sticky("s"), |_| 0), Ok((a, 0)));
+}
+
+/// A retry after a failed attempt would otherwise be booked on the pod that has just failed.
+#[test]
+fn a_session_is_moved_by_who_has_seen_where_it_lives() {
+    let state = state();
+    let (a, b) = (pod(&state, "a"), pod(&state, "b"));
+    assert_eq!(state.book(a, &sticky("s"), |_| 0), Ok((a, 0)));
+    let retry = Booking { seen: Some(a), ..sticky("s") };
+    assert_eq!(state.book(b, &retry, |_| 0), Ok((b, 0)));
+    assert_eq!(state.session("s"), Some(b));
+}
+
+#[test]
+fn a_booking_teaches_the_index_and_a_refused_one_does_not() {
+    let state = state();
+    let (a, b) = (pod(&state, "a"), pod(&state, "b"));
+    let chain: Vec<SequenceHash> = (1..=10).map(SequenceHash).collect();
+    let learning = Booking { bound: 1, learn: Some(&chain), ..Booking::default() };
+    assert_eq!(state.book(a, &learning, |_| 0), Ok((a, 0)));
+    assert_eq!(state.book(a, &learning, |_| 0), Err(Refusal::Full));
+    let mut out = crate::index::Matches::default();
+    state.index.query(&chain, &mut out);
+    assert_eq!(out.as_slice(), [crate::index::Match { slot: a.slot() as u16, depth: 10 }]);
+    assert_eq!((state.predicted.blocks(a), state.predicted.blocks(b)), (10, 0));
+    assert!(state.remove_pod(a));
+    assert_eq!(state.predicted.blocks(a), 0);
+}
+
+#[test]
+fn virtual_time_maintains_as_it_passes() {
+    let state = state();
+    let a = pod(&state, "a");
+    let chain = [SequenceHash(1)];
+    let learning = Booking { learn: Some(&chain), ..sticky("s") };
+    assert_eq!(state.book(a, &learning, |_| 0), Ok((a, 0)));
+    state.remember("r", a);
+    assert_eq!(state.recall("r"), Some(a));
+    state.set_time(4999.0);
+    assert_eq!(state.stats().entries, 1);
+    state.set_time(5000.0 + MAINTAIN_PERIOD_MS as f64);
+    assert_eq!((state.stats().entries, state.stats().sessions), (0, 1));
+    state.set_time(70_000.0);
+    assert_eq!((state.stats().sessions, state.stats().live_pods, state.recall("r")), (0, 1, None));
+}
+
+#[test]
+fn what_was_predicted_can_be_forgotten() {
+    let state = state();
+    let a = pod(&state, "a");
+    let chain = [SequenceHash(1), SequenceHash(2)];
+    state.predicted.learn(a, &chain);
+    state.clear_predicted();
+    assert_eq!((state.stats().entries, state.predicted.blocks(a)), (0, 0));
+}
+
+/// Of threads that start one session at once, all are booked on one pod.
+#[test]
+fn threads_that_start_a_session_at_once_meet_on_one_pod() {
+    let state = state();
+    let pods: Vec<PodRef> = (0..3).map(|i| pod(&state, &i.to_string())).collect();
+    for round in 0..200 {
+        let session = round.to_string();
+        let booked: Vec<PodRef> = std::thread::scope(|scope| {
+            let book = |pod| state.book(pod, &sticky(&session), |_| 1).expect("not full").0;
+            let threads: Vec<_> = pods.iter().map(|&pod| scope.spawn(move || book(pod))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert!(booked.iter().all(|&pod| pod == booked[0]));
+        assert_eq!(state.session(&session), Some(booked[0]));
+    }
+}
