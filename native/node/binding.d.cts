@@ -58,6 +58,7 @@ export declare class SharedState {
   releasePod(podRef: number): boolean
   podStatus(podRef: number, out: Out<number>): boolean
   addModel(name: string, options: NativeModelOptions): number
+  modelFallback(model: number): string | null
   now(): number
   setTime(ms: number): void
   stats(out: Out<number>): void

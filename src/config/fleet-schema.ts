@@ -1,7 +1,7 @@
 /** The fields that describe the fleet: pods, models, profiles, passthrough paths. */
 import { z } from 'zod'
+import { parsePodUrl, podIdOf } from '../data/pod-url.js'
 import { count, name, urlPath } from './fields.js'
-import { parsePodUrl, podIdOf } from './pod-url.js'
 
 /** The text of a pod URL, checked and without a trailing slash. */
 const podUrl = z
@@ -76,6 +76,10 @@ export const fleetFields = {
     .array(model)
     .default([])
     .describe('Models that are more than a name: tokenizer, block size, profile, aliases.'),
+  plugins: z
+    .array(z.string().min(1).describe('Path of a JavaScript module, relative to this file.'))
+    .default([])
+    .describe('Modules with plugins of your own, which profiles can then name.'),
   profiles: z
     .record(name('Name of a profile.'), z.unknown())
     .default({})

@@ -1,8 +1,8 @@
 /** The configuration's JSON Schema (draft 2020-12), for editors and for looking up what a path may hold. */
 import { z } from 'zod'
 import { configSchema as profileSchema } from '../decision/config-schema.js'
+import { knownPlugins } from '../server/profiles.js'
 import type { ConfigPath } from './issue.js'
-import { knownPlugins } from './profiles.js'
 import { configSchema } from './schema.js'
 
 export type JsonSchema = z.core.JSONSchema.JSONSchema

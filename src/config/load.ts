@@ -3,13 +3,14 @@
  * wrote; the answer is the whole configuration or every issue that could be found at once.
  */
 import { readFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import type { RouterOptions } from '../server/options.js'
 import { crossCheck } from './cross-checks.js'
 import type { Environment } from './interpolate.js'
 import { type ConfigPath, type Issue, pathText } from './issue.js'
 import { reason, resolveModelFiles } from './model-files.js'
 import { applyOverrides, flagOf, type Override } from './overrides.js'
+import { loadPluginFiles } from './plugin-files.js'
 import { checkProfiles, profileNames } from './profiles.js'
 import { configSchema, type RouterConfig, toRouterOptions } from './schema.js'
 import { type Finding, findingsOf } from './wording.js'
@@ -90,7 +91,8 @@ function withoutExtensions(data: unknown): unknown {
 
 /** The configuration that the data describes, as far as it can be told; adds what is wrong to `findings`. */
 function validate(data: unknown, baseDir: string, findings: Finding[]): RouterOptions | undefined {
-  findings.push(...checkProfiles(data))
+  // Before the profiles, which name the plugins.
+  findings.push(...loadPluginFiles(data, baseDir), ...checkProfiles(data))
   const parsed = configSchema.safeParse(data ?? {}, { reportInput: true })
   if (!parsed.success) {
     findings.push(...parsed.error.issues.flatMap(issue => findingsOf(issue)))
@@ -98,7 +100,11 @@ function validate(data: unknown, baseDir: string, findings: Finding[]): RouterOp
   }
   const config: RouterConfig = parsed.data
   findings.push(...crossCheck(config, profileNames(config.profiles)))
-  return toRouterOptions({ ...config, models: resolveModelFiles(config.models, baseDir, findings) })
+  return toRouterOptions({
+    ...config,
+    plugins: config.plugins.map(file => resolve(baseDir, file)),
+    models: resolveModelFiles(config.models, baseDir, findings),
+  })
 }
 
 function locate(found: Finding, file: string, yaml: YamlData, overrides: readonly Override[]): Issue {

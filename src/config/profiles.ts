@@ -1,9 +1,8 @@
 /** Profiles in the file: the decision layer knows what they may be; here its answers get their places. */
 import { profileFromConfig } from '../decision/from-config.js'
 import { shippedProfiles } from '../decision/profiles/index.js'
-import { PluginRegistry, plugins } from '../decision/registry.js'
-import { executors } from '../execution/workflows/registry.js'
 import { single } from '../execution/workflows/single.js'
+import { knownPlugins } from '../server/profiles.js'
 import type { Finding } from './wording.js'
 
 const shippedNames = shippedProfiles(single()).map(({ name }) => name)
@@ -11,16 +10,6 @@ const shippedNames = shippedProfiles(single()).map(({ name }) => name)
 /** Names of all profiles: the shipped ones and the file's own. */
 export function profileNames(own: Readonly<Record<string, unknown>>): string[] {
   return [...new Set([...shippedNames, ...Object.keys(own)])]
-}
-
-/** All plugins that a file can name: the process's registry, and the workflows in case nobody has added them yet. */
-export function knownPlugins(): PluginRegistry {
-  const { prepare, filter, score, pick, execute } = plugins
-  const workflows = executors.filter(({ pluginName }) => !execute.has(pluginName))
-  return new PluginRegistry([
-    ...[...prepare.values(), ...filter.values(), ...score.values(), ...pick.values(), ...execute.values()],
-    ...workflows,
-  ])
 }
 
 /** What is wrong with `profiles` in the file's data, by the decision layer's judgement. */

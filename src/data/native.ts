@@ -88,6 +88,9 @@ export const OPS = { tokenize: 1, hashBlocks: 2, matchPrefix: 4 } as const
 /** What `book` does besides counting load. */
 export const BOOK = { learnPrefix: 1, claimSession: 2 } as const
 
+/** `code` of the error that `prepareAsync` rejects with for a template or tokenizer that refuses the request. */
+export const REJECTED = 'InvalidArg'
+
 /** Refusals of `book`, all negative; anything from 0 up is the PodRef that was booked. */
 export const REFUSED = { gone: -1, cordoned: -2, full: -3, circuitOpen: -4 } as const
 
@@ -177,6 +180,8 @@ export interface SharedState {
   podStatus(ref: number, out: Float64Array): boolean
   /** Loads a model (blocking: seconds for a large tokenizer; a directory is loaded once) and gives its id. Throws with the file and the reason. */
   addModel(name: string, options: ModelOptions): number
+  /** Why chats of that model are matched as text, for the log; null where they are matched by tokens. */
+  modelFallback(model: number): string | null
   /** Milliseconds of the state's clock. */
   now(): number
   setTime(ms: number): void
@@ -192,7 +197,10 @@ export interface Lane {
   scan(body: Uint8Array, kind: number, out: Uint32Array): number
   /** Runs the plan's native steps (OPS bits): a ticket, or -1 with `lastError()` for a template or tokenizer error. */
   prepare(model: number, ops: number, kind: number, body: Uint8Array, fields: Uint32Array): number
-  /** The same on the thread pool, for prompts that would stall the loop. The body must not change meanwhile. */
+  /**
+   * The same on the thread pool, for prompts that would stall the loop. The body must not change meanwhile. Rejects with
+   * an Error whose `code` is REJECTED where `prepare` would answer -1.
+   */
   prepareAsync(
     model: number,
     ops: number,

@@ -6,17 +6,20 @@
  * `broadcast` resolves when all have acknowledged.
  */
 import { isPodRef, type PodRef, type SharedState } from './native.js'
+import { type PodUrl, parsePodUrl, podIdOf } from './pod-url.js'
 import type { PodInfo } from './pod-view.js'
 
 /** What an operator says of a pod. */
 export interface PodSpec {
   /** `http(s)://host:port`, perhaps with a base path. */
   readonly url: string
-  /** Defaults to host:port. */
+  /** Defaults to host:port and the base path, if there is one. */
   readonly id?: string | undefined
   /** Models it serves; if absent, its own `/v1/models` says. */
   readonly models?: readonly string[] | undefined
   readonly labels?: Readonly<Record<string, string>> | undefined
+  /** Most requests in flight on it, over all workers; 0 or absent = no limit. */
+  readonly maxInflight?: number | undefined
 }
 
 /** A pod as the control plane sees it. */
@@ -27,6 +30,8 @@ export interface Pod {
   readonly origin: string
   readonly basePath: string
   readonly labels: Readonly<Record<string, string>>
+  /** Most requests in flight on it; 0 = no limit. */
+  readonly maxInflight: number
   /** Told by the operator: the pod's own list is then ignored. */
   readonly fixedModels: boolean
   models: readonly string[]
@@ -69,16 +74,17 @@ export class PodRegistry {
 
   /** Adds a pod; it takes requests once all workers know it. Throws on a bad URL, a known id or a full table. */
   async add(spec: PodSpec): Promise<Pod> {
-    const url = parsePodUrl(spec.url)
-    const id = spec.id ?? url.host
+    const url = podUrl(spec.url)
+    const id = spec.id ?? podIdOf(url)
     if (this.#pods.has(id)) throw new Error(`pod '${id}' exists already; give another id or delete it first`)
     const pod: Pod = {
       ref: this.state.addPod(id),
       id,
       url: spec.url,
       origin: url.origin,
-      basePath: url.pathname.replace(/\/+$/, ''),
+      basePath: url.basePath,
       labels: spec.labels ?? {},
+      maxInflight: spec.maxInflight ?? 0,
       fixedModels: spec.models !== undefined && spec.models.length > 0,
       models: spec.models ?? [],
       cordoned: false,
@@ -155,26 +161,17 @@ export class PodRegistry {
 }
 
 function toInfo(pod: Pod): PodInfo {
-  const { ref, id, origin, basePath, models, labels } = pod
-  return { ref, id, origin, basePath, models, labels }
+  const { ref, id, origin, basePath, models, labels, maxInflight } = pod
+  return { ref, id, origin, basePath, models, labels, maxInflight }
 }
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((item, i) => item === b[i])
 }
 
-/** Parses a pod's URL, with an error that says how it should look. */
-export function parsePodUrl(text: string): URL {
-  let url: URL
-  try {
-    url = new URL(text)
-  } catch {
-    throw new Error(`pod url '${text}' is not a URL; write it like http://10.0.0.1:8000`)
-  }
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw new Error(`pod url '${text}' must begin with http:// or https://`)
-  }
-  if (url.search !== '' || url.hash !== '')
-    throw new Error(`pod url '${text}' must not have a query or a fragment`)
-  return url
+/** A pod's URL as an operator wrote it; the error says how it should look. */
+function podUrl(text: string): PodUrl {
+  const url = parsePodUrl(text)
+  if ('origin' in url) return url
+  throw new Error(url.fix === undefined ? url.fault : `${url.fault}; ${url.fix}`)
 }

@@ -15,6 +15,8 @@ export interface PodInfo {
   /** Names of the models that it serves; empty while not yet known. */
   readonly models: readonly string[]
   readonly labels: Readonly<Record<string, string>>
+  /** Most requests in flight on it, over all workers; 0 = no limit. */
+  readonly maxInflight: number
 }
 
 /** Slots a selector chooses among: the first `length` entries count. */
@@ -30,6 +32,8 @@ export class PodView {
   #bySlot: (PodInfo | undefined)[] = []
   #all: Pool = emptyPool
   #pools = new Map<string, Pool>()
+  #limits: Float64Array = new Float64Array(MAX_SLOTS)
+  #limited = false
 
   get version(): number {
     return this.#version
@@ -50,6 +54,8 @@ export class PodView {
     this.#pools = new Map([...byModel].map(([model, slots]) => [model, toPool(slots)]))
     this.#all = toPool(pods.map(pod => slotOf(pod.ref)))
     this.#bySlot = bySlot
+    this.#limits = limitsOf(pods)
+    this.#limited = pods.some(pod => pod.maxInflight > 0)
     this.#version = version
   }
 
@@ -68,6 +74,11 @@ export class PodView {
     return this.#pools.get(model)
   }
 
+  /** Most requests in flight by slot (Infinity: no limit); null where no pod has a limit. */
+  get limits(): Float64Array | null {
+    return this.#limited ? this.#limits : null
+  }
+
   get all(): Pool {
     return this.#all
   }
@@ -75,6 +86,12 @@ export class PodView {
   get models(): readonly string[] {
     return [...this.#pools.keys()]
   }
+}
+
+function limitsOf(pods: readonly PodInfo[]): Float64Array {
+  const limits = new Float64Array(MAX_SLOTS).fill(Number.POSITIVE_INFINITY)
+  for (const pod of pods) if (pod.maxInflight > 0) limits[slotOf(pod.ref)] = pod.maxInflight
+  return limits
 }
 
 function toPool(slots: readonly number[]): Pool {

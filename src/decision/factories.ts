@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { checkOptions, weightOption } from './options.js'
 import type {
+  AnyFactory,
   ExecuteSpec,
   FilterFn,
   FilterSpec,
@@ -193,7 +194,17 @@ function factory<S extends Stage, N extends string, R extends AnySlot, Spec, Inp
     return make({ stage, name, book, given: isRecord(data) ? data : {} }, data)
   }
   const call = (...[given]: OptionArgs<Input>): Spec => fromData(given)
-  return Object.assign(call, { stage, pluginName: name, summary, schema, reads, writes, fromData })
+  const made = Object.assign(call, { stage, pluginName: name, summary, schema, reads, writes, fromData })
+  factories.add(made)
+  return made
+}
+
+/** All that were made here: by their looks alone, those of another copy of this package could not be told apart. */
+const factories = new WeakSet<object>()
+
+/** Is it what one of the makers above gave? */
+export function isFactory(value: unknown): value is AnyFactory {
+  return typeof value === 'function' && factories.has(value)
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

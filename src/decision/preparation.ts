@@ -1,5 +1,5 @@
 /** The Prepare stage made to run: one fused native call, then TypeScript plugins in the profile's order. */
-import { BODY_KINDS, isTicket, NO_TICKET } from '../data/native.js'
+import { BODY_KINDS, isTicket, NO_TICKET, REJECTED } from '../data/native.js'
 import { PhylloError } from '../errors.js'
 import type { RoutingContext } from './context.js'
 import { pluginFailure } from './outcome.js'
@@ -39,9 +39,12 @@ export class Preparation {
     const { native } = this.#env.lane
     const kind = BODY_KINDS[ctx.request.kind]
     if (ctx.body.length > this.#asyncBytes) {
-      return native
-        .prepareAsync(ctx.modelId, this.ops, kind, ctx.body, ctx.fields)
-        .then(code => this.#prepared(ctx, code, trace))
+      return native.prepareAsync(ctx.modelId, this.ops, kind, ctx.body, ctx.fields).then(
+        code => this.#prepared(ctx, code, trace),
+        (error: unknown) => {
+          throw preparationError(error)
+        },
+      )
     }
     return this.#prepared(ctx, native.prepare(ctx.modelId, this.ops, kind, ctx.body, ctx.fields), trace)
   }
@@ -84,6 +87,12 @@ export class Preparation {
     trace?.prepared(name)
     await this.#plugins(ctx, next, trace)
   }
+}
+
+/** Of the request, if the native core says so; anything else it rejects with is a fault of ours. */
+function preparationError(error: unknown): unknown {
+  const isRequests = error instanceof Error && 'code' in error && error.code === REJECTED
+  return isRequests ? new PhylloError('template_error', error.message, null, { cause: error }) : error
 }
 
 function start(preparer: Preparer, ctx: RoutingContext): void | Promise<void> {

@@ -82,7 +82,7 @@ export class Selection {
   #filter(ctx: RoutingContext, record: SelectionTrace | undefined): Refusal {
     const pods = this.#candidates
     const keep = this.#keep
-    let refusal: Refusal = 'no_pod'
+    let refusal = this.#dropFull(record)
     for (const filter of this.#filters) {
       if (pods.length === 0) break
       keep.fill(1, 0, pods.length)
@@ -94,6 +94,25 @@ export class Selection {
       if (pods.compact(keep) > 0 && filter.refusal === 'overloaded') refusal = filter.refusal
     }
     return refusal
+  }
+
+  /**
+   * Takes out the pods that have as many requests as their operator allows: no profile's choice, so no plugin. Booking
+   * checks again; here it keeps full pods from being all that is ranked.
+   */
+  #dropFull(record: SelectionTrace | undefined): Refusal {
+    const { limits } = this.#env.pods
+    if (limits === null) return 'no_pod'
+    const pods = this.#candidates
+    const keep = this.#keep
+    const { inflight } = this.#env.lane
+    record?.start()
+    for (let i = 0; i < pods.length; i++) {
+      const slot = pods.slots[i] ?? 0
+      keep[i] = (inflight[slot] ?? 0) < (limits[slot] ?? 0) ? 1 : 0
+    }
+    record?.filtered('max-inflight', pods, keep)
+    return pods.compact(keep) > 0 ? 'overloaded' : 'no_pod'
   }
 
   #score(ctx: RoutingContext, record: SelectionTrace | undefined): void {

@@ -2,12 +2,30 @@
 import type { PhylloError } from '../errors.js'
 import type { ClientSink } from './sink.js'
 
-/** Answers with the error; a no-op if the client has gone. `podId`: the pod at fault, if there is one. */
-export function answerError(sink: ClientSink, error: PhylloError, requestId: string, podId?: string): void {
+/** What an error's answer says besides the error. */
+export interface ErrorContext {
+  /** Absent only where no request was read, as for one whose framing is broken. */
+  readonly requestId?: string | undefined
+  /** The pod at fault, if there is one. */
+  readonly podId?: string | undefined
+  /** Further headers: name, value, name, value, … */
+  readonly headers?: readonly string[] | undefined
+}
+
+/** The headers of an error's answer. `retry-after` is there where waiting helps. */
+export function errorHeaders(error: PhylloError, context: ErrorContext): string[] {
+  const { requestId, podId, headers } = context
+  const all = ['content-type', 'application/json']
+  if (requestId !== undefined) all.push('x-request-id', requestId)
+  if (podId !== undefined) all.push('x-phyllo-pod', podId)
+  if (error.kind.retryAfter !== undefined) all.push('retry-after', String(error.kind.retryAfter))
+  if (headers !== undefined) all.push(...headers)
+  return all
+}
+
+/** Answers with the error; a no-op if the client has gone. */
+export function answerError(sink: ClientSink, error: PhylloError, context: ErrorContext): void {
   if (sink.closed) return
-  const headers = ['content-type', 'application/json', 'x-request-id', requestId]
-  if (podId !== undefined) headers.push('x-phyllo-pod', podId)
-  if (error.kind.retryAfter !== undefined) headers.push('retry-after', String(error.kind.retryAfter))
-  sink.begin(error.kind.status, headers)
+  sink.begin(error.kind.status, errorHeaders(error, context))
   sink.end(error.toBody())
 }

@@ -184,7 +184,9 @@ class Execution implements StepHost, Watched, ExecutionRecord {
     if (this.#over) return
     this.error = error
     this.status = begun ? (this.#run?.relay?.status ?? 0) : error.kind.status
-    if (!begun) answerError(this.sink, error, this.ctx.request.id, this.pod?.id)
+    if (!begun) {
+      answerError(this.sink, error, { requestId: this.ctx.request.id, podId: this.pod?.id })
+    }
     this.#finish('failed')
   }
 

@@ -2,16 +2,7 @@
  * Selector: one use of a profile over a pool. The profile ranks pods from a snapshot; booking checks the truth. What
  * comes out is a Lease, or why there is none.
  */
-import {
-  BOOK,
-  isPodRef,
-  type Lane,
-  MAX_SLOTS,
-  OUTCOME,
-  type PodRef,
-  REFUSED,
-  slotOf,
-} from '../data/native.js'
+import { BOOK, isPodRef, type Lane, MAX_SLOTS, OUTCOME, REFUSED, slotOf } from '../data/native.js'
 import type { PodInfo, PodView, Pool } from '../data/pod-view.js'
 import type { CompiledProfile } from '../decision/compile.js'
 import type { RoutingContext } from '../decision/context.js'
@@ -71,7 +62,7 @@ export class Selector {
   }
 
   #book(ctx: RoutingContext, wanted: PodInfo, flags: number, candidates: Pool): Lease | undefined {
-    const ref = this.#bookNative(ctx, wanted.ref, flags)
+    const ref = this.#bookNative(ctx, wanted, flags)
     if (!isPodRef(ref)) return undefined
     if (ref === wanted.ref) return this.#lease(wanted)
     // Another thread claimed the session for another pod first. That one is right, unless it is no candidate here:
@@ -79,12 +70,18 @@ export class Selector {
     const claimed = this.pods.byRef(ref)
     if (claimed !== undefined && contains(candidates, slotOf(ref))) return this.#lease(claimed)
     this.native.release(ref, this.#booked[0] ?? 0, OUTCOME.cancelled)
-    const unclaimed = this.#bookNative(ctx, wanted.ref, flags & ~BOOK.claimSession)
+    const unclaimed = this.#bookNative(ctx, wanted, flags & ~BOOK.claimSession)
     return isPodRef(unclaimed) ? this.#lease(wanted) : undefined
   }
 
-  #bookNative(ctx: RoutingContext, ref: PodRef, flags: number): number {
-    const code = this.native.book(ctx.ticket, ref, ctx.bound, flags, this.#booked)
+  #bookNative(ctx: RoutingContext, pod: PodInfo, flags: number): number {
+    const code = this.native.book(
+      ctx.ticket,
+      pod.ref,
+      tighter(ctx.bound, pod.maxInflight),
+      flags,
+      this.#booked,
+    )
     // Waiting helps against these two.
     if (code === REFUSED.full || code === REFUSED.circuitOpen) this.#refusal = 'overloaded'
     return code
@@ -103,6 +100,12 @@ export class Selector {
     }
     return untried
   }
+}
+
+/** The lower of two bounds of which 0 is none. */
+function tighter(a: number, b: number): number {
+  if (a === 0) return b
+  return b === 0 ? a : Math.min(a, b)
 }
 
 function contains(pool: Pool, slot: number): boolean {

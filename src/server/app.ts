@@ -13,13 +13,13 @@ import {
 } from '../data/native.js'
 import type { RoutingContext } from '../decision/context.js'
 import { type ErrorCode, PhylloError } from '../errors.js'
+import { answerError } from '../execution/error-answer.js'
 import type { ExecutionEvents, ExecutionRecord } from '../execution/events.js'
 import type { Executor } from '../execution/executor.js'
 import type { ExecuteOptions } from '../execution/step-run.js'
 import type { Counters } from '../telemetry/counters.js'
 import type { Decider } from './decider.js'
 import type { Endpoint, Endpoints } from './endpoints.js'
-import { sendError } from './http-errors.js'
 import type { BodyFault, Exchange } from './listener/listener.js'
 import type { LimitOptions } from './options.js'
 import type { FleetUpdate } from './protocol.js'
@@ -169,7 +169,7 @@ export class App {
   #fail(exchange: Exchange, error: PhylloError, kind: BodyKind, id: string, more?: readonly string[]): void {
     this.#parts.counters.answered(BODY_KINDS[kind], error.kind.status)
     this.#parts.counters.error(error.code)
-    sendError(exchange, error, id, more)
+    answerError(exchange, error, { requestId: id, headers: more })
   }
 }
 

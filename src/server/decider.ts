@@ -39,8 +39,6 @@ export class Decider {
   readonly #fallback: Route
   readonly #plain: Route
   #models = new Map<string, WorkerModel>()
-  /** The only model there is, for bodies that name none. */
-  #onlyModel: WorkerModel | undefined
   #unlisted = false
 
   constructor(options: DeciderOptions) {
@@ -62,8 +60,6 @@ export class Decider {
     this.#models = new Map(
       fleet.models.flatMap(model => [model.name, ...model.aliases].map(name => [name, model])),
     )
-    const served = this.pods.models
-    this.#onlyModel = served.length === 1 ? this.#models.get(served[0] ?? '') : undefined
     this.#unlisted = fleet.pods.some(pod => pod.models.length === 0)
   }
 
@@ -112,10 +108,11 @@ export class Decider {
   }
 
   #choosePool(ctx: RoutingContext): PhylloError | undefined {
-    const name = ctx.stringField('model')
-    const model = name === undefined ? this.#onlyModel : this.#models.get(name)
+    // `scan` refuses a body without one.
+    const name = ctx.stringField('model') ?? ''
+    const model = this.#models.get(name)
     if (model === undefined) return this.#noModel(name)
-    if (name !== undefined && name !== model.name) renameModel(ctx, model.name)
+    if (name !== model.name) renameModel(ctx, model.name)
     ctx.model = model.name
     ctx.modelId = model.id
     const previous = ctx.stringField('previous_response_id')
@@ -128,10 +125,8 @@ export class Decider {
     return undefined
   }
 
-  #noModel(name: string | undefined): PhylloError {
+  #noModel(name: string): PhylloError {
     if (this.pods.all.length === 0) return new PhylloError('no_pod', 'no pod is known to the router')
-    if (name === undefined)
-      return new PhylloError('invalid_request', "the field 'model' is required", 'model')
     // A pod that has not told its models yet may be the one that serves it.
     if (this.#unlisted && this.pods.models.length === 0) {
       return new PhylloError('no_pod', 'no pod has told yet which models it serves')

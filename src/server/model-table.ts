@@ -21,7 +21,7 @@ export class ModelTable {
     private readonly state: SharedState,
     private readonly configured: readonly ServedModelOptions[],
     private readonly defaultProfile: string,
-    private readonly onFallback: (model: string) => void,
+    private readonly onFallback: (model: string, reason: string) => void,
   ) {
     // What stands for any model is loaded as well, though it serves none: a fault in its files must show at the start,
     // not when a pod first tells a name.
@@ -39,13 +39,15 @@ export class ModelTable {
   learn(name: string): void {
     if (this.#known.has(name)) return
     const options = this.#optionsOf(name)
+    const id = this.state.addModel(name, nativeOptions(options))
     this.#known.set(name, {
       name,
-      id: this.state.addModel(name, nativeOptions(options)),
+      id,
       profile: options?.profile ?? this.defaultProfile,
       aliases: options?.name === name ? options.aliases : [],
     })
-    if (options?.dir === undefined) this.onFallback(name)
+    const reason = this.state.modelFallback(id)
+    if (reason !== null) this.onFallback(name, reason)
   }
 
   /** A pod told what it serves. */

@@ -117,6 +117,8 @@ export interface RouterOptions {
   readonly pods: readonly PodOptions[]
   readonly models: readonly ServedModelOptions[]
   readonly defaults: { readonly profile: string }
+  /** Absolute paths of modules whose exported plugins profiles may name; each thread loads them. */
+  readonly plugins: readonly string[]
   /**
    * Profiles as data, by name, beside the built-in ones (one of the same name takes the built-in's place); the decision
    * layer's `profileFromConfig` builds them.

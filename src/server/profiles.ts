@@ -1,10 +1,12 @@
 /** The profiles that a router offers: the shipped ones and the configured ones, which may replace them. */
 import { profileFromConfig } from '../decision/from-config.js'
+import { loadPluginModule } from '../decision/plugin-modules.js'
 import type { Profile } from '../decision/profile.js'
 import { shippedProfiles } from '../decision/profiles/index.js'
 import { PluginRegistry, plugins } from '../decision/registry.js'
 import { executors } from '../execution/workflows/registry.js'
 import { single } from '../execution/workflows/single.js'
+import type { RouterOptions } from './options.js'
 
 /** All plugins that a profile can name: the process's registry, and the workflows in case nobody has added them yet. */
 export function knownPlugins(): PluginRegistry {
@@ -15,10 +17,13 @@ export function knownPlugins(): PluginRegistry {
 }
 
 /** Throws with every issue; `phyllo check` and the loading of a config file have found them before. */
-export function resolveProfiles(configured: Readonly<Record<string, unknown>>): ReadonlyMap<string, Profile> {
+export function resolveProfiles(
+  options: Pick<RouterOptions, 'plugins' | 'profiles'>,
+): ReadonlyMap<string, Profile> {
+  for (const file of options.plugins) loadPluginModule(file)
   const registry = knownPlugins()
   const all = new Map(shippedProfiles(single()).map(profile => [profile.name, profile]))
-  for (const [name, data] of Object.entries(configured)) {
+  for (const [name, data] of Object.entries(options.profiles)) {
     const result = profileFromConfig(name, data, registry)
     if (!result.ok) {
       const lines = result.issues.map(

@@ -64,10 +64,8 @@ class ControlPlane {
     this.state = addon.SharedState.open(this.#stateName, stateOptions(options))
     this.#counters = createCounters(options.cache.width, workersWanted(options))
     this.registry = new PodRegistry(this.state, (version, pods) => this.#publish(version, pods))
-    this.#models = new ModelTable(this.state, options.models, options.defaults.profile, model => {
-      if (!this.#once(`fallback ${model}`)) return
-      const fix = 'set models[].dir to match tokens'
-      this.log.warn(`model '${model}' has no tokenizer: its prefixes are matched by text (${fix})`)
+    this.#models = new ModelTable(this.state, options.models, options.defaults.profile, (model, why) => {
+      if (this.#once(`fallback ${model}`)) this.log.warn(`model '${model}' ${why}`)
     })
     this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())
     this.#workers = new WorkerPool({
@@ -75,7 +73,7 @@ class ControlPlane {
     })
     this.#decider = new Decider({
       lane: new LaneView(addon, this.state),
-      profiles: resolveProfiles(options.profiles),
+      profiles: resolveProfiles(options),
       defaultProfile: options.defaults.profile,
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
       now: () => this.state.now(),

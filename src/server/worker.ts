@@ -41,7 +41,7 @@ class DataPlane {
     const lane = new LaneView(addon, state)
     const decider = new Decider({
       lane,
-      profiles: resolveProfiles(options.profiles),
+      profiles: resolveProfiles(options),
       defaultProfile: options.defaults.profile,
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
       now: () => state.now(),

@@ -230,6 +230,7 @@ export function fakeState(width: number): SharedState {
     releasePod: notHere('releasePod'),
     podStatus: notHere('podStatus'),
     addModel: notHere('addModel'),
+    modelFallback: notHere('addModel'),
     now: () => 0,
     setTime: notHere('setTime'),
     stats: notHere('stats'),

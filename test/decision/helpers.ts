@@ -27,6 +27,7 @@ export function pod(slot: number, id = `pod-${slot}`, generation = 1): PodInfo {
     basePath: '',
     models: [MODEL],
     labels: {},
+    maxInflight: 0,
   }
 }
 

@@ -30,7 +30,15 @@ const lane = new LaneView(addon, state)
 const pods = new PodView()
 pods.update(
   1,
-  refs.map((ref, i) => ({ ref, id: `pod-${i}`, origin: '', basePath: '', models: [MODEL], labels: {} })),
+  refs.map((ref, i) => ({
+    ref,
+    id: `pod-${i}`,
+    origin: '',
+    basePath: '',
+    models: [MODEL],
+    labels: {},
+    maxInflight: 0,
+  })),
 )
 const contexts = new RoutingContexts(lane)
 const ranking = new Ranking()

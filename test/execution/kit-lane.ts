@@ -11,8 +11,11 @@ export class CountingLane implements Lane {
   /** The pod that a claimed session is on, if another thread came first. */
   claimedBy = -1
   booked = 0
+  /** The bounds that bookings were asked with. */
+  readonly bounds: number[] = []
 
-  book(_ticket: number, wanted: number, _bound: number, flags: number, out: Uint32Array): number {
+  book(_ticket: number, wanted: number, bound: number, flags: number, out: Uint32Array): number {
+    this.bounds.push(bound)
     const code = this.refuse.get(wanted)
     if (code !== undefined) return code
     const ref = (flags & 2) !== 0 && this.claimedBy >= 0 ? this.claimedBy : wanted
@@ -65,6 +68,7 @@ export const state: SharedState = {
   releasePod: unused,
   podStatus: unused,
   addModel: unused,
+  modelFallback: unused,
   now: unused,
   setTime: unused,
   stats: unused,

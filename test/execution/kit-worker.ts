@@ -58,6 +58,8 @@ export interface Worker {
 
 export interface WorkerOptions extends Partial<UpstreamOptions> {
   readonly requestMs?: number
+  /** Of every pod. */
+  readonly maxInflight?: number
 }
 
 const refOf = (slot: number): PodRef => {
@@ -67,7 +69,15 @@ const refOf = (slot: number): PodRef => {
 }
 
 export function podAt(origin: string, slot: number): PodInfo {
-  return { ref: refOf(slot), id: `pod-${slot}`, origin, basePath: '', models: ['m'], labels: {} }
+  return {
+    ref: refOf(slot),
+    id: `pod-${slot}`,
+    origin,
+    basePath: '',
+    models: ['m'],
+    labels: {},
+    maxInflight: 0,
+  }
 }
 
 /** A worker before these pods. Checks at the end of the test that nothing leaked. */
@@ -76,13 +86,13 @@ export function startWorker(
   origins: readonly string[],
   options: WorkerOptions = {},
 ): Worker {
-  const infos = origins.map(podAt)
+  const { requestMs = 0, maxInflight = 0, ...upstream } = options
+  const infos = origins.map((origin, slot) => ({ ...podAt(origin, slot), maxInflight }))
   const lane = new CountingLane()
   const pods = new PodView()
   pods.update(1, infos)
   const contexts = new RoutingContexts(new LaneView(addonWith(lane), state))
   const watchdog = new Watchdog(20)
-  const { requestMs = 0, ...upstream } = options
   const client = new UpstreamClient({ ...upstreamDefaults, ...upstream }, watchdog)
   const retries: ErrorCode[] = []
   const picks: string[] = []

@@ -236,3 +236,23 @@ test('what the relay must know of a head', t => {
     headers: ['x-caf\u00e9', '\u00e9'],
   })
 })
+
+test('pods[].maxInflight was taken and enforced nowhere: booking is told the tighter of it and the profile’s cap', async t => {
+  const pod = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
+  for (const [own, cap, told] of [
+    [0, 0, 0],
+    [3, 0, 3],
+    [0, 4, 4],
+    [3, 4, 3],
+    [5, 4, 4],
+  ] as const) {
+    const worker = startWorker(t, [pod.origin], { maxInflight: own })
+    const select: typeof inOrder.select = (ctx, ...rest) => {
+      const outcome = inOrder.select(ctx, ...rest)
+      ctx.bound = cap
+      return outcome
+    }
+    t.like(await worker.run(new RecordingSink(), { profile: { ...inOrder, select } }), { status: 200 })
+    t.deepEqual(worker.lane.bounds, [told])
+  }
+})

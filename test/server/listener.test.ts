@@ -1,6 +1,6 @@
 import test from 'ava'
 import { PhylloError } from '#phyllo/errors.js'
-import { sendError } from '#phyllo/server/http-errors.js'
+import { answerError } from '#phyllo/execution/error-answer.js'
 import type { Exchange, HeaderList } from '#phyllo/server/listener/listener.js'
 import { ask, bodyOf, deferred, echo, forEachListener, serve, sleep, wire } from './listener-kit.js'
 
@@ -216,7 +216,7 @@ forEachListener((factory, name) => {
     exchange.readBody(1, 1, () => t.fail())
     exchange.end('end')
     exchange.abort()
-    sendError(exchange, new PhylloError('no_pod', 'none'), null)
+    answerError(exchange, new PhylloError('no_pod', 'none'), {})
     t.is(typeof exchange.remoteAddress, 'string')
     await sleep(20)
     t.is(aborts, 1)

@@ -10,6 +10,7 @@ use crate::template::{ChatFields, ChatTemplate, Rendered};
 use crate::tokenizer::Tokenizer;
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a model's files are, and what overrides them.
@@ -43,7 +44,7 @@ pub struct Prompt {
 pub struct Model {
     name: String,
     block_size: u32,
-    tokenizer: Option<Tokenizer>,
+    tokenizer: Option<Arc<Tokenizer>>,
     template: Option<ChatTemplate>,
     tool_template: Option<ChatTemplate>,
 }
@@ -54,16 +55,16 @@ impl Model {
         if options.block_size == 0 {
             return Err(ModelError::BlockSize { name: name.to_owned() });
         }
-        let load = |dir: &PathBuf| Tokenizer::load(dir);
+        let load = |dir: &PathBuf| Tokenizer::shared(dir);
         let tokenizer = options.dir.as_ref().map(load).transpose();
         let tokenizer =
             tokenizer.map_err(|reason| ModelError::Tokenizer { name: name.to_owned(), reason })?;
-        let special = tokenizer.as_ref().map_or(&[][..], Tokenizer::special_tokens);
+        let special = tokenizer.as_ref().map_or(&[][..], |tokenizer| tokenizer.special_tokens());
         let compile = |source: Option<&String>| {
             let compiled = source.map(|source| ChatTemplate::compile(source, special)).transpose();
             compiled.map_err(|reason| ModelError::Template { name: name.to_owned(), reason })
         };
-        let own = tokenizer.as_ref().map(Tokenizer::templates);
+        let own = tokenizer.as_ref().map(|tokenizer| tokenizer.templates());
         let (template, tool_template) = match &options.chat_template {
             Some(source) => (compile(Some(source))?, None),
             None => (
@@ -92,14 +93,19 @@ impl Model {
 
     /// The model's tokenizer, if it has one.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
-        self.tokenizer.as_ref()
+        self.tokenizer.as_deref()
     }
 
     /// Why chats of this model are hashed as text, to be said once in the log; `None` if they are not.
     pub fn fallback_reason(&self) -> Option<&'static str> {
         match (&self.tokenizer, &self.template) {
-            (None, _) => Some("no tokenizer: prompts are matched as text, token counts are estimates"),
-            (_, None) => Some("no chat template: chats are matched as text, token counts are estimates"),
+            (None, _) => Some(
+                "has no tokenizer, so prompts are matched as text and token counts are estimates; set models[].dir",
+            ),
+            (_, None) => Some(
+                "has no chat template, so chats are matched as text and token counts are estimates; set \
+                 models[].chatTemplate",
+            ),
             _ => None,
         }
     }
@@ -180,7 +186,7 @@ impl Model {
     fn tokens(&self, prompt: &[u8], special: bool) -> Result<Option<Vec<u32>>, PromptError> {
         let Some((text, _)) = unquote(prompt) else { return Ok(Some(ids(prompt))) };
         let encode = |tokenizer: &Tokenizer| tokenizer.encode(&text, special);
-        Ok(self.tokenizer.as_ref().map(encode).transpose()?)
+        Ok(self.tokenizer().map(encode).transpose()?)
     }
 }
 

@@ -8,7 +8,7 @@ use phyllo_core::template::{ChatFields, ChatTemplate, Rendered};
 use phyllo_core::tokenizer::Tokenizer;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::models::{LLAMA, NOW, QWEN2_5, QWEN3, bare, chat, prompt, scanned, try_prompt};
+use support::models::{LLAMA, NOW, QWEN2_5, QWEN3, bare, chat, load, prompt, scanned, try_prompt};
 use support::{model_dir, template_cases};
 
 fn capture(name: &str) -> Value {
@@ -294,4 +294,12 @@ fn any_message() -> impl Strategy<Value = Value> {
         pairs.into_iter().for_each(|(key, value)| message[key] = value);
         message
     })
+}
+
+/// The demo's two routers and four engines each held a tokenizer of their own of one directory.
+#[test]
+fn models_of_one_directory_share_its_tokenizer() {
+    let (one, other) = (load("qwen3"), load("qwen3"));
+    assert!(std::ptr::eq(one.tokenizer().expect("loaded"), other.tokenizer().expect("loaded")));
+    assert!(!std::ptr::eq(one.tokenizer().expect("loaded"), load("qwen2_5").tokenizer().expect("loaded")));
 }

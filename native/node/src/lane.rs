@@ -30,7 +30,8 @@ fn lock(slab: &Slab) -> MutexGuard<'_, lane::Lane> {
 pub struct Lane {
     slab: Slab,
     state: Arc<state::SharedState>,
-    last_error: Arc<Mutex<String>>,
+    /// Why `prepare` failed last.
+    last_error: Mutex<String>,
 }
 
 fn spans(fields: &[u32]) -> Option<Spans> {
@@ -42,7 +43,7 @@ impl Lane {
     #[napi(constructor)]
     pub fn new(state: &SharedState) -> Self {
         let slab = Arc::new(Mutex::new(lane::Lane::new(Arc::clone(&state.inner))));
-        Self { slab, state: Arc::clone(&state.inner), last_error: Arc::default() }
+        Self { slab, state: Arc::clone(&state.inner), last_error: Mutex::default() }
     }
 
     #[napi(catch_unwind)]
@@ -89,7 +90,6 @@ impl Lane {
         Ok(AsyncTask::new(Prepare {
             slab: Arc::clone(&self.slab),
             state: Arc::clone(&self.state),
-            last_error: Arc::clone(&self.last_error),
             model,
             ops: Ops(ops),
             kind: BodyKind::from_index(kind),
@@ -223,7 +223,6 @@ impl Lane {
 pub struct Prepare {
     slab: Slab,
     state: Arc<state::SharedState>,
-    last_error: Arc<Mutex<String>>,
     model: Arc<Model>,
     ops: Ops,
     kind: BodyKind,
@@ -233,7 +232,7 @@ pub struct Prepare {
 
 #[napi]
 impl Task for Prepare {
-    type Output = Result<Prepared>;
+    type Output = Prepared;
     type JsValue = i32;
 
     fn compute(&mut self) -> Result<Self::Output> {
@@ -242,19 +241,14 @@ impl Task for Prepare {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             lane::prepare(&self.state, &self.model, self.ops, self.kind, body, &self.spans, &mut scratch)
         }));
-        Ok(match result {
-            Ok(prepared) => prepared.map_err(|error| Error::from_reason(error.to_string())),
-            Err(_) => Err(Error::from_reason("internal error while the prompt was prepared")),
-        })
+        match result {
+            // The status becomes the error's `code`: it tells the request's fault from ours.
+            Ok(prepared) => prepared.map_err(|error| Error::new(Status::InvalidArg, error.to_string())),
+            Err(_) => Err(Error::from_reason("a panic while the prompt was prepared")),
+        }
     }
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
-        match output {
-            Ok(prepared) => Ok(lock(&self.slab).insert(prepared) as i32),
-            Err(error) => {
-                error.reason.clone_into(&mut self.last_error.lock().unwrap_or_else(PoisonError::into_inner));
-                Ok(FAILED)
-            }
-        }
+        Ok(lock(&self.slab).insert(output) as i32)
     }
 }

@@ -136,6 +136,11 @@ impl SharedState {
     }
 
     #[napi(catch_unwind)]
+    pub fn model_fallback(&self, model: u32) -> Option<&'static str> {
+        self.inner.models.read().get(model as usize)?.fallback_reason()
+    }
+
+    #[napi(catch_unwind)]
     pub fn now(&self) -> f64 {
         self.inner.clock.now()
     }

@@ -5,11 +5,11 @@
 import type { SharedState } from '../../data/native.js'
 import type { Pod, PodRegistry, PodSpec } from '../../data/pod-registry.js'
 import { PhylloError, toPhylloError } from '../../errors.js'
+import { answerError } from '../../execution/error-answer.js'
 import type { CounterSums } from '../../telemetry/counters.js'
 import type { Logger } from '../../telemetry/log.js'
 import { createMetricsPage } from '../../telemetry/prometheus.js'
 import type { Decider } from '../decider.js'
-import { sendError } from '../http-errors.js'
 import type { BodyFault, Exchange } from '../listener/listener.js'
 import { nodeListener } from '../listener/node.js'
 import { requestId } from '../request-id.js'
@@ -136,5 +136,6 @@ function refuseBody(exchange: Exchange, fault: BodyFault): void {
 }
 
 function fail(exchange: Exchange, error: PhylloError): void {
-  if (!exchange.closed) sendError(exchange, error, requestId(exchange.header('x-request-id')))
+  if (!exchange.closed)
+    answerError(exchange, error, { requestId: requestId(exchange.header('x-request-id')) })
 }

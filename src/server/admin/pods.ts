@@ -14,6 +14,7 @@ const podBody = z.strictObject({
     .optional(),
   models: z.array(z.string()).optional(),
   labels: z.record(z.string(), z.string()).optional(),
+  maxInflight: z.int().min(0).max(1_000_000).optional(),
 })
 
 const BREAKERS = ['closed', 'open', 'half-open', 'half-open'] as const
@@ -21,12 +22,13 @@ const BREAKERS = ['closed', 'open', 'half-open', 'half-open'] as const
 export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
   const show = (pod: Pod) => {
     const { breaker, ...status } = podStatus(deps.state, pod)
-    const { id, url, models, labels, cordoned, healthy = null, reason = null } = pod
+    const { id, url, models, labels, maxInflight, cordoned, healthy = null, reason = null } = pod
     return {
       id,
       url,
       models,
       labels,
+      maxInflight,
       cordoned,
       healthy,
       reason,

@@ -3,9 +3,9 @@
  * send; backpressure; and that nothing a handler throws leaves the adapter. An adapter supplies the few methods that
  * touch its server.
  */
-import { randomUUID } from 'node:crypto'
 import { toPhylloError } from '../../errors.js'
-import { sendError } from '../http-errors.js'
+import { answerError } from '../../execution/error-answer.js'
+import { requestId } from '../request-id.js'
 import type { BodyFault, Exchange, HeaderList } from './listener.js'
 import { type Piece, PieceQueue, SEND_BYTES } from './pieces.js'
 import { flushAtTickEnd } from './tick.js'
@@ -152,7 +152,7 @@ export abstract class BaseExchange implements Exchange {
     }
     this.status = 0
     this.queue.clear()
-    sendError(this, toPhylloError(error), this.header('x-request-id') ?? randomUUID())
+    answerError(this, toPhylloError(error), { requestId: requestId(this.header('x-request-id')) })
   }
 
   protected get hasNoBody(): boolean {

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, S
 import type { ListenOptions } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { PhylloError } from '../../errors.js'
-import { sendError } from '../http-errors.js'
+import { answerError } from '../../execution/error-answer.js'
 import { framingFault } from './headers.js'
 import type { Handler, Listener, ListenerFactory, ListenerOptions } from './listener.js'
 import { NodeExchange } from './node-exchange.js'
@@ -111,7 +111,7 @@ class NodeListener implements Listener {
     if (fault !== null) {
       this.refused.add(socket)
       exchange.endConnection()
-      sendError(exchange, new PhylloError('bad_framing', fault), null)
+      answerError(exchange, new PhylloError('bad_framing', fault), {})
       return
     }
     try {

@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http'
 import { SocketAddress } from 'node:net'
 import type { PhylloError } from '../../errors.js'
-import { errorHeaders } from '../http-errors.js'
+import { errorHeaders } from '../../execution/error-answer.js'
 import { cleanValue, isPlain, mayAnswer } from './headers.js'
 import type { HeaderList } from './listener.js'
 import type { UwsRequest, UwsResponse } from './uws-module.js'
@@ -51,7 +51,7 @@ const CORK_BYTES = 16 * 1024
 export function refuse(res: UwsResponse, error: PhylloError): void {
   res.onAborted(ignore)
   res.cork(() => {
-    writeHead(res, error.kind.status, errorHeaders(error, null))
+    writeHead(res, error.kind.status, errorHeaders(error, {}))
     res.end(error.toBody() + ' '.repeat(CORK_BYTES), true)
   })
 }

@@ -1,6 +1,7 @@
 //! The model's own tokenizer, from the files its engine loads.
 
 mod config;
+mod shared;
 
 pub use config::ChatTemplates;
 
@@ -42,6 +43,10 @@ pub enum TokenizerError {
     #[error("the tokenizer fails on these ids: {0}")]
     Decode(String),
 }
+
+/// What a tokenizer is loaded from, where it is there.
+const FILES: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
 
 /// A tokenizer with the special tokens and chat templates that came with it. Shared by all threads; one call runs on
 /// the caller's thread alone.

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { parsePodUrl, podIdOf } from '#phyllo/config/pod-url.js'
+import { parsePodUrl, podIdOf } from '#phyllo/data/pod-url.js'
 
 const parsed = (text: string): string => {
   const url = parsePodUrl(text)
