@@ -1,7 +1,7 @@
 /** Real engines as child processes: two vLLM pods that serve `tiny`, one llama.cpp pod that serves `tiny-llama`. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { indent, seconds, until } from './harness.js'
+import { seconds, step, until } from './harness.js'
 import type { Installation } from './install.js'
 import { paths } from './paths.js'
 import { Child, freePort } from './processes.js'
@@ -13,8 +13,11 @@ export const CONTEXT_LENGTH = 4096
 export const VLLM_MODEL = 'tiny'
 export const LLAMACPP_MODEL = 'tiny-llama'
 
-/** Two vLLMs take 30 s on two idle cores, and ten times as long where others keep these busy. */
+/** Two vLLMs take 35 s on two idle cores; eight times as long is for machines that others keep busy. */
 const START_MS = 300_000
+
+/** Lines of log: a vLLM that cannot start ends with 100 lines of what followed from the one line that says why. */
+const START_EVIDENCE = 200
 
 export interface Engine {
   /** Also its id at the router. */
@@ -29,7 +32,11 @@ export interface Engines {
   readonly llamacpp: Engine
 }
 
-export async function startEngines(installation: Installation): Promise<Engines> {
+export function startEngines(installation: Installation): Promise<Engines> {
+  return step('starting two vLLMs and a llama.cpp', () => start(installation))
+}
+
+async function start(installation: Installation): Promise<Engines> {
   mkdirSync(join(paths.cache, 'logs'), { recursive: true })
   const started = performance.now()
   const llamacpp = await startLlamacpp(installation)
@@ -99,7 +106,7 @@ async function healthy({ name, url, process: child }: Engine): Promise<void> {
     })
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new Error(`${reason}; the end of ${child.logFile}:\n${indent(child.tail())}`)
+    throw new Error(`${reason}\n${child.evidence(START_EVIDENCE)}`)
   }
 }
 

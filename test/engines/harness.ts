@@ -1,4 +1,4 @@
-/** A list of named cases, run one after the other, reported as `ok` and `not ok` lines. */
+/** Steps and named cases, one after the other; cases are reported as `ok` and `not ok` lines. */
 
 export interface Case<Context> {
   readonly name: string
@@ -14,7 +14,12 @@ export interface Report {
 /** No case waits for anything longer than this; a hung engine must not hang CI. */
 const CASE_TIMEOUT_MS = 120_000
 
-export async function runCases<Context>(cases: readonly Case<Context>[], context: Context): Promise<Report> {
+/** Runs all cases. `evidence` is asked after each that failed: what there is to say besides its error. */
+export async function runCases<Context>(
+  cases: readonly Case<Context>[],
+  context: Context,
+  evidence: () => string = () => '',
+): Promise<Report> {
   const report: Report = { passed: 0, failed: 0 }
   for (const { name, run } of cases) {
     const started = performance.now()
@@ -26,9 +31,27 @@ export async function runCases<Context>(cases: readonly Case<Context>[], context
       report.failed++
       console.log(`not ok ${name} (${seconds(started)})`)
       console.log(indent(error instanceof Error ? (error.stack ?? error.message) : String(error)))
+      console.log(indent(evidence()))
     }
   }
   return report
+}
+
+/** A step that takes a while says so twice a minute: CI systems take long silence for a hang. */
+const SIGN_OF_LIFE_MS = 30_000
+
+/** Does one step of the set-up, and prints when it starts, that it goes on, and when it is done. */
+export async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
+  const started = performance.now()
+  console.log(`# ${what} …`)
+  const timer = setInterval(() => console.log(`# ${what}: ${seconds(started)} so far`), SIGN_OF_LIFE_MS)
+  try {
+    const value = await work()
+    console.log(`# ${what}: done (${seconds(started)})`)
+    return value
+  } finally {
+    clearInterval(timer)
+  }
 }
 
 /** The promise's value, or an error that names what took too long. */

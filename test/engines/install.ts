@@ -6,9 +6,9 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { seconds } from './harness.js'
+import { step } from './harness.js'
 import { paths } from './paths.js'
-import { findToolchain, type Toolchain } from './python-toolchain.js'
+import { findToolchain, requireLibnuma, type Toolchain } from './python-toolchain.js'
 
 export interface Installation {
   readonly vllm: string
@@ -35,6 +35,7 @@ export async function install(): Promise<Installation> {
   const stubs = join(paths.python, 'cuda_stubs.py')
   const maker = join(paths.python, 'make_tiny_model.py')
   await part('vllm', [vllmLock, stubs], pythonOf('vllm'), () => installVllm(toolchain(), vllmLock, stubs))
+  requireLibnuma(pythonOf('vllm'))
   await part('llamacpp', [llamacppLock], pythonOf('llamacpp'), () =>
     installVenv(toolchain(), 'llamacpp', llamacppLock),
   )
@@ -65,13 +66,13 @@ async function part(
   const marker = join(folder, '.installed')
   const hash = hashOf(sources)
   if (existsSync(proof) && existsSync(marker) && readFileSync(marker, 'utf8') === hash) return
-  const started = performance.now()
-  rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder, { recursive: true })
-  await build()
-  // Last of all: without it, the next run starts this part afresh.
-  writeFileSync(marker, hash)
-  console.log(`# installed ${name} (${seconds(started)})`)
+  await step(`installing ${name}`, async () => {
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(folder, { recursive: true })
+    await build()
+    // Last of all: without it, the next run starts this part afresh.
+    writeFileSync(marker, hash)
+  })
 }
 
 function hashOf(files: readonly string[]): string {

@@ -3,8 +3,21 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { constants } from 'node:os'
+import { indent } from './harness.js'
 
 const running = new Set<Child>()
+
+/**
+ * Runs a command beside a guard that waits for the end of standard input and then kills the whole process group. The
+ * other end of that pipe is held by this process alone, so the guard acts however this process ends, SIGKILL included;
+ * being in the group itself, it can never hit a stranger that was given the same id later. It outlives SIGTERM, which
+ * goes to the group: an engine that ignores it is still guarded.
+ */
+const GUARDED = `
+exec 3<&0 </dev/null
+(trap '' TERM; cat <&3 >/dev/null; kill -KILL 0) &
+exec 3<&-
+exec "$@"`
 
 export class Child {
   readonly #process: ChildProcess
@@ -20,7 +33,13 @@ export class Child {
   ) {
     const log = openSync(logFile, 'w')
     // A process group of its own: engines have children, and a signal must reach all of them.
-    this.#process = spawn(command, [...args], { stdio: ['ignore', log, log], env, detached: true })
+    this.#process = spawn('sh', ['-c', GUARDED, 'sh', command, ...args], {
+      stdio: ['pipe', log, log],
+      env,
+      detached: true,
+    })
+    // A child that ends breaks the pipe; its end is reported as such.
+    this.#process.stdin?.on('error', () => undefined)
     closeSync(log)
     running.add(this)
     this.#exit = new Promise(resolve => {
@@ -39,8 +58,13 @@ export class Child {
   }
 
   /** The end of its output, for messages. */
-  tail(lines = 30): string {
+  tail(lines: number): string {
     return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n')
+  }
+
+  /** What there is to know of it when something failed. */
+  evidence(lines = 15): string {
+    return `${this.name}, ${this.#ended ?? 'running'}; the end of ${this.logFile}:\n${indent(this.tail(lines))}`
   }
 
   /** Asks it to end, and ends it if it does not. */
@@ -76,7 +100,10 @@ export class Child {
   }
 }
 
-/** However this process ends, short of SIGKILL, its children end with it. */
+/**
+ * Ends the children at the end of this process, rather than a moment later by their guards, and has the signals that
+ * end it go that way too.
+ */
 export function killChildrenAtExit(): void {
   process.on('exit', () => {
     for (const child of running) child.killNow()

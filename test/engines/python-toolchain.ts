@@ -1,6 +1,6 @@
 /**
- * Finds what the installation needs of the machine: a Python 3.11 (vLLM's CPU wheels are built for it), uv (which
- * installs 2 GB in ten seconds where pip takes minutes), gcc and readelf.
+ * Finds what the engines need of the machine: a Python 3.11 (vLLM's CPU wheels are built for it), uv (which installs
+ * 2 GB in ten seconds where pip takes minutes), gcc and readelf, and libnuma.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
@@ -28,6 +28,15 @@ export function findToolchain(): Toolchain {
   }
   const uv = findUv()
   return { uv, python: findPython(uv) }
+}
+
+/**
+ * vLLM's kernels are linked to libnuma, which no wheel carries. Without it, vLLM goes on for a minute and then misses a
+ * function. Asked at every run: the environments may come from a cache of another machine.
+ */
+export function requireLibnuma(python: string): void {
+  if (output(python, ['-c', 'import ctypes; ctypes.CDLL("libnuma.so.1")']) !== undefined) return
+  throw new Error('missing: libnuma.so.1 (Debian, Ubuntu: apt-get install libnuma1)')
 }
 
 /** Output of a command; undefined if it is not there or fails (as pyenv's shims do for versions not selected). */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { z } from 'zod'
 import { BLOCK_SIZE, type Engines, LLAMACPP_MODEL, VLLM_MODEL } from './engines.js'
-import { indent, seconds, until } from './harness.js'
+import { seconds, until } from './harness.js'
 import { paths } from './paths.js'
 import { Child, freePort } from './processes.js'
 
@@ -36,7 +36,7 @@ export async function startRouter(engines: Engines, modelDir: string): Promise<R
     })
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new Error(`${reason}; the end of ${child.logFile}:\n${indent(child.tail())}`)
+    throw new Error(`${reason}\n${child.evidence(50)}`)
   }
   console.log(`# the router is up at ${router.url} (${seconds(started)})`)
   return router
