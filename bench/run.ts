@@ -1,9 +1,13 @@
-/** `npm run bench [-- NAME…]`: runs the named benches, or all. */
+/** `npm run bench [-- [--quick] NAME…]`: runs the named benches, or all. */
+const quickFlag = '--quick'
+const quick = process.argv.includes(quickFlag)
+
 const benches: Readonly<Record<string, () => Promise<void>>> = {
   query: async () => (await import('./index/run.js')).benchIndex(),
+  proxy: async () => (await import('./proxy/run.js')).benchProxy({ quick }),
 }
 
-const wanted = process.argv.slice(2)
+const wanted = process.argv.slice(2).filter(argument => argument !== quickFlag)
 for (const name of wanted.length > 0 ? wanted : Object.keys(benches)) {
   const bench = benches[name]
   if (bench === undefined) {
@@ -13,3 +17,5 @@ for (const name of wanted.length > 0 ? wanted : Object.keys(benches)) {
   console.log(`== ${name}`)
   await bench()
 }
+// A bench's helpers (engines, load generator) end with this process, and hold it up until then.
+process.exit(0)
