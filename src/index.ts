@@ -14,7 +14,7 @@ export {
   parseConfig,
 } from './config/load.js'
 export { type ConfigInput, configSchema } from './config/schema.js'
-export { loadNative, type NativeAddon, type PrefixIndex } from './data/native.js'
+export { createPrefixIndex, hashTokens, type PrefixIndex } from './data/prefix-index.js'
 export * from './decision/index.js'
 export { type ErrorCode, type ErrorKind, type ErrorSource, errorCatalogue, PhylloError } from './errors.js'
 export { single } from './execution/workflows/single.js'

@@ -46,8 +46,15 @@ export class App {
   }
 
   update(fleet: FleetUpdate): void {
+    const { decider, counters } = this.#parts
+    // Not at the start: a worker in a dead one's place goes on with its figures.
+    if (this.#fleet !== undefined) {
+      for (const { ref } of fleet.pods) {
+        if (decider.pods.byRef(ref) === undefined) counters.podJoined(slotOf(ref))
+      }
+    }
     this.#fleet = fleet
-    this.#parts.decider.update(fleet)
+    decider.update(fleet)
   }
 
   /** The listener's handler. */
@@ -128,8 +135,11 @@ export class App {
   #passthrough(exchange: Exchange, body: Buffer): void {
     const { decider } = this.#parts
     const ctx = decider.contexts.take()
-    decider.openRaw(ctx, head(exchange, 'other'), body, decider.pods.all)
-    this.#execute(ctx, exchange)
+    const fault = decider.openOther(ctx, head(exchange, 'other'), body)
+    if (fault !== undefined) {
+      this.#fail(exchange, fault, 'other', ctx.request.id)
+      decider.contexts.give(ctx)
+    } else this.#execute(ctx, exchange)
   }
 
   #execute(ctx: RoutingContext, exchange: Exchange): void {

@@ -95,6 +95,16 @@ export class Decider {
     return this.#choosePool(ctx)
   }
 
+  /** A path passed through: a JSON body that names a model goes to that model's pods, anything else to any pod. */
+  openOther(ctx: RoutingContext, head: RequestHead, body: Buffer): PhylloError | undefined {
+    ctx.request = head
+    ctx.body = body
+    const code = this.#lane.native.scan(body, BODY_KINDS.other, ctx.fields)
+    if (code === SCAN.ok && ctx.has('model')) return this.#choosePool(ctx)
+    this.openRaw(ctx, head, body, this.pods.all)
+    return undefined
+  }
+
   /** The pod that holds a response's state: the only one that can go on from there. */
   poolOfResponse(id: string): Pool | undefined {
     const ref = this.#lane.native.recall(responseKey(id))

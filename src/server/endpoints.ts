@@ -14,7 +14,7 @@ export type Endpoint =
   | { readonly action: 'model'; readonly name: string; readonly methods: readonly string[] }
   /** Goes to the pod that has that response's state. */
   | { readonly action: 'response'; readonly id: string; readonly methods: readonly string[] }
-  /** Any method, any body, any pod. */
+  /** Any method and body; to the pods of the model that the body names, if it names one. */
   | { readonly action: 'passthrough'; readonly methods: null }
 
 const post = ['POST'] as const

@@ -123,6 +123,11 @@ export class Counters {
   pod(slot: number, outcome: number): void {
     this.#add(this.layout.pods + slot * POD_OUTCOMES.length + outcome, 1)
   }
+  /** A slot has a new pod, which must not start with the figures of the one before. */
+  podJoined(slot: number): void {
+    const first = this.layout.pods + slot * POD_OUTCOMES.length
+    this.#row.fill(0, first, first + POD_OUTCOMES.length)
+  }
   duration(seconds: number): void {
     this.#observe(this.layout.duration, seconds)
   }

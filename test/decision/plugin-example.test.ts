@@ -4,7 +4,7 @@ import { scorer } from '#phyllo/decision/factories.js'
 import { profileFromConfig } from '#phyllo/decision/from-config.js'
 import { fleetOf, testRegistry } from './helpers.js'
 
-// The 15 lines of the README.
+// The plugin of the README.
 const labelMatch = scorer({
   name: 'label-match',
   summary: 'Prefers pods with a label, e.g. a zone.',

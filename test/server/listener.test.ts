@@ -261,7 +261,7 @@ forEachListener((factory, name) => {
     const known = await ask(port, { path: '/known' })
     t.is(known.status, 503)
     t.is(known.headers['retry-after'], '1')
-    t.regex(String(known.headers['x-request-id']), /^[0-9a-f-]{36}$/)
+    t.regex(String(known.headers['x-request-id']), /^phy-[0-9a-f]+-[0-9a-z]+$/)
     t.is(errors.length, 4)
     while (listener.inFlight > 0) await sleep(5)
   })
