@@ -1,24 +1,20 @@
-/** The public port as clients of OpenAI's API see it: the official client and raw HTTP, on both HTTP servers. */
+/** The public port as clients of OpenAI's API see it: the official client, on both HTTP servers. */
 import { createServer } from 'node:net'
-import test, { type ExecutionContext } from 'ava'
+import test from 'ava'
 import OpenAI from 'openai'
 import { startEngine } from '#phyllo/simulation/engine/http.js'
-import { answerWith, deadOrigin } from '../execution/kit-pods.js'
-import { at } from '../simulation/kit.js'
-import { ask } from './listener-kit.js'
+import { deadOrigin } from '../execution/kit-pods.js'
+import { at, eventNames } from '../simulation/kit.js'
 import {
-  chatAnswer,
-  chatBody,
-  type EngineName,
   engineFor,
-  enginesFor,
-  errorOf,
   forEachEngine,
+  join,
+  joinEngines,
   post,
-  rawPodFor,
-  routerFor,
+  sharedRouter,
   until,
   user,
+  workerCounts,
 } from './router-kit.js'
 
 const weather = {
@@ -29,15 +25,17 @@ const weather = {
   },
 }
 
-async function oneEngine(t: ExecutionContext, engine: EngineName) {
-  const { engines, pods } = await enginesFor(t, 1)
-  const router = await routerFor(t, engine, { pods })
-  return { router, pod: engines[0], client: router.client }
-}
-
 forEachEngine(engine => {
-  test(`${engine}: the openai client's chat, stream with usage, and tools`, async t => {
-    const { client } = await oneEngine(t, engine)
+  // As many workers as it can have: what is said of one of them must hold over all.
+  const shared = sharedRouter(engine, {
+    listen: { workers: Math.max(...workerCounts(engine)) },
+    defaults: { profile: 'round-robin' },
+    models: [{ name: 'tiny', aliases: ['gpt-x'] }],
+  })
+
+  test.serial(`${engine}: the openai client's chat, stream with usage, and tools`, async t => {
+    const { client } = await shared()
+    await joinEngines(t, await shared(), 1)
     const request = { model: 'tiny', messages: [user('hello')] }
     const { data: whole, response } = await client.chat.completions.create(request).withResponse()
     t.is(response.headers.get('x-phyllo-pod'), 'a')
@@ -60,70 +58,93 @@ forEachEngine(engine => {
     t.is((await calling.finalChatCompletion()).choices[0]?.message.tool_calls?.length, 1)
   })
 
-  test(`${engine}: the openai client's completions, embeddings and Anthropic's messages`, async t => {
-    const { client, router } = await oneEngine(t, engine)
+  test.serial(`${engine}: the openai client's completions, embeddings and Anthropic's messages`, async t => {
+    const router = await shared()
+    const { client } = router
+    await joinEngines(t, router, 1)
     const completion = await client.completions.create({ model: 'tiny', prompt: ['a', 'b'], max_tokens: 5 })
     t.is(completion.choices.length, 2)
+    const pieces: string[] = []
+    const stream = await client.completions.create({
+      model: 'tiny',
+      prompt: 'a',
+      max_tokens: 5,
+      stream: true,
+    })
+    for await (const chunk of stream) pieces.push(chunk.choices[0]?.text ?? '')
+    t.is(pieces.join(''), completion.choices[0]?.text ?? '')
     const [a, again] = (await client.embeddings.create({ model: 'tiny', input: ['a', 'a'] })).data
     t.deepEqual(a?.embedding, again?.embedding)
-    const body = JSON.stringify({ model: 'tiny', max_tokens: 5, system: 'be brief', messages: [user('hi')] })
-    const message = await post(router, body, {}, '/v1/messages')
+    const body = { model: 'tiny', max_tokens: 5, system: 'be brief', messages: [user('hi')] }
+    const message = await post(router, JSON.stringify(body), {}, '/v1/messages')
     t.is(message.status, 200)
     t.is(message.headers.get('x-phyllo-pod'), 'a')
     t.is(at(await message.json(), 'type'), 'message')
+    const events = await post(router, JSON.stringify({ ...body, stream: true }), {}, '/v1/messages')
+    const names = eventNames(await events.text())
+    t.deepEqual([names[0], names.at(-1)], ['message_start', 'message_stop'])
   })
 
-  test(`${engine}: a response is fetched from, and continued on, the pod that has its state`, async t => {
-    const { pods } = await enginesFor(t, 3)
-    const { client, admin } = await routerFor(t, engine, { pods, defaults: { profile: 'round-robin' } })
-    const served = async (promise: {
-      withResponse(): Promise<{ data: OpenAI.Responses.Response; response: Response }>
-    }) => {
-      const { data, response } = await promise.withResponse()
-      return { id: data.id, pod: response.headers.get('x-phyllo-pod') }
-    }
-    const made: { id: string; pod: string | null }[] = []
-    for (let i = 0; i < 6; i++) {
-      made.push(await served(client.responses.create({ model: 'tiny', input: `leaf ${i}` })))
-    }
-    t.is(new Set(made.map(({ pod }) => pod)).size, 3, 'they are spread, or the rest proves nothing')
-    // A streamed answer carries its id in its first event.
-    const stream = client.responses.stream({ model: 'tiny', input: 'stream' })
-    const streamed = await stream.finalResponse()
-    t.is((await client.responses.retrieve(streamed.id)).id, streamed.id)
-    for (const { id, pod } of made) {
-      t.deepEqual(await served(client.responses.retrieve(id)), { id, pod })
-      const next = { model: 'tiny', input: 'and now?', previous_response_id: id }
-      const continued = await served(client.responses.create(next))
-      t.is(continued.pod, pod)
-      t.is((await served(client.responses.create({ ...next, previous_response_id: continued.id }))).pod, pod)
-    }
-    const unknown = await t.throwsAsync(client.responses.retrieve('resp_unknown'), {
-      instanceOf: OpenAI.NotFoundError,
-    })
-    t.is(unknown?.code, 'response_not_found')
-    await t.throwsAsync(
-      client.responses.create({ model: 'tiny', input: 'x', previous_response_id: 'resp_unknown' }),
-      { instanceOf: OpenAI.NotFoundError },
-    )
-    await admin('DELETE', `/pods/${made[0]?.pod ?? ''}`)
-    await t.throwsAsync(client.responses.retrieve(made[0]?.id ?? ''), { instanceOf: OpenAI.NotFoundError })
-    const kept = made[1]?.id ?? ''
-    t.is((await client.responses.retrieve(kept)).id, kept)
-  })
+  test.serial(
+    `${engine}: a response is fetched from, and continued on, the pod that has its state`,
+    async t => {
+      const router = await shared()
+      await joinEngines(t, router, 3)
+      const { admin } = router
+      // A connection of its own for each request, so that each may come to another worker.
+      const client = router.client.withOptions({ defaultHeaders: { connection: 'close' } })
+      const served = async (promise: {
+        withResponse(): Promise<{ data: OpenAI.Responses.Response; response: Response }>
+      }) => {
+        const { data, response } = await promise.withResponse()
+        return { id: data.id ?? '', pod: response.headers.get('x-phyllo-pod') }
+      }
+      const made: { id: string; pod: string | null }[] = []
+      for (let i = 0; i < 6; i++) {
+        made.push(await served(client.responses.create({ model: 'tiny', input: `leaf ${i}` })))
+      }
+      t.is(new Set(made.map(({ pod }) => pod)).size, 3, 'they are spread, or the rest proves nothing')
+      // A streamed answer carries its id in its first event.
+      const stream = client.responses.stream({ model: 'tiny', input: 'stream' })
+      const streamed = await stream.finalResponse()
+      t.is((await client.responses.retrieve(streamed.id ?? '')).id, streamed.id)
+      for (const { id, pod } of made) {
+        t.deepEqual(await served(client.responses.retrieve(id)), { id, pod })
+        const next = { model: 'tiny', input: 'and now?', previous_response_id: id }
+        const continued = await served(client.responses.create(next))
+        t.is(continued.pod, pod)
+        t.is(
+          (await served(client.responses.create({ ...next, previous_response_id: continued.id }))).pod,
+          pod,
+        )
+      }
+      const unknown = await t.throwsAsync(client.responses.retrieve('resp_unknown'), {
+        instanceOf: OpenAI.NotFoundError,
+      })
+      t.is(unknown?.code, 'response_not_found')
+      await t.throwsAsync(
+        client.responses.create({ model: 'tiny', input: 'x', previous_response_id: 'resp_unknown' }),
+        { instanceOf: OpenAI.NotFoundError },
+      )
+      const [gone, kept] = made
+      await admin('DELETE', `/pods/${gone?.pod ?? ''}`)
+      await t.throwsAsync(client.responses.retrieve(gone?.id ?? ''), { instanceOf: OpenAI.NotFoundError })
+      t.is((await client.responses.retrieve(kept?.id ?? '')).id, kept?.id ?? '')
+    },
+  )
 
-  test(`${engine}: models are merged over the pods, down or late ones too`, async t => {
+  test.serial(`${engine}: models are merged over the pods, down or late ones too`, async t => {
+    const router = await shared()
+    const { client, pod, url } = router
     const a = await engineFor(t)
     const b = await engineFor(t, { model: 'other' })
     const late = await freePort()
-    const pods = [
-      { url: a.url, id: 'a' },
-      { url: b.url, id: 'b' },
-      { url: await deadOrigin(), id: 'down' },
-      { url: `http://127.0.0.1:${late}`, id: 'late' },
-    ]
-    const models = [{ name: 'tiny', aliases: ['gpt-x'] }]
-    const { client, pod, url } = await routerFor(t, engine, { pods, models })
+    await join(t, router, {
+      a: a.url,
+      b: b.url,
+      down: await deadOrigin(),
+      late: `http://127.0.0.1:${late}`,
+    })
     const ids = async () => (await client.models.list()).data.map(({ id }) => id)
     t.deepEqual(await ids(), ['other', 'tiny', 'gpt-x'])
     t.is((await client.models.retrieve('tiny')).owned_by, 'vllm', "the pod's own entry")
@@ -148,8 +169,9 @@ forEachEngine(engine => {
     })
   })
 
-  test(`${engine}: errors come as the client's own classes`, async t => {
-    const { client } = await oneEngine(t, engine)
+  test.serial(`${engine}: errors come as the client's own classes`, async t => {
+    const { client } = await shared()
+    await joinEngines(t, await shared(), 1)
     const messages = [user('hello')]
     const missing = await t.throwsAsync(client.chat.completions.create({ model: 'missing', messages }), {
       instanceOf: OpenAI.NotFoundError,
@@ -166,149 +188,6 @@ forEachEngine(engine => {
     // What only the engine can know comes back as it said it.
     const tooMany = client.chat.completions.create({ model: 'tiny', messages, max_tokens: 10_000_000 })
     await t.throwsAsync(tooMany, { instanceOf: OpenAI.BadRequestError, message: /maximum context length/ })
-  })
-
-  test(`${engine}: the client's bytes and headers reach the pod as they are; ids come back`, async t => {
-    const pod = await rawPodFor(t, ({ socket }) =>
-      socket.write(answerWith(200, chatAnswer, ['x-engine-extra: 7'])),
-    )
-    const router = await routerFor(t, engine, { pods: [{ url: pod.origin, id: 'raw' }] })
-    const body = `{ "model":"tiny",\n "x_unknown": [1.10, {"deep":null}],"messages":[{"role":"user","content":"h\\u0069 ✓"}],"seed":18446744073709551615 }`
-    const headers = { authorization: 'Bearer secret', 'x-custom': 'kept', 'x-request-id': 'mine-1' }
-    const answer = await post(router, body, headers)
-    t.is(await answer.text(), chatAnswer)
-    t.is(answer.headers.get('x-phyllo-pod'), 'raw')
-    t.is(answer.headers.get('x-request-id'), 'mine-1')
-    t.is(answer.headers.get('x-engine-extra'), '7')
-    const [sent] = pod.inference()
-    t.is(sent?.body.toString(), body)
-    t.regex(sent?.head ?? '', /^POST \/v1\/chat\/completions HTTP\/1\.1\r\n/)
-    t.regex(sent?.head ?? '', /\r\nauthorization: Bearer secret\r\n/i)
-    t.regex(sent?.head ?? '', /\r\nx-custom: kept\r\n/i)
-    t.regex(`${sent?.head}\r\n`, /\r\nx-request-id: mine-1\r\n/i)
-
-    for (const insane of ['two words', 'x'.repeat(129), 'é']) {
-      const other = await ask(router.port, {
-        method: 'POST',
-        path: '/v1/chat/completions?beta=true',
-        headers: { 'x-request-id': insane },
-        body: chatBody(),
-      })
-      t.is(other.status, 200)
-      t.regex(String(other.headers['x-request-id']), /^phy-[\w-]+$/)
-    }
-    t.regex(pod.inference().at(-1)?.head ?? '', /^POST \/v1\/chat\/completions\?beta=true HTTP/)
-  })
-
-  test(`${engine}: an alias reaches the pod under the model's own name, all else as it was`, async t => {
-    const pod = await rawPodFor(t, ({ socket }) => socket.write(answerWith(200, chatAnswer)))
-    const models = [{ name: 'tiny', aliases: ['a "quoted" alias', 'x'] }]
-    const router = await routerFor(t, engine, { pods: [{ url: pod.origin }], models })
-    const body = (model: string) =>
-      `{"user":"u1", "model" : ${model} ,"messages":[{"role":"user","content":"model"}]}`
-    for (const alias of ['"a \\"quoted\\" alias"', '"x"', '"\\u0078"', '"tiny"']) {
-      t.is((await post(router, body(alias))).status, 200)
-      t.is(pod.inference().at(-1)?.body.toString(), body('"tiny"'))
-    }
-  })
-
-  test(`${engine}: only named paths pass, and control paths never do`, async t => {
-    const open = [
-      '/tokenize',
-      '/version',
-      '/sleep',
-      '/v1/load_lora_adapter',
-      '/%73leep',
-      '//sleep',
-      '/x/../sleep',
-    ]
-    const { engines, pods } = await enginesFor(t, 1)
-    const router = await routerFor(t, engine, { pods, passthrough: open })
-    const [pod] = engines
-    const tokenize = await ask(router.port, {
-      path: '/tokenize',
-      body: '{"model":"tiny","prompt":"hello"}',
-    })
-    t.is(tokenize.status, 200)
-    t.is(tokenize.headers['x-phyllo-pod'], 'a')
-    t.is((await ask(router.port, { path: '/version' })).status, 200)
-    const before = Object.keys(pod?.requests() ?? {})
-    const closed = [
-      ...[
-        '/sleep',
-        '/%73leep',
-        '/%2573leep',
-        '//sleep',
-        '/x/../sleep',
-        '/./sleep',
-        '/SLEEP',
-        '/sleep/',
-        '/sleep;x',
-      ],
-      ...[
-        '/sleep?level=1',
-        '/v1/sleep',
-        '/tokenize/../sleep',
-        '/tokenize/',
-        '/tokenize%2f..%2fsleep',
-        '/detokenize',
-      ],
-      ...['/reset_prefix_cache', '/v1//chat/completions', '//v1/chat/completions', '/v1/%63hat/completions'],
-      ...[
-        '/v1/load_lora_adapter',
-        '/v1/unload_lora_adapter',
-        '/metrics',
-        '/sim/stats',
-        '/',
-        '/v1',
-        '/v1/models/',
-      ],
-      ...[
-        '/v1/models/..%2f..%2fsleep',
-        '/v1/responses/..%2f..%2fsleep',
-        '/v1/responses/../../sleep',
-        '/%ff',
-        '/%',
-      ],
-      ...['/v1/responses/resp_1/../../../sleep', '/v1/chat/completions/../../../sleep', '/\\sleep'],
-    ]
-    for (const path of closed) {
-      for (const method of ['GET', 'POST']) {
-        const body = method === 'POST' ? { body: '{"level":1}' } : {}
-        const answer = await ask(router.port, { method, path, ...body })
-        t.true(answer.status === 404 || answer.status === 405 || answer.status === 400, `${method} ${path}`)
-        t.truthy(errorOf(answer.body).code, path)
-      }
-    }
-    t.deepEqual(Object.keys(pod?.requests() ?? {}), before, 'none of these reached the pod')
-  })
-
-  test(`${engine}: methods: GET and HEAD where they belong, 405 with what is allowed elsewhere`, async t => {
-    const { engines, pods } = await enginesFor(t, 1)
-    const { port } = await routerFor(t, engine, { pods, passthrough: ['/version'] })
-    const list = await ask(port, { path: '/v1/models' })
-    const head = await ask(port, { method: 'HEAD', path: '/v1/models' })
-    t.is(head.status, 200)
-    t.is(head.body, '')
-    t.is(head.headers['content-length'], String(Buffer.byteLength(list.body)))
-    for (const [method, path, allow] of [
-      ['GET', '/v1/chat/completions', 'POST'],
-      ['OPTIONS', '/v1/chat/completions', 'POST'],
-      ['PUT', '/v1/embeddings', 'POST'],
-      ['HEAD', '/v1/messages', 'POST'],
-      ['POST', '/v1/models', 'GET, HEAD'],
-      ['DELETE', '/v1/models/tiny', 'GET, HEAD'],
-      ['PATCH', '/v1/responses/resp_1', 'GET, POST, DELETE'],
-    ] as const) {
-      const answer = await ask(port, { method, path })
-      t.is(answer.status, 405, `${method} ${path}`)
-      t.is(answer.headers.allow, allow)
-      if (method !== 'HEAD') t.is(errorOf(answer.body).code, 'method_not_allowed')
-    }
-    // A named path takes any method: the pod judges. A HEAD answer must not be waited for.
-    t.is((await ask(port, { method: 'HEAD', path: '/version' })).body, '')
-    t.is((await ask(port, { method: 'DELETE', path: '/version' })).status, 404)
-    t.is(engines[0]?.requests()['DELETE /version'], 1)
   })
 })
 

@@ -1,41 +1,29 @@
-/** Whatever a client or a pod does wrong gives the error it should, and the router serves the next request. */
+/** Whatever a client does wrong gives the error it should, and the router serves the next request. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
-import { answerWith, chunked, deadOrigin, lastChunk, streamHead } from '../execution/kit-pods.js'
-import { ask, bodyOf, wire } from './listener-kit.js'
+import { bodyOf, wire } from './listener-kit.js'
 import {
-  chatAnswer,
   chatBody,
-  type EngineName,
   engineFor,
   enginesFor,
   errorOf,
+  fault,
   forEachEngine,
+  join,
+  joinEngines,
   modelDir,
   podOf,
   post,
-  rawPodFor,
   routerFor,
+  sharedRouter,
   sleep,
   type TestRouter,
   until,
 } from './router-kit.js'
-
-/** Status and code of an answer that must be an OpenAI-style error. */
-async function fault(answer: Response) {
-  const text = await answer.text()
-  const { code, param, message } = errorOf(text)
-  return { status: answer.status, code, param, message, headers: answer.headers }
-}
-
-async function oneEngine(t: ExecutionContext, engine: EngineName, limits = {}) {
-  const { pods } = await enginesFor(t, 1)
-  return routerFor(t, engine, { pods, limits })
-}
 
 const MiB = 1024 * 1024
 
@@ -76,8 +64,22 @@ function upload(router: TestRouter, total: number, headers: Record<string, strin
 }
 
 forEachEngine(engine => {
-  test(`${engine}: malformed bodies are 400 and name the field or the place`, async t => {
-    const router = await oneEngine(t, engine)
+  const chatTemplate =
+    "{% if messages[0].role == 'tool' %}{{ raise_exception('roles must alternate') }}{% endif %}hi"
+  const shared = sharedRouter(engine, {
+    models: [{ name: 'raises', dir: modelDir, chatTemplate }],
+    limits: { bodyBytes: MiB, asyncPrepareBytes: 2048 },
+  })
+
+  /** The router with one engine. */
+  async function oneEngine(t: ExecutionContext): Promise<TestRouter> {
+    const router = await shared()
+    await joinEngines(t, router, 1)
+    return router
+  }
+
+  test.serial(`${engine}: malformed bodies are 400 and name the field or the place`, async t => {
+    const router = await oneEngine(t)
     const utf8 = Buffer.concat([
       Buffer.from('{"model":"tiny","messages":[{"role":"user","content":"'),
       Buffer.from([0xc3, 0x28]),
@@ -124,8 +126,8 @@ forEachEngine(engine => {
     t.is(await podOf(router), 'a')
   })
 
-  test(`${engine}: a body may come one byte at a time, by length or in chunks`, async t => {
-    const router = await oneEngine(t, engine)
+  test.serial(`${engine}: a body may come one byte at a time, by length or in chunks`, async t => {
+    const router = await oneEngine(t)
     const body = chatBody({ max_tokens: 2 })
     const head = 'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'
     const wholes = [
@@ -149,8 +151,9 @@ forEachEngine(engine => {
     t.is(await podOf(router), 'a')
   })
 
-  test(`${engine}: a body that does not come in time is 408`, async t => {
-    const router = await oneEngine(t, engine, { bodyTimeoutMs: 300 })
+  test.serial(`${engine}: a body that does not come in time is 408`, async t => {
+    const { pods } = await enginesFor(t, 1)
+    const router = await routerFor(t, engine, { pods, limits: { bodyTimeoutMs: 300 } })
     const head = 'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"model"'
     const text = await wire(t, router.port)
       .send(head)
@@ -160,151 +163,22 @@ forEachEngine(engine => {
     t.is(await podOf(router), 'a')
   })
 
-  test(`${engine}: a template that raises is 400 with its message`, async t => {
-    const { pods } = await enginesFor(t, 1)
-    const chatTemplate =
-      "{% if messages[0].role == 'tool' %}{{ raise_exception('roles must alternate') }}{% endif %}hi"
-    const models = [{ name: 'tiny', dir: modelDir, chatTemplate }]
-    const router = await routerFor(t, engine, { pods, models, limits: { asyncPrepareBytes: 2048 } })
+  test.serial(`${engine}: a template that raises is 400 with its message`, async t => {
+    const pod = await engineFor(t, { model: 'raises' })
+    const router = await join(t, await shared(), { a: pod.url })
     // Prepared on the event loop, and on the thread pool.
     for (const content of ['short', 'long '.repeat(2_000)]) {
       const messages = [{ role: 'tool', content }]
-      const answer = await fault(await post(router, chatBody({ messages })))
+      const answer = await fault(await post(router, chatBody({ model: 'raises', messages })))
       t.deepEqual([answer.status, answer.code], [400, 'template_error'])
       t.regex(answer.message, /roles must alternate/)
-      t.is(await podOf(router), 'a')
+      t.is(await podOf(router, { model: 'raises' }), 'a')
     }
-  })
-
-  test(`${engine}: a pod that closes, or answers garbage, is 502; the next one is asked first`, async t => {
-    const misdeeds: Record<string, (socket: import('node:net').Socket) => void> = {
-      pod_closed_early: socket => socket.destroy(),
-      pod_bad_response: socket => socket.end('HTP/9.9 what?\r\n\r\n'),
-    }
-    for (const [code, misdeed] of Object.entries(misdeeds)) {
-      const bad = await rawPodFor(t, ({ socket }) => misdeed(socket))
-      const pods = [{ url: bad.origin, id: 'bad' }]
-      const alone = await routerFor(t, engine, { pods, breaker: { failures: 1_000 } })
-      for (let i = 0; i < 3; i++) {
-        const answer = await fault(await post(alone, chatBody()))
-        t.deepEqual([answer.status, answer.code], [502, code])
-        t.is(answer.headers.get('x-phyllo-pod'), 'bad')
-      }
-      const good = await engineFor(t)
-      await alone.admin('POST', '/pods', { url: good.url, id: 'good' })
-      for (let i = 0; i < 8; i++) t.is(await podOf(alone), 'good')
-      const failed = bad.inference().length
-      t.true(failed > 3, 'the bad one had been asked in between')
-    }
-  })
-
-  test(`${engine}: an answer that breaks off looks broken: no silent end`, async t => {
-    const half = '{"id":"chatcmpl-1","obj'
-    const pod = await rawPodFor(t, ({ head, socket }) => {
-      if (/x-case: json/i.test(head)) socket.end(answerWith(200, half.padEnd(200)).slice(0, -100))
-      else {
-        socket.write(streamHead)
-        socket.write(chunked('data: {"choices":[]}\n\n'))
-        if (/x-case: clean/i.test(head)) socket.write(lastChunk)
-        else setTimeout(() => socket.destroy(), 50)
-      }
-    })
-    const router = await routerFor(t, engine, {
-      pods: [{ url: pod.origin, id: 'bad' }],
-      breaker: { failures: 1_000 },
-    })
-    const path = '/v1/chat/completions'
-    const body = chatBody({ stream: true })
-    const json = await ask(router.port, { path, body, headers: { 'x-case': 'json' } })
-    t.deepEqual([json.status, json.complete], [200, false])
-    const cut = await ask(router.port, { path, body })
-    t.deepEqual([cut.status, cut.complete], [200, true])
-    const [, last = ''] = /\n\nevent: error\ndata: (.*)\n\n$/.exec(cut.body) ?? []
-    t.is(errorOf(last).code, 'pod_closed_early')
-    const clean = await ask(router.port, { path, body, headers: { 'x-case': 'clean' } })
-    t.is(clean.body, 'data: {"choices":[]}\n\n')
-  })
-
-  test(`${engine}: a pod that never answers is 504; one that goes silent ends with an error event`, async t => {
-    const pod = await rawPodFor(t, ({ head, socket }) => {
-      if (/x-case: silent/i.test(head)) socket.write(streamHead + chunked('data: {}\n\n'))
-      else if (/x-case: well/i.test(head)) socket.write(answerWith(200, chatAnswer))
-    })
-    const router = await routerFor(t, engine, {
-      pods: [{ url: pod.origin, id: 'hung' }],
-      timeouts: { firstByteMs: 300, idleMs: 300 },
-      breaker: { failures: 1_000 },
-    })
-    const answer = await fault(await post(router, chatBody()))
-    t.deepEqual([answer.status, answer.code], [504, 'pod_timeout'])
-    const silent = await ask(router.port, {
-      path: '/v1/chat/completions',
-      body: chatBody({ stream: true }),
-      headers: { 'x-case': 'silent' },
-    })
-    t.regex(silent.body, /^data: \{\}\n\n\n\nevent: error\ndata: .*"pod_timeout"/)
-    t.is((await post(router, chatBody(), { 'x-case': 'well' })).status, 200)
-  })
-
-  test(`${engine}: connections refused are 502, or go to the next pod; 5xx as well`, async t => {
-    const health = { unhealthyAfter: 100 }
-    const breaker = { failures: 1_000 }
-    const dead = { url: await deadOrigin(), id: 'dead', models: ['tiny'] }
-    const sick = await engineFor(t, { fault: 'error=503' })
-    const good = await engineFor(t)
-    const router = await routerFor(t, engine, { pods: [dead], health, breaker })
-    const refused = await fault(await post(router, chatBody()))
-    t.deepEqual([refused.status, refused.code], [502, 'pod_unreachable'])
-    await router.admin('POST', '/pods', { url: sick.url, id: 'sick' })
-    const both = await post(router, chatBody())
-    t.true(both.status === 502 || both.status === 503, `status ${both.status}`)
-    await both.text()
-    await router.admin('POST', '/pods', { url: good.url, id: 'good' })
-    for (let i = 0; i < 8; i++) t.is(await podOf(router), 'good')
-    // Streams too, as nothing has gone to the client.
-    const stream = await post(router, chatBody({ stream: true }))
-    t.regex(await stream.text(), /data: \[DONE\]\n\n$/)
-  })
-
-  test(`${engine}: no pod is 503 with retry-after; overloaded pods as well`, async t => {
-    const router = await routerFor(t, engine, {
-      models: [{ name: 'tiny', profile: 'capped' }],
-      profiles: {
-        capped: {
-          filter: ['healthy', 'circuit-closed', { 'concurrency-cap': { max: 1 } }],
-          pick: 'random',
-          execute: 'single',
-        },
-      },
-    })
-    const none = await fault(await post(router, chatBody()))
-    t.deepEqual([none.status, none.code, none.headers.get('retry-after')], [503, 'no_pod', '1'])
-    const slow = await engineFor(t, { speed: 0.5 })
-    t.is((await router.admin('POST', '/pods', { url: slow.url, id: 'slow' })).status, 201)
-    const client = new AbortController()
-    const first = fetch(`${router.url}/v1/chat/completions`, {
-      method: 'POST',
-      body: chatBody({ max_tokens: 1_000, stream: true }),
-      signal: client.signal,
-    })
-    await until(async () => (await router.pod('slow')).inflight === 1, 'the first is on its way')
-    const full = await fault(await post(router, chatBody()))
-    t.deepEqual([full.status, full.code, full.headers.get('retry-after')], [503, 'overloaded', '1'])
-    client.abort()
-    await t.throwsAsync(
-      first.then(answer => answer.text()),
-      { any: true },
-    )
-    await until(async () => (await router.pod('slow')).inflight === 0, 'the abort frees the place')
-    t.is(await podOf(router, { max_tokens: 1 }), 'slow')
-    await router.admin('POST', '/pods/slow/cordon')
-    const cordoned = await fault(await post(router, chatBody()))
-    t.deepEqual([cordoned.status, cordoned.code], [503, 'no_pod'])
   })
 
   // The memory of the process is looked at, so that nothing else may run.
   test.serial(`${engine}: a body of 100 MB is 413, held nowhere`, async t => {
-    const router = await oneEngine(t, engine, { bodyBytes: MiB })
+    const router = await oneEngine(t)
     await podOf(router)
     const before = process.memoryUsage().rss
     let most = 0

@@ -55,12 +55,7 @@ export interface TestRouter extends RunningRouter {
   admin(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>
 }
 
-/** Starts the router; when the test ends, nothing may be in flight any more. */
-export async function routerFor(
-  t: ExecutionContext,
-  engine: EngineName,
-  config: ConfigInput,
-): Promise<TestRouter> {
+async function launch(engine: EngineName, config: ConfigInput): Promise<TestRouter> {
   const parsed = configSchema.parse({
     log: { level: 'silent' },
     health: { intervalMs: 100 },
@@ -69,11 +64,19 @@ export async function routerFor(
     admin: { port: 0 },
     timeouts: { drainMs: 1000, ...config.timeouts },
   })
-  const running = await startRouter(toRouterOptions(parsed))
-  const router = testRouter(running)
+  return testRouter(await startRouter(toRouterOptions(parsed)))
+}
+
+/** A router for this test alone; when the test ends, nothing may be in flight any more. */
+export async function routerFor(
+  t: ExecutionContext,
+  engine: EngineName,
+  config: ConfigInput,
+): Promise<TestRouter> {
+  const router = await launch(engine, config)
   let closing: Promise<void> | undefined
   const close = () => {
-    closing ??= running.close()
+    closing ??= router.close()
     return closing
   }
   t.teardown(async () => {
@@ -84,6 +87,41 @@ export async function routerFor(
     }
   })
   return { ...router, close }
+}
+
+/**
+ * One router for all tests of a file, which are serial then: a worker thread takes half a second of a core to start.
+ * Each test brings its own pods with `join`.
+ */
+export function sharedRouter(engine: EngineName, config: ConfigInput = {}): () => Promise<TestRouter> {
+  let started: Promise<TestRouter> | undefined
+  test.after.always(async () => (await started)?.close())
+  return () => {
+    started ??= launch(engine, config)
+    return started
+  }
+}
+
+/** Adds pods (id → URL) until the test ends; then nothing may be in flight any more. */
+export async function join(
+  t: ExecutionContext,
+  router: TestRouter,
+  pods: Readonly<Record<string, string>>,
+  fields: { models?: readonly string[] } = {},
+): Promise<TestRouter> {
+  t.teardown(async () => {
+    try {
+      await nothingInFlight(router)
+    } finally {
+      for (const id of Object.keys(pods)) await router.admin('DELETE', `/pods/${id}`)
+    }
+  })
+  for (const [id, url] of Object.entries(pods)) {
+    const answer = await router.admin('POST', '/pods', { url, id, ...fields })
+    if (answer.status !== 201) throw new Error(await answer.text())
+    await answer.text()
+  }
+  return router
 }
 
 function testRouter(running: RunningRouter): TestRouter {
@@ -133,6 +171,13 @@ export async function enginesFor(t: ExecutionContext, count: number, options: En
   const engines = await Promise.all(Array.from({ length: count }, () => engineFor(t, options)))
   const pods = engines.map(({ url }, i) => ({ url, id: String.fromCharCode(97 + i) }))
   return { engines, pods }
+}
+
+/** The same, behind the router. */
+export async function joinEngines(t: ExecutionContext, router: TestRouter, count: number) {
+  const { engines, pods } = await enginesFor(t, count)
+  await join(t, router, Object.fromEntries(pods.map(({ id, url }) => [id, url])))
+  return engines
 }
 
 export interface RawPod extends Pod {
@@ -201,6 +246,13 @@ const errorBody = z.strictObject({
 
 /** The OpenAI-style error of an answer; throws if it is none. */
 export const errorOf = (text: string) => errorBody.parse(JSON.parse(text)).error
+
+/** Status and code of an answer that must be an OpenAI-style error. */
+export async function fault(answer: Response) {
+  const text = await answer.text()
+  const { code, param, message } = errorOf(text)
+  return { status: answer.status, code, param, message, headers: answer.headers }
+}
 
 export const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
