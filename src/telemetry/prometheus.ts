@@ -23,40 +23,43 @@ export interface Gauges {
   index(): { entries: number; bytes: number; sessions: number }
 }
 
-/** prom-client has no way to set a histogram's buckets from outside, so this one hands over its own. */
+/**
+ * prom-client has no way to set a histogram's buckets from outside, so this one hands over its own. It does so where
+ * prom-client 15 reads them, both for the page and for `get`: a method that its types do not tell of.
+ */
 class SummedHistogram extends Histogram {
   constructor(
-    name: string,
-    help: string,
+    private readonly metricName: string,
+    private readonly helpText: string,
     private readonly bounds: readonly number[],
     private readonly read: () => { buckets: number[]; count: number; sum: number },
     registry: Registry,
   ) {
-    super({ name, help, buckets: [...bounds], registers: [registry] })
-    this.metricName = name
-    this.helpText = help
+    super({ name: metricName, help: helpText, buckets: [...bounds], registers: [registry] })
   }
-  private readonly metricName: string
-  private readonly helpText: string
 
-  override async get() {
+  async getForPromString() {
+    const { metricName: name, helpText: help } = this
     const { buckets, count, sum } = this.read()
-    const values = this.bounds.map((le, i) => ({
-      metricName: `${this.metricName}_bucket`,
+    const bucket = (le: number | '+Inf', value: number) => ({
+      metricName: `${name}_bucket`,
       labels: { le },
-      value: buckets[i] ?? 0,
-    }))
-    const rest = [
-      { metricName: `${this.metricName}_bucket`, labels: { le: '+Inf' as const }, value: count },
-      { metricName: `${this.metricName}_sum`, labels: {}, value: sum },
-      { metricName: `${this.metricName}_count`, labels: {}, value: count },
+      sharedLabels: {},
+      value,
+    })
+    const total = (suffix: string, value: number) => ({
+      metricName: `${name}_${suffix}`,
+      labels: {},
+      sharedLabels: {},
+      value,
+    })
+    const values = [
+      ...this.bounds.map((le, i) => bucket(le, buckets[i] ?? 0)),
+      bucket('+Inf', count),
+      total('sum', sum),
+      total('count', count),
     ]
-    return {
-      ...(await super.get()),
-      name: this.metricName,
-      help: this.helpText,
-      values: [...values, ...rest],
-    }
+    return { name, help, type: 'histogram', values, aggregator: 'sum' }
   }
 }
 
