@@ -48,8 +48,11 @@ export class Prompts {
     return JSON.stringify({ model: 'bench', messages, max_tokens: 64 })
   }
 
-  /** Tokens of a body, as the engine would count them. */
-  tokens(body: string): number {
-    return this.#tokenizer.encodeChat(Buffer.from(body)).length
+  /** Throws if the prompts are not as long as the results say, as the engine would count them. */
+  check(): void {
+    for (const body of this.take(16)) {
+      const tokens = this.#tokenizer.encodeChat(Buffer.from(body)).length
+      if (Math.abs(tokens - TOKENS) > TOKENS / 50) throw new Error(`a prompt has ${tokens} tokens`)
+    }
   }
 }

@@ -32,6 +32,7 @@ export async function benchProxy({ quick }: ProxyBenchOptions): Promise<void> {
   const rivals = await startRivals(engines, serves)
   const load = new LoadGenerator()
   const prompts = new Prompts()
+  prompts.check()
   const all = cases(prompts)
   const subjectsOf = (one: Case) => [phyllos[one.profile], ...(one.rivals ? rivals : [])]
   const samples: Samples = new Map(
