@@ -7,21 +7,23 @@ export type Piece = Uint8Array | string
  * the server buffers for a slow client, as each send tells whether the one before got through.
  */
 export const SEND_BYTES = 64 * 1024
-/** Longer strings are encoded when they come in, so that a string always fits the scratch buffer (3 bytes a unit). */
+/** Longer strings are encoded when they come in, so that a string always fits the scratch buffer. */
 const LONGEST_STRING = 16 * 1024
+/** Encoded at once too: uWebSockets.js for Node 24 sends strings up to U+00FF as Latin-1, not as UTF-8. */
+const BEYOND_ASCII = /[\u0080-\uffff]/
 
 /**
  * Where small pieces are put side by side. One for the thread: uWebSockets.js copies or sends before it returns. It
  * costs this process the same as a chunk per piece under one cork (measured), and spares the client and whatever is
  * between the framing and parsing of many small chunks.
  */
-const scratch = Buffer.allocUnsafeSlow(SEND_BYTES + 3 * LONGEST_STRING)
+const scratch = Buffer.allocUnsafeSlow(SEND_BYTES + LONGEST_STRING)
 
 export class PieceQueue {
   private pieces: Piece[] = []
   /** Index of the first piece not taken. */
   private next = 0
-  /** Waiting size; strings count in UTF-16 units, near enough for a threshold. */
+  /** Bytes that wait. */
   size = 0
 
   get isEmpty(): boolean {
@@ -29,7 +31,9 @@ export class PieceQueue {
   }
 
   push(piece: Piece): void {
-    const kept = typeof piece === 'string' && piece.length > LONGEST_STRING ? Buffer.from(piece) : piece
+    const isText = typeof piece === 'string'
+    const kept =
+      isText && (piece.length > LONGEST_STRING || BEYOND_ASCII.test(piece)) ? Buffer.from(piece) : piece
     this.pieces.push(kept)
     this.size += kept.length
   }
@@ -41,7 +45,7 @@ export class PieceQueue {
     this.size = 0
   }
 
-  /** The next bytes, about SEND_BYTES at most, in a buffer that the next call overwrites. Not for an empty queue. */
+  /** The next bytes (if a string, ASCII), about SEND_BYTES at most, in a buffer that the next call overwrites. Not for an empty queue. */
   takeShared(): Piece {
     const first = this.pieces[this.next] ?? ''
     if (first.length > SEND_BYTES && typeof first !== 'string') {
@@ -74,7 +78,7 @@ export class PieceQueue {
     if (this.isEmpty) return ''
     if (this.size > SEND_BYTES) return this.takeAll()
     const taken = this.takeShared()
-    // Strings whose bytes are more than their units.
+    // Empty pieces may be left behind SEND_BYTES bytes exactly.
     return this.isEmpty ? taken : Buffer.concat([asBytes(taken), this.takeAll()])
   }
 

@@ -52,7 +52,8 @@ export function refuse(res: UwsResponse, error: PhylloError): void {
   res.onAborted(ignore)
   res.cork(() => {
     writeHead(res, error.kind.status, errorHeaders(error, {}))
-    res.end(error.toBody() + ' '.repeat(CORK_BYTES), true)
+    // As bytes: the server for Node 24 sends some strings as Latin-1.
+    res.end(Buffer.from(error.toBody() + ' '.repeat(CORK_BYTES)), true)
   })
 }
 
