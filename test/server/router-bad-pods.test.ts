@@ -94,6 +94,7 @@ forEachEngine(engine => {
       const router = await join(t, await shared(), { hung: pod.origin })
       const answer = await fault(await post(router, chatBody()))
       t.deepEqual([answer.status, answer.code], [504, 'pod_timeout'])
+      t.is(answer.headers.get('x-phyllo-pod'), 'hung')
       const silent = await ask(router.port, {
         path: '/v1/chat/completions',
         body: chatBody({ stream: true }),
@@ -110,6 +111,7 @@ forEachEngine(engine => {
     const router = await join(t, await shared(), { dead: await deadOrigin() }, { models: ['tiny'] })
     const refused = await fault(await post(router, chatBody()))
     t.deepEqual([refused.status, refused.code], [502, 'pod_unreachable'])
+    t.is(refused.headers.get('x-phyllo-pod'), 'dead')
     await join(t, router, { sick: sick.url })
     const both = await post(router, chatBody())
     t.true(both.status === 502 || both.status === 503, `status ${both.status}`)

@@ -251,6 +251,7 @@ export const errorOf = (text: string) => errorBody.parse(JSON.parse(text)).error
 export async function fault(answer: Response) {
   const text = await answer.text()
   const { code, param, message } = errorOf(text)
+  if (!answer.headers.has('x-request-id')) throw new Error(`an answer without x-request-id: ${text}`)
   return { status: answer.status, code, param, message, headers: answer.headers }
 }
 

@@ -3,14 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { BodyGatherer } from './body.js'
 import { BaseExchange, type ExchangeOwner, STALL_LIMIT_MS } from './exchange.js'
 import { answerHeaders } from './headers.js'
+import { asksForClose, LINGER_MS } from './linger.js'
 import type { BodyFault, HeaderList } from './listener.js'
 import { SEND_BYTES } from './pieces.js'
-
-/**
- * Milliseconds that the rest of an unwanted body is read (and thrown away) after the answer. Closing with bytes unread
- * makes the kernel send a reset, which can overtake the answer.
- */
-const LINGER_MS = 10_000
 
 const MAPPED_IPV4 = /^::ffff:(?=\d+\.)/
 /** The `close` event tells all there is to know; but an `error` event without a listener ends the process. */
@@ -23,6 +18,8 @@ export class NodeExchange extends BaseExchange {
   readonly headers: HeaderList
   private bodyTimer: NodeJS.Timeout | null = null
   private lastAnswer = false
+  private lingerTimer: NodeJS.Timeout | null = null
+  private hasLingered = false
 
   constructor(
     owner: ExchangeOwner,
@@ -84,6 +81,7 @@ export class NodeExchange extends BaseExchange {
   }
 
   protected finish(): void {
+    if (!this.req.complete && this.waitsForBody()) return
     const { res } = this
     const whole = this.queue.takeAll()
     if (!this.headSent) {
@@ -106,6 +104,25 @@ export class NodeExchange extends BaseExchange {
     this.headSent = true
   }
 
+  /** See linger.ts. Not the answer to a body that is too slow or badly framed: what comes is not waited for. */
+  private waitsForBody(): boolean {
+    if (this.hasLingered || this.lastAnswer || !asksForClose(this.header('connection'))) return false
+    if (this.lingerTimer === null) {
+      this.lingerTimer = setTimeout(() => this.received(), LINGER_MS)
+      this.req.once('end', () => this.received())
+      this.req.resume()
+    }
+    return true
+  }
+
+  private received(): void {
+    this.hasLingered = true
+    if (this.lingerTimer === null) return
+    clearTimeout(this.lingerTimer)
+    this.lingerTimer = null
+    this.finish()
+  }
+
   private linger(): void {
     const { req } = this
     req.resume()
@@ -116,6 +133,8 @@ export class NodeExchange extends BaseExchange {
   }
 
   protected override complete(): void {
+    if (this.lingerTimer !== null) clearTimeout(this.lingerTimer)
+    this.lingerTimer = null
     this.releaseBody()
     super.complete()
   }

@@ -1,6 +1,7 @@
 /** One request and its answer on uWebSockets.js. */
 import { BodyGatherer } from './body.js'
 import { BaseExchange, type ExchangeOwner } from './exchange.js'
+import { asksForClose, LINGER_MS } from './linger.js'
 import type { BodyFault, HeaderList } from './listener.js'
 import { SEND_BYTES } from './pieces.js'
 import { addressText, type UwsHead, writeHead } from './uws-head.js'
@@ -25,6 +26,10 @@ export class UwsExchange extends BaseExchange {
   private bodyTimer: NodeJS.Timeout | null = null
   /** The client is too slow to keep: the connection ends with this answer. */
   private lastAnswer = false
+  /** More of the body is to come. */
+  private isReceiving: boolean
+  private listensToBody = false
+  private lingerTimer: NodeJS.Timeout | null = null
   /** A large answer of known length that is on its way. */
   private rest: Uint8Array | null = null
 
@@ -38,6 +43,8 @@ export class UwsExchange extends BaseExchange {
     this.path = head.path
     this.query = head.query
     this.headers = head.headers
+    const length = this.header('content-length') ?? '0'
+    this.isReceiving = length !== '0' || this.header('transfer-encoding') !== undefined
   }
 
   /** Asked for lazily: it costs a system call. */
@@ -54,11 +61,17 @@ export class UwsExchange extends BaseExchange {
   protected startBody(cap: number, timeoutMs: number): void {
     this.bodyCap = cap
     this.bodyTimeoutMs = timeoutMs
+    this.listenToBody()
+  }
+
+  private listenToBody(): void {
+    this.listensToBody = true
     this.res.onData((chunk, isLast) => this.onData(chunk, isLast))
   }
 
   /** The chunk's memory is the server's receive buffer: copied here, detached afterwards. */
   private onData(chunk: ArrayBuffer, isLast: boolean): void {
+    if (isLast) this.received()
     if (this.bodyIsOver) return
     const bytes = new Uint8Array(chunk)
     if (this.body === null) {
@@ -92,7 +105,25 @@ export class UwsExchange extends BaseExchange {
     this.uploads(false)
   }
 
+  /** See linger.ts. Not the answer to a body that is too slow: there is next to nothing to read. */
+  private lingers(): boolean {
+    if (this.lastAnswer || !asksForClose(this.header('connection'))) return false
+    if (!this.listensToBody) this.listenToBody()
+    this.lingerTimer ??= setTimeout(() => this.received(), LINGER_MS)
+    return true
+  }
+
+  private received(): void {
+    this.isReceiving = false
+    if (this.lingerTimer === null) return
+    clearTimeout(this.lingerTimer)
+    this.lingerTimer = null
+    this.finish()
+  }
+
   protected override complete(): void {
+    if (this.lingerTimer !== null) clearTimeout(this.lingerTimer)
+    this.lingerTimer = null
     this.releaseBody()
     super.complete()
   }
@@ -111,6 +142,7 @@ export class UwsExchange extends BaseExchange {
   }
 
   protected finish(): void {
+    if (this.isReceiving && this.lingers()) return
     if (this.headSent && this.rest === null && this.queue.size > SEND_BYTES) {
       this.flush()
       if (this.isStalled) return
