@@ -45,8 +45,9 @@ export class HealthChecker {
     private readonly random: () => number = Math.random,
   ) {}
 
-  /** Starts checking a pod, at once; resolves after the first check. */
+  /** Starts checking a pod, at once, unless it was removed while it was being added; resolves after the first check. */
   async watch(pod: Pod): Promise<void> {
+    if (this.registry.byId(pod.id) !== pod) return
     this.#tracks.set(pod, { failures: 0, successes: 0, timer: undefined })
     await this.#check(pod)
   }

@@ -30,6 +30,7 @@ const emptyPool: Pool = { slots: new Uint16Array(0), length: 0 }
 export class PodView {
   #version = 0
   #bySlot: (PodInfo | undefined)[] = []
+  #since = new Float64Array(MAX_SLOTS)
   #all: Pool = emptyPool
   #pools = new Map<string, Pool>()
   #limits: Float64Array = new Float64Array(MAX_SLOTS)
@@ -44,6 +45,7 @@ export class PodView {
     const bySlot: (PodInfo | undefined)[] = new Array(MAX_SLOTS).fill(undefined)
     const byModel = new Map<string, number[]>()
     for (const pod of pods) {
+      if (this.byRef(pod.ref) === undefined) this.#since[slotOf(pod.ref)] = version
       bySlot[slotOf(pod.ref)] = pod
       for (const model of pod.models) {
         const slots = byModel.get(model)
@@ -61,6 +63,11 @@ export class PodView {
 
   bySlot(slot: number): PodInfo | undefined {
     return this.#bySlot[slot]
+  }
+
+  /** The version that brought the slot's present pod: a pool of an earlier one means the pod before it. */
+  since(slot: number): number {
+    return this.#since[slot] ?? 0
   }
 
   /** The pod, if it is still the one of that generation. */

@@ -38,6 +38,8 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
   stream = false
   /** The pods that serve the model (or the one pod that holds the state asked for). */
   pool: Pool = noPool
+  /** The fleet version that the pool's slots are of: a retry may come minutes later, when one has another pod. */
+  poolVersion = Number.POSITIVE_INFINITY
   /** What the native core prepared; 0 if nothing. Dropped by `RoutingContexts.give`. */
   ticket: Ticket = NO_TICKET
   /** Most requests in flight on the picked pod, set by a filter that caps; 0 = no cap. Booking enforces it. */
@@ -116,6 +118,7 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     this.modelId = -1
     this.stream = false
     this.pool = noPool
+    this.poolVersion = Number.POSITIVE_INFINITY
     this.bound = 0
   }
 }

@@ -39,7 +39,9 @@ export class Selector {
     pool: Pool,
     tried: readonly number[],
   ): Lease | Refusal {
-    const candidates = tried.length === 0 ? pool : this.#without(pool, tried)
+    const version = pool === ctx.pool ? ctx.poolVersion : Number.POSITIVE_INFINITY
+    const isWhole = tried.length === 0 && this.pods.version <= version
+    const candidates = isWhole ? pool : this.#without(pool, tried, version)
     for (let round = 0; round < ROUNDS; round++) {
       const outcome = profile.select(ctx, candidates, this.#ranking)
       if (outcome !== 'picked') return outcome
@@ -91,12 +93,14 @@ export class Selector {
     return new Lease(this.native, pod, pod.ref, this.#booked[0] ?? 0)
   }
 
-  #without(pool: Pool, tried: readonly number[]): Pool {
+  /** The pool without the slots tried, and without those that got another pod after that version of the fleet. */
+  #without(pool: Pool, tried: readonly number[], version: number): Pool {
     const untried = this.#untried
     untried.length = 0
     for (let i = 0; i < pool.length; i++) {
       const slot = pool.slots[i] ?? MAX_SLOTS
-      if (!tried.includes(slot)) untried.slots[untried.length++] = slot
+      if (tried.includes(slot) || this.pods.since(slot) > version) continue
+      untried.slots[untried.length++] = slot
     }
     return untried
   }

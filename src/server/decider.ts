@@ -79,6 +79,7 @@ export class Decider {
     ctx.request = head
     ctx.body = body
     ctx.pool = pool
+    ctx.poolVersion = this.pods.version
     ctx.fields.fill(0)
   }
 
@@ -132,6 +133,7 @@ export class Decider {
     if (pool === undefined)
       return new PhylloError('no_pod', `no pod serves the model '${model.name}' at present`)
     ctx.pool = pool
+    ctx.poolVersion = this.pods.version
     return undefined
   }
 

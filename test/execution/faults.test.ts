@@ -1,5 +1,5 @@
 import test from 'ava'
-import { OUTCOME, REFUSED } from '#phyllo/data/native.js'
+import { isPodRef, MAX_SLOTS, OUTCOME, REFUSED } from '#phyllo/data/native.js'
 import {
   allFull,
   answerWith,
@@ -91,6 +91,26 @@ test('no more pods are tried than the policy allows', async t => {
     pods.map(pod => pod.requests.length),
     [1, 1, 1, 0, 0],
   )
+  await assertClean(t, worker)
+})
+
+test("a retry took a removed pod's slot for that pod: it went to the next one there, be it of another model", async t => {
+  const stranger = await startPod(t, answerGood)
+  const left = await startPod(t, answerGood)
+  const failing = await startPod(t, ({ socket }) => {
+    const { pods, infos } = worker
+    const [first] = infos
+    const ref = 2 * MAX_SLOTS + 1
+    if (first === undefined || !isPodRef(ref)) throw new Error('unreachable')
+    const other = { ...first, ref, id: 'stranger', origin: stranger.origin, models: ['other'] }
+    pods.update(pods.version + 1, [first, other])
+    socket.write(answerWith(500, '{"error":"first"}'))
+  })
+  const worker = startWorker(t, [failing.origin, left.origin])
+  const sink = new RecordingSink()
+  t.like(await worker.run(sink), { status: 500, attempts: 1 })
+  t.is(sink.text, '{"error":"first"}')
+  t.is(stranger.requests.length + left.requests.length, 0)
   await assertClean(t, worker)
 })
 

@@ -48,6 +48,7 @@ export interface Worker {
   readonly executor: Executor
   readonly watchdog: Watchdog
   readonly infos: readonly PodInfo[]
+  readonly pods: PodView
   readonly retries: ErrorCode[]
   readonly picks: string[]
   /** Serves a request into the sink; resolves with its record when it is over. */
@@ -121,12 +122,14 @@ export function startWorker(
     executor,
     watchdog,
     infos,
+    pods,
     retries,
     picks,
     run(sink, given = {}) {
       const ctx = contexts.take()
       fill(ctx, given)
       ctx.pool = pods.pool('m') ?? pods.all
+      ctx.poolVersion = pods.version
       return new Promise(resolve => {
         waiting.set(ctx, resolve)
         executor.execute(ctx, given.profile ?? inOrder, given.workflow ?? singleWorkflow({}), sink, {

@@ -1,6 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { BOOK, OUTCOME, REFUSED } from '#phyllo/data/native.js'
+import { selectionError } from '#phyllo/decision/outcome.js'
 import { forwardedHeaders, relayedHeaders } from '#phyllo/execution/headers.js'
 import { Lease } from '#phyllo/execution/lease.js'
 import { ResponseIdScanner } from '#phyllo/execution/response-id.js'
@@ -181,6 +182,12 @@ test('a session that another thread claimed goes to its pod, unless the request 
   elsewhere.lane.claimedBy = 5000
   t.like(await elsewhere.run(new RecordingSink(), { profile }), { status: 200, attempts: 1 })
   for (const one of [worker, broken, elsewhere]) await assertClean(t, one)
+})
+
+test("a request that names no model was told: no pod can serve ''", t => {
+  t.is(selectionError('no_pod', '').message, 'no pod can take this request now')
+  t.is(selectionError('no_pod', 'm').message, "no pod can serve 'm' now")
+  t.is(selectionError('overloaded', '').message, 'all pods that take this request are at their limit')
 })
 
 // Response ids
