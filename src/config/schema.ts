@@ -122,7 +122,7 @@ const breaker = z
       .max(1_000)
       .default(5)
       .describe(
-        "A pod whose average time to the first byte exceeds the fleet's median this many times opens too; 0 = off.",
+        "A pod whose streams' average time to the first byte exceeds the fleet's median this many times opens too; 0 = off.",
       ),
     latencyFloorMs: ms(2_000, 'No circuit opens for latency while the average is below this.', 0),
   })

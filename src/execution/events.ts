@@ -37,5 +37,3 @@ export interface ExecutionEvents {
   /** Once per request, before its context is given back. */
   onDone(ctx: RoutingContext, record: ExecutionRecord): void
 }
-
-export const noEvents: ExecutionEvents = { onPick() {}, onRetry() {}, onDone() {} }

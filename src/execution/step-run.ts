@@ -196,10 +196,14 @@ export class StepRun implements UpstreamHandler {
     return true
   }
 
-  /** Only good answers are samples: a pod that refuses at once is not fast. */
+  /**
+   * Only good answers are samples: a pod that refuses at once is not fast. And only streams: the first byte of any other
+   * answer comes with its last, so that clients who ask for long answers would make a healthy pod look slow.
+   */
   #firstByte(): void {
     this.#answered = true
-    if (this.#status < 400) this.#lease?.firstByte(this.#host.parts.now() - this.#sentAt)
+    if (this.#status < 400 && this.#host.ctx.stream)
+      this.#lease?.firstByte(this.#host.parts.now() - this.#sentAt)
     if (this.relay !== undefined) this.#host.answering()
   }
 }

@@ -29,10 +29,6 @@ export class WorkerPool {
 
   constructor(private readonly events: WorkerPoolEvents) {}
 
-  get size(): number {
-    return this.#members.length
-  }
-
   /** Starts a worker; resolves with its port once it listens. */
   start(birth: WorkerBirth): Promise<number> {
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: birth })

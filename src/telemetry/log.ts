@@ -40,9 +40,6 @@ export function createLogger(
   )
 }
 
-/** A log that is written nowhere, for tests and library use. */
-export const silentLogger: Logger = pino({ level: 'silent' })
-
 /**
  * Answers true the first time it sees a key: `if (once('text-hash qwen3')) log.warn(…)`. It remembers at most `limit`
  * keys, since a key may hold what a client sent, and stays silent beyond.

@@ -67,7 +67,8 @@ test('all pods answer 5xx: the last answer goes to the client as it is', async t
     pods.map(pod => pod.origin),
   )
   const sink = new RecordingSink()
-  t.like(await worker.run(sink), { status: 503, outcome: 'failed', attempts: 2, error: undefined })
+  const record = await worker.run(sink, { body: '{"stream":true}' })
+  t.like(record, { status: 503, outcome: 'failed', attempts: 2, error: undefined })
   t.is(sink.text, bodies[1] ?? '')
   t.is(sink.header('x-reason'), 'full')
   t.deepEqual(worker.lane.samples, [], 'a quick refusal is no latency sample')

@@ -159,6 +159,7 @@ function fill(ctx: RoutingContext, given: Given): void {
     kind: given.kind ?? 'chat',
   }
   ctx.body = Buffer.from(given.body ?? '{"model":"m"}')
+  ctx.stream = ctx.body.includes('"stream":true')
   ctx.model = 'm'
   ctx.ticket = NO_TICKET
 }

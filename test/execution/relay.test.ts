@@ -30,7 +30,7 @@ test('a whole answer goes out as it came, in one send, with the pod and the requ
   const pod = await startPod(t, ({ socket }) => socket.write(answer))
   const worker = startWorker(t, [pod.origin])
   const sink = new RecordingSink()
-  const record = await worker.run(sink)
+  const record = await worker.run(sink, { body: '{"model":"m","stream":true}' })
 
   t.is(sink.status, 200)
   t.is(sink.text, body)
@@ -258,7 +258,8 @@ test('4xx are answers: relayed unchanged, not retried, no latency sample', async
     const other = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
     const worker = startWorker(t, [pod.origin, other.origin])
     const sink = new RecordingSink()
-    t.like(await worker.run(sink), { status, outcome: 'ok', attempts: 1 })
+    const record = await worker.run(sink, { body: '{"stream":true}' })
+    t.like(record, { status, outcome: 'ok', attempts: 1 })
     t.is(sink.text, body)
     t.is(sink.header('retry-after'), '7')
     t.is(other.requests.length, 0)

@@ -20,8 +20,9 @@ const good = ({ socket }: PodRequest) => socket.write(answerWith(200, chatAnswer
 const failing = ({ socket }: PodRequest) => socket.write(answerWith(500, '{"error":{"message":"dead"}}'))
 
 /** A chat on a connection of its own, so that any of the workers may get it. */
-async function chat(router: TestRouter, model: string, key: string) {
-  const body = chatBody({ model, user: key, messages: [{ role: 'user', content: `${key} says hello` }] })
+async function chat(router: TestRouter, model: string, key: string, stream = false) {
+  const messages = [{ role: 'user', content: `${key} says hello` }]
+  const body = chatBody({ model, user: key, messages, stream })
   const answer = await ask(router.port, { path: '/v1/chat/completions', body })
   return answer.status === 200 ? String(answer.headers['x-phyllo-pod']) : String(answer.status)
 }
@@ -97,29 +98,40 @@ forEachEngine(engine => {
       t.deepEqual([...served].sort(), ['bad', 'fine'])
     })
 
-    test.serial(`${where}: cache-aware leaves a pod that is far slower than the others`, async t => {
-      const slow = await rawPodFor(t, async request => {
-        await sleep(400)
-        good(request)
-      })
-      const others = [await rawPodFor(t, good), await rawPodFor(t, good)]
-      const router = await routerFor(t, engine, {
-        listen: { workers },
-        // The floor is far above what an idle pod takes on a busy machine.
-        breaker: { cooldownMs: 60_000, latencyFactor: 3, latencyFloorMs: 250 },
-        defaults: { profile: 'cache-aware' },
-      })
-      const [a, b] = others.map(({ origin }) => origin)
-      await join(t, router, { slow: slow.origin, a: a ?? '', b: b ?? '' })
-      let i = 0
-      const batch = () => Promise.all(Array.from({ length: 9 }, () => chat(router, 'tiny', `user ${i++}`)))
-      for (let round = 0; round < 30 && (await router.pod('slow')).breaker === 'closed'; round++)
-        await batch()
-      t.is((await router.pod('slow')).breaker, 'open')
-      const before = slow.inference().length
-      for (let round = 0; round < 5; round++) await batch()
-      t.is(slow.inference().length, before)
-      t.deepEqual([(await router.pod('a')).breaker, (await router.pod('b')).breaker], ['closed', 'closed'])
-    })
+    test.serial(
+      `${where}: cache-aware leaves a pod whose streams start far later than the others' (once, any pod with long answers)`,
+      async t => {
+        const slow = await rawPodFor(t, async request => {
+          await sleep(400)
+          good(request)
+        })
+        const others = [await rawPodFor(t, good), await rawPodFor(t, good)]
+        const router = await routerFor(t, engine, {
+          listen: { workers },
+          // The floor is far above what an idle pod takes on a busy machine.
+          breaker: { cooldownMs: 60_000, latencyFactor: 3, latencyFloorMs: 250 },
+          defaults: { profile: 'cache-aware' },
+        })
+        const [a, b] = others.map(({ origin }) => origin)
+        await join(t, router, { slow: slow.origin, a: a ?? '', b: b ?? '' })
+        let i = 0
+        const batch = (stream = true) =>
+          Promise.all(Array.from({ length: 9 }, () => chat(router, 'tiny', `user ${i++}`, stream)))
+        for (let round = 0; round < 10; round++) await batch(false)
+        t.true(slow.inference().length > 8)
+        t.is(
+          (await router.pod('slow')).breaker,
+          'closed',
+          'an answer that comes whole says nothing of the wait',
+        )
+        for (let round = 0; round < 30 && (await router.pod('slow')).breaker === 'closed'; round++)
+          await batch()
+        t.is((await router.pod('slow')).breaker, 'open')
+        const before = slow.inference().length
+        for (let round = 0; round < 5; round++) await batch()
+        t.is(slow.inference().length, before)
+        t.deepEqual([(await router.pod('a')).breaker, (await router.pod('b')).breaker], ['closed', 'closed'])
+      },
+    )
   }
 })

@@ -20,9 +20,6 @@ const HOP_BY_HOP = new Set([
 /** What the adapter writes itself: the framing of its own answer, and the clock. */
 const OWNED = new Set(['content-length', 'date'])
 
-/** Does this header (lower-case name) end at this hop? */
-export const isHopByHop = (name: string): boolean => HOP_BY_HOP.has(name)
-
 /**
  * What is wrong with a request's framing, or null. Two servers that disagree on where a body ends let one client put
  * a request into another client's connection (request smuggling, RFC 9112 §11.2); so whatever leaves room for two
