@@ -18,7 +18,7 @@ const answerGood = ({ socket }: PodRequest) => void socket.write(good)
 
 test('connect refused: the next pod gets the request, and the first one the blame', async t => {
   const pod = await startPod(t, answerGood)
-  const worker = startWorker(t, [await deadOrigin(), pod.origin])
+  const worker = startWorker(t, [deadOrigin(), pod.origin])
   const sink = new RecordingSink()
   t.like(await worker.run(sink), { status: 200, outcome: 'ok', attempts: 2 })
   t.is(sink.text, '{"ok":true}')
@@ -132,7 +132,7 @@ test('an endless 5xx body is not read to its end for the sake of a connection', 
 })
 
 test('all pods are down: 502 with an OpenAI-style body', async t => {
-  const worker = startWorker(t, [await deadOrigin(), await deadOrigin()])
+  const worker = startWorker(t, [deadOrigin(), deadOrigin()])
   const sink = new RecordingSink()
   const record = await worker.run(sink)
   t.like(record, { status: 502, outcome: 'failed', attempts: 2 })

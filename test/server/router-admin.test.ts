@@ -62,7 +62,7 @@ forEachEngine(engine => {
     t.is((await router.admin('GET', '/healthz')).status, 200)
     const none = await router.admin('GET', '/readyz')
     t.deepEqual([none.status, await none.json()], [503, { status: 'not ready', reason: 'no pod is ready' }])
-    await join(t, router, { down: await deadOrigin() })
+    await join(t, router, { down: deadOrigin() })
     await until(async () => (await router.pod('down')).healthy === false, 'it is found out')
     t.is(await ready(), 503)
     const pod = await engineFor(t)

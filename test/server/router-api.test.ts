@@ -142,7 +142,7 @@ forEachEngine(engine => {
     await join(t, router, {
       a: a.url,
       b: b.url,
-      down: await deadOrigin(),
+      down: deadOrigin(),
       late: `http://127.0.0.1:${late}`,
     })
     const ids = async () => (await client.models.list()).data.map(({ id }) => id)

@@ -108,7 +108,7 @@ forEachEngine(engine => {
   test.serial(`${engine}: connections refused are 502, or go to the next pod; 5xx as well`, async t => {
     const sick = await engineFor(t, { fault: 'error=503' })
     const good = await engineFor(t)
-    const router = await join(t, await shared(), { dead: await deadOrigin() }, { models: ['tiny'] })
+    const router = await join(t, await shared(), { dead: deadOrigin() }, { models: ['tiny'] })
     const refused = await fault(await post(router, chatBody()))
     t.deepEqual([refused.status, refused.code], [502, 'pod_unreachable'])
     t.is(refused.headers.get('x-phyllo-pod'), 'dead')
