@@ -62,6 +62,7 @@ export declare class SharedState {
   now(): number
   setTime(ms: number): void
   stats(out: Out<number>): void
+  forgetPredicted(podRef: number): void
   clearPredicted(): void
 }
 

@@ -187,6 +187,8 @@ export interface SharedState {
   setTime(ms: number): void
   /** Entries, bytes, live pods of the prefix index; sessions held. */
   stats(out: Float64Array): void
+  /** Forgets what was predicted of one pod: its engine has lost its cache. */
+  forgetPredicted(ref: number): void
   /** Forgets everything that was predicted (for fair comparisons in demos and benches). */
   clearPredicted(): void
 }

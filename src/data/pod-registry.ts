@@ -133,6 +133,8 @@ export class PodRegistry {
 
   /** The health checker's verdict. A pod starts as usable: traffic should not wait for a first check. */
   setHealth(pod: Pod, healthy: boolean, reason: string | undefined): void {
+    // An engine that comes back is one that was restarted, mostly: its cache is empty.
+    if (!healthy && pod.healthy !== false) this.state.forgetPredicted(pod.ref)
     pod.healthy = healthy
     pod.reason = reason
     this.#applyReadiness(pod)

@@ -11,16 +11,10 @@ import { plugins } from './registry.js'
 import { Selection } from './selection.js'
 import type { Trace } from './trace.js'
 
-/**
- * Bodies longer than this are prepared on the thread pool. 32 KiB is about 8,000 tokens, 5 to 10 ms of tokenization
- * when none of it is remembered: as long as one thread may reasonably keep its other clients waiting.
- */
-export const DEFAULT_ASYNC_PREPARE_BYTES = 32 * 1024
-
 /** What a worker gives to compile with. */
 export interface CompileEnv extends Omit<PluginEnv, 'profile'> {
   /** Body bytes above which Prepare runs on the thread pool. */
-  readonly asyncPrepareBytes?: number
+  readonly asyncPrepareBytes: number
   /** Knows who could supply a missing slot; the built-in plugins and the registered ones unless given. */
   readonly registry?: Suppliers
 }
@@ -56,11 +50,7 @@ export class CompiledProfile {
     this.name = profile.name
     this.workflow = profile.execute
     this.bookFlags = specsOf(profile).reduce((bits, spec) => bits | spec.book, 0)
-    this.#preparation = new Preparation(
-      profile.prepare,
-      env,
-      given.asyncPrepareBytes ?? DEFAULT_ASYNC_PREPARE_BYTES,
-    )
+    this.#preparation = new Preparation(profile.prepare, env, given.asyncPrepareBytes)
     this.#selection = new Selection(profile, env)
     this.ops = this.#preparation.ops
   }

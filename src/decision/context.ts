@@ -36,6 +36,8 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
   /** The native core's number of that model. */
   modelId = -1
   stream = false
+  /** The response that this request goes on from, where its pod is the only one in the pool; else empty. */
+  pinnedTo = ''
   /** The pods that serve the model (or the one pod that holds the state asked for). */
   pool: Pool = noPool
   /** The fleet version that the pool's slots are of: a retry may come minutes later, when one has another pod. */
@@ -106,6 +108,12 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     return raw.includes('\\') ? String(JSON.parse(raw)) : raw.slice(1, -1)
   }
 
+  /** Lets go of the body: nothing will be sent again, while the answer may take minutes. */
+  dropBody(): void {
+    this.body = noBody
+    this.fields.fill(0)
+  }
+
   /** Empties everything for the next request. */
   reset(): void {
     for (const slot of this.#written) slot.clear(this.row)
@@ -116,6 +124,7 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     this.body = noBody
     this.model = ''
     this.modelId = -1
+    this.pinnedTo = ''
     this.stream = false
     this.pool = noPool
     this.poolVersion = Number.POSITIVE_INFINITY

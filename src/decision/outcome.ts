@@ -1,12 +1,20 @@
 /** How a selection ended, and the errors that the decision layer gives. */
 import { PhylloError } from '../errors.js'
+import type { RoutingContext } from './context.js'
 import type { Refusal } from './plugin.js'
 
 /** 'picked': the ranking holds at least one pod. Otherwise why it is empty. */
 export type SelectionOutcome = 'picked' | Refusal
 
-/** The error for an empty selection; `model` is empty for a request that names none. */
-export function selectionError(refusal: Refusal, model: string): PhylloError {
+/** The error for an empty selection; for a request that names no model, or goes on from a response, it says so. */
+export function selectionError(
+  refusal: Refusal,
+  ctx: Pick<RoutingContext, 'model' | 'pinnedTo'>,
+): PhylloError {
+  const { model, pinnedTo } = ctx
+  if (pinnedTo !== '') {
+    return new PhylloError(refusal, `the pod that holds the response '${pinnedTo}' takes no requests now`)
+  }
   const task = model === '' ? 'take this request' : `serve '${model}'`
   return refusal === 'overloaded'
     ? new PhylloError('overloaded', `all pods that ${task} are at their limit`)

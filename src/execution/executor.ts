@@ -166,6 +166,8 @@ class Execution implements StepHost, Watched, ExecutionRecord {
   }
 
   answering(): void {
+    // The answer is the client's: no other pod can take over, so nothing is sent again.
+    this.ctx.dropBody()
     this.firstByteMs = this.parts.now() - this.#startedAt
   }
 

@@ -70,8 +70,11 @@ export class Selector {
     // Another thread claimed the session for another pod first. That one is right, unless it is no candidate here:
     // this request has failed there already, or the step may not use it.
     const claimed = this.pods.byRef(ref)
-    if (claimed !== undefined && contains(candidates, slotOf(ref))) return this.#lease(claimed)
+    const isCandidate = claimed !== undefined && contains(candidates, slotOf(ref))
+    if (isCandidate && claimed.maxInflight === wanted.maxInflight) return this.#lease(claimed)
     this.native.release(ref, this.#booked[0] ?? 0, OUTCOME.cancelled)
+    // It was booked within the wanted pod's limit; its own is another.
+    if (isCandidate && this.#bookNative(ctx, claimed, flags) === ref) return this.#lease(claimed)
     const unclaimed = this.#bookNative(ctx, wanted, flags & ~BOOK.claimSession)
     return isPodRef(unclaimed) ? this.#lease(wanted) : undefined
   }

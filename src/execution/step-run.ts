@@ -7,7 +7,7 @@ import type { PodInfo, PodView } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import { selectionError } from '../decision/outcome.js'
 import type { Refusal } from '../decision/plugin.js'
-import { type ErrorCode, errorCatalogue, type PhylloError } from '../errors.js'
+import { type ErrorCode, errorCatalogue, type PhylloError, toPhylloError } from '../errors.js'
 import { Collector } from './collector.js'
 import type { ExecutionEvents } from './events.js'
 import type { Lease, LeaseOutcome } from './lease.js'
@@ -89,7 +89,7 @@ export class StepRun implements UpstreamHandler {
 
   start(): void {
     const lease = this.#acquire(none)
-    if (typeof lease === 'string') this.#host.failed(selectionError(lease, this.#host.ctx.model), false)
+    if (typeof lease === 'string') this.#host.failed(selectionError(lease, this.#host.ctx), false)
     else this.#sendTo(lease)
   }
 
@@ -172,7 +172,8 @@ export class StepRun implements UpstreamHandler {
     if (this.#resent || this.#lease === undefined) return false
     this.#resent = true
     this.#answered = false
-    this.#send(this.#lease.pod)
+    const { pod } = this.#lease
+    this.#again(() => this.#send(pod))
     return true
   }
 
@@ -192,8 +193,18 @@ export class StepRun implements UpstreamHandler {
     this.#answered = false
     this.#lease = next
     this.#host.parts.events.onRetry(this.#host.ctx, failed.pod, cause)
-    this.#sendTo(next)
+    this.#again(() => this.#sendTo(next))
     return true
+  }
+
+  /** Sends from a callback of the client, above which nobody would catch what a step's request transform throws. */
+  #again(send: () => void): void {
+    try {
+      send()
+    } catch (error) {
+      this.#lease?.release(OUTCOME.cancelled)
+      this.#host.failed(toPhylloError(error), false)
+    }
   }
 
   /**

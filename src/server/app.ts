@@ -129,6 +129,7 @@ export class App {
     }
     const ctx = decider.contexts.take()
     decider.openRaw(ctx, head(exchange, 'other'), body, pool)
+    ctx.pinnedTo = id
     this.#execute(ctx, exchange)
   }
 

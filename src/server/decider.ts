@@ -129,6 +129,7 @@ export class Decider {
     const previous = ctx.stringField('previous_response_id')
     // A response nobody here knows of goes to any pod, whose own 404 names the cause best.
     const holder = previous === undefined ? undefined : this.poolOfResponse(previous)
+    if (holder !== undefined) ctx.pinnedTo = previous ?? ''
     const pool = holder ?? this.pods.pool(model.name)
     if (pool === undefined)
       return new PhylloError('no_pod', `no pod serves the model '${model.name}' at present`)
@@ -139,7 +140,7 @@ export class Decider {
 
   #noModel(name: string): PhylloError {
     if (this.pods.all.length === 0) return new PhylloError('no_pod', 'no pod is known to the router')
-    // A pod that has not told its models yet may be the one that serves it.
+    // While nothing at all is known, any name may turn out to be served.
     if (this.#unlisted && this.pods.models.length === 0) {
       return new PhylloError('no_pod', 'no pod has told yet which models it serves')
     }

@@ -142,6 +142,7 @@ test('SharedState', t => {
     now: ['number', () => state.now()],
     setTime: ['undefined', () => state.setTime(5)],
     stats: ['undefined', () => state.stats(new Float64Array(4))],
+    forgetPredicted: ['undefined', () => state.forgetPredicted(ref)],
     clearPredicted: ['undefined', () => state.clearPredicted()],
   }
   holds(t, state, rows)

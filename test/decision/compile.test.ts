@@ -223,8 +223,8 @@ test('an empty selection says why: nobody there, or all busy', t => {
   for (const slotNumber of [0, 1, 2]) fleet.set('ready', slotNumber, 0)
   t.is(select(), 'no_pod')
   t.is(compiled.select(ctx, { slots: new Uint16Array(0), length: 0 }, worker.ranking), 'no_pod')
-  t.is(selectionError('overloaded', 'm').kind.status, 503)
-  t.is(selectionError('no_pod', 'm').code, 'no_pod')
+  t.is(selectionError('overloaded', { model: 'm', pinnedTo: '' }).kind.status, 503)
+  t.is(selectionError('no_pod', { model: 'm', pinnedTo: '' }).code, 'no_pod')
 })
 
 test('a cap of one selection does not bind the next', t => {

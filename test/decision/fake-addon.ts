@@ -234,6 +234,7 @@ export function fakeState(width: number): SharedState {
     now: () => 0,
     setTime: notHere('setTime'),
     stats: notHere('stats'),
+    forgetPredicted: notHere('forgetPredicted'),
     clearPredicted: notHere('clearPredicted'),
   }
 }

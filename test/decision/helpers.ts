@@ -64,6 +64,7 @@ export class TestWorker {
       pods: this.pods,
       now: () => 0,
       random: seeded(seed),
+      asyncPrepareBytes: 1 << 20,
       registry: testRegistry(),
     }
   }

@@ -45,7 +45,13 @@ const ranking = new Ranking()
 const booked = new Uint32Array(1)
 const [profile] = shippedProfiles(single()).filter(each => each.name === wanted)
 if (profile === undefined) throw new Error(`no profile '${wanted}'`)
-const compiled = compileProfile(profile, { lane, pods, now: () => state.now(), random: Math.random })
+const compiled = compileProfile(profile, {
+  lane,
+  pods,
+  now: () => state.now(),
+  random: Math.random,
+  asyncPrepareBytes: 1 << 20,
+})
 
 function serve(user: string): number {
   const ctx = contexts.take()

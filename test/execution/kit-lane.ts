@@ -72,6 +72,7 @@ export const state: SharedState = {
   now: unused,
   setTime: unused,
   stats: unused,
+  forgetPredicted: unused,
   clearPredicted: unused,
 }
 

@@ -11,12 +11,21 @@ import { Executor } from '#phyllo/execution/executor.js'
 import { type SelectingProfile, Selector } from '#phyllo/execution/selector.js'
 import type { ClientSink } from '#phyllo/execution/sink.js'
 import type { ExecuteOptions } from '#phyllo/execution/step-run.js'
-import { UpstreamClient, type UpstreamOptions, upstreamDefaults } from '#phyllo/execution/upstream/client.js'
+import { UpstreamClient, type UpstreamOptions } from '#phyllo/execution/upstream/client.js'
 import { Watchdog } from '#phyllo/execution/watchdog.js'
 import type { Workflow } from '#phyllo/execution/workflow.js'
 import { singleWorkflow } from '#phyllo/execution/workflows/single.js'
 import { addonWith, CountingLane, state } from './kit-lane.js'
 import { until } from './kit-until.js'
+
+/** Long enough for a busy machine; the tests of a time-out set their own. */
+const upstreamDefaults: UpstreamOptions = {
+  connections: 64,
+  connectMs: 3_000,
+  firstByteMs: 60_000,
+  idleMs: 60_000,
+  keepAliveMs: 4_000,
+}
 
 /** Ranks the pool in order. */
 export const inOrder: SelectingProfile = {
@@ -61,6 +70,8 @@ export interface WorkerOptions extends Partial<UpstreamOptions> {
   readonly requestMs?: number
   /** Of every pod. */
   readonly maxInflight?: number
+  /** Of each pod. */
+  readonly limits?: readonly number[]
 }
 
 const refOf = (slot: number): PodRef => {
@@ -87,8 +98,11 @@ export function startWorker(
   origins: readonly string[],
   options: WorkerOptions = {},
 ): Worker {
-  const { requestMs = 0, maxInflight = 0, ...upstream } = options
-  const infos = origins.map((origin, slot) => ({ ...podAt(origin, slot), maxInflight }))
+  const { requestMs = 0, maxInflight = 0, limits, ...upstream } = options
+  const infos = origins.map((origin, slot) => ({
+    ...podAt(origin, slot),
+    maxInflight: limits?.[slot] ?? maxInflight,
+  }))
   const lane = new CountingLane()
   const pods = new PodView()
   pods.update(1, infos)

@@ -184,10 +184,51 @@ test('a session that another thread claimed goes to its pod, unless the request 
   for (const one of [worker, broken, elsewhere]) await assertClean(t, one)
 })
 
+test('a session’s holder was booked within the limit of the pod that was wanted: its own holds', async t => {
+  const away = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"at":"away"}')))
+  const home = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"at":"home"}')))
+  const worker = startWorker(t, [away.origin, home.origin], { limits: [9, 2] })
+  worker.lane.claimedBy = worker.infos[1]?.ref ?? -1
+  const sink = new RecordingSink()
+  await worker.run(sink, { profile: { ...inOrder, bookFlags: BOOK.claimSession } })
+  t.is(sink.text, '{"at":"home"}')
+  t.deepEqual(worker.lane.bounds, [9, 2])
+  await assertClean(t, worker)
+})
+
+test('a step’s transform that throws on a retry, in a callback of the client, left the request without an end', async t => {
+  const broken = await startPod(t, ({ socket }) => socket.write(answerWith(503, '{}')))
+  const worker = startWorker(t, [broken.origin, broken.origin])
+  let calls = 0
+  const thrower = workflow('thrower', [
+    {
+      name: 'serve',
+      output: 'relay',
+      onFailure: { kind: 'retry', attempts: 3 },
+      request: input => {
+        if (++calls === 2) throw new Error('no such field')
+        return passThrough(input)
+      },
+    },
+  ])
+  const sink = new RecordingSink()
+  t.like(await worker.run(sink, { workflow: thrower }), { status: 500, outcome: 'failed' })
+  t.regex(sink.text, /no such field/)
+  await assertClean(t, worker)
+})
+
+test('the error for a response whose pod takes no requests spoke of the model, which others could serve', t => {
+  const error = selectionError('no_pod', { model: 'm', pinnedTo: 'resp_1' })
+  t.is(error.message, "the pod that holds the response 'resp_1' takes no requests now")
+})
+
 test("a request that names no model was told: no pod can serve ''", t => {
-  t.is(selectionError('no_pod', '').message, 'no pod can take this request now')
-  t.is(selectionError('no_pod', 'm').message, "no pod can serve 'm' now")
-  t.is(selectionError('overloaded', '').message, 'all pods that take this request are at their limit')
+  t.is(selectionError('no_pod', { model: '', pinnedTo: '' }).message, 'no pod can take this request now')
+  t.is(selectionError('no_pod', { model: 'm', pinnedTo: '' }).message, "no pod can serve 'm' now")
+  t.is(
+    selectionError('overloaded', { model: '', pinnedTo: '' }).message,
+    'all pods that take this request are at their limit',
+  )
 })
 
 // Response ids

@@ -158,6 +158,13 @@ impl SharedState {
     }
 
     #[napi(catch_unwind)]
+    pub fn forget_predicted(&self, pod_ref: f64) {
+        if let Some(pod) = pod(pod_ref) {
+            self.inner.predicted.clear_pod(pod);
+        }
+    }
+
+    #[napi(catch_unwind)]
     pub fn clear_predicted(&self) {
         self.inner.clear_predicted();
     }

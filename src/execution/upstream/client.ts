@@ -24,21 +24,6 @@ export interface UpstreamOptions {
   readonly keepAliveMs: number
 }
 
-export const upstreamDefaults: UpstreamOptions = {
-  // Engines run 256 to 1,024 sequences at a time. Fewer connections would queue here, out of the pod's sight and of
-  // its load figures; more only guard against running out of file descriptors.
-  connections: 1024,
-  // A connection inside a cluster takes under a millisecond. 3 s leaves room for a lost SYN (sent again after 1 s).
-  connectMs: 3000,
-  // The OpenAI clients give up after 600 s; longer than that nobody waits.
-  firstByteMs: 600_000,
-  // A decode step takes milliseconds, and preemption under a full cache some seconds. A minute of silence is a dead pod.
-  idleMs: 60_000,
-  // uvicorn (vLLM, SGLang), llama.cpp and Node close an idle connection after 5 s. A second less means that they close
-  // one that we are about to use only when either side stalls for that long.
-  keepAliveMs: 4000,
-}
-
 /** Undici's 16 KiB: engines send under 1 KiB of headers. */
 const MAX_HEADER_BYTES = 16_384
 /** Taken off a pod's `keep-alive: timeout=n`, for the same reason as keepAliveMs is below 5 s. */

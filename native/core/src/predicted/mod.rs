@@ -105,6 +105,15 @@ impl Predicted {
         self.places.iter().enumerate().for_each(|(slot, place)| self.drop_until(slot, place, u64::MAX));
     }
 
+    /// Forgets everything of one pod, which stays in use: its engine has lost its cache.
+    pub fn clear_pod(&self, pod: PodRef) {
+        if let Some(place) = self.places.get(pod.slot())
+            && place.ledger.lock().generation == pod.generation()
+        {
+            self.drop_until(pod.slot(), place, u64::MAX);
+        }
+    }
+
     /// The pod was removed: its ledger's memory is given back. The index sweeps by itself.
     pub fn forget(&self, pod: PodRef) {
         let Some(place) = self.places.get(pod.slot()) else { return };

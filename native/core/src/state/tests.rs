@@ -111,6 +111,20 @@ fn virtual_time_maintains_as_it_passes() {
     assert_eq!((state.stats().sessions, state.stats().live_pods, state.recall("r")), (0, 1, None));
 }
 
+/// An engine that restarts is empty, and what it had been sent went on drawing requests to it for the TTL.
+#[test]
+fn what_was_predicted_of_one_pod_can_be_forgotten() {
+    let state = state();
+    let (a, b) = (pod(&state, "a"), pod(&state, "b"));
+    let chain = [SequenceHash(1), SequenceHash(2)];
+    state.predicted.learn(a, &chain);
+    state.predicted.learn(b, &chain[..1]);
+    state.predicted.clear_pod(a);
+    assert_eq!((state.predicted.blocks(a), state.predicted.blocks(b), state.stats().entries), (0, 1, 1));
+    state.predicted.learn(a, &chain);
+    assert_eq!(state.predicted.blocks(a), 2);
+}
+
 #[test]
 fn what_was_predicted_can_be_forgotten() {
     let state = state();
