@@ -162,7 +162,9 @@ forEachEngine(engine => {
         for (let round = 0; round < 4; round++) {
           await atOnce(12, async i => {
             const session = `session ${i}`
-            const id = await chat(router, 'session-sticky', { user: session, ...prompt(`turn ${round}`) })
+            // A prompt of its own: with a shared one, its pod would draw them all, which is right too.
+            const said = prompt(`${session}, turn ${round}`)
+            const id = await chat(router, 'session-sticky', { user: session, ...said })
             homes.set(session, (homes.get(session) ?? new Set()).add(id))
             return id
           })
