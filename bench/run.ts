@@ -4,6 +4,7 @@ const quick = process.argv.includes(quickFlag)
 
 const benches: Readonly<Record<string, () => Promise<void>>> = {
   query: async () => (await import('./index/run.js')).benchIndex(),
+  tokenize: async () => (await import('./tokenize/run.js')).benchTokenize(),
   proxy: async () => (await import('./proxy/run.js')).benchProxy({ quick }),
 }
 

@@ -70,12 +70,17 @@ impl Tokenizer {
     /// Loads `tokenizer.json` (required), `tokenizer_config.json`, `special_tokens_map.json` and
     /// `chat_template.jinja` from a model's directory. Blocking: a large tokenizer takes seconds.
     pub fn load(dir: &Path) -> Result<Self, TokenizerError> {
+        Self::load_remembering(dir, MEMO_BYTES)
+    }
+
+    /// [`load`](Self::load) with another bound on the bytes of remembered ids; 0: none.
+    pub fn load_remembering(dir: &Path, memo_bytes: u64) -> Result<Self, TokenizerError> {
         // Whoever asks for a batch would wake rayon's pool; nothing here does, and nothing should.
         tokenizers::utils::parallelism::set_parallelism(false);
         let (inner, json) = load_tokenizer_json(&dir.join("tokenizer.json"))?;
         let config = Config::load(dir)?;
         let around = special_ends(&inner);
-        let fast = around.is_some().then(|| FastTokenizer::from_json(&json, MEMO_BYTES)).flatten();
+        let fast = around.is_some().then(|| FastTokenizer::from_json(&json, memo_bytes)).flatten();
         let mut tokenizer = Tokenizer {
             inner,
             fast,
