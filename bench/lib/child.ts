@@ -1,7 +1,6 @@
 /** Processes that a bench starts: none outlives it, and one that fails says why. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { rootDir } from './results.js'
 
 const alive = new Set<ChildProcess>()
@@ -71,18 +70,3 @@ export class Server {
 }
 
 export const pause = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
-
-/** A port that nobody listens on at present. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => {
-        if (address !== null && typeof address === 'object') resolve(address.port)
-        else reject(new Error('a TCP server has no port'))
-      })
-    })
-  })
-}

@@ -4,7 +4,8 @@
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { freePort, Server } from '../lib/child.js'
+import { freePort } from '../../test/free-port.js'
+import { Server } from '../lib/child.js'
 import { rootDir } from '../lib/results.js'
 import { envoyConfig } from './envoy.js'
 

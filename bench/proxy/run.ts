@@ -4,7 +4,8 @@
  * throughput and latency do not.
  */
 import { request } from 'undici'
-import { freePort, pause, Server } from '../lib/child.js'
+import { freePort } from '../../test/free-port.js'
+import { pause, Server } from '../lib/child.js'
 import { processCpuMs } from '../lib/process-cpu.js'
 import { printTable, type Row, rootDir, summarise, updateReadme, writeResults } from '../lib/results.js'
 import { type Case, cases } from './cases.js'

@@ -1,10 +1,11 @@
 /** Real engines as child processes: two vLLM pods that serve `tiny`, one llama.cpp pod that serves `tiny-llama`. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { freePort } from '../free-port.js'
 import { seconds, step, until } from './harness.js'
 import type { Installation } from './install.js'
 import { paths } from './paths.js'
-import { Child, freePort } from './processes.js'
+import { Child } from './processes.js'
 
 /** Tokens in a KV block: the CPU build of vLLM 0.32 takes no other. */
 export const BLOCK_SIZE = 32

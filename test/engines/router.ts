@@ -3,10 +3,11 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { z } from 'zod'
+import { freePort } from '../free-port.js'
 import { BLOCK_SIZE, type Engines, LLAMACPP_MODEL, VLLM_MODEL } from './engines.js'
 import { seconds, until } from './harness.js'
 import { paths } from './paths.js'
-import { Child, freePort } from './processes.js'
+import { Child } from './processes.js'
 
 export interface Router {
   readonly url: string

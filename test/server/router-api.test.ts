@@ -1,9 +1,9 @@
 /** The public port as clients of OpenAI's API see it: the official client, on both HTTP servers. */
-import { createServer } from 'node:net'
 import test from 'ava'
 import OpenAI from 'openai'
 import { startEngine } from '#phyllo/simulation/engine/http.js'
 import { deadOrigin } from '../execution/kit-pods.js'
+import { freePort } from '../free-port.js'
 import { at, eventNames } from '../simulation/kit.js'
 import {
   engineFor,
@@ -190,12 +190,3 @@ forEachEngine(engine => {
     await t.throwsAsync(tooMany, { instanceOf: OpenAI.BadRequestError, message: /maximum context length/ })
   })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise(resolve => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}
