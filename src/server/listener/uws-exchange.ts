@@ -26,8 +26,8 @@ export class UwsExchange extends BaseExchange {
   private bodyTimer: NodeJS.Timeout | null = null
   /** The client is too slow to keep: the connection ends with this answer. */
   private lastAnswer = false
-  /** More of the body is to come. */
-  private isReceiving: boolean
+  /** The body's last byte is here, or no longer waited for. */
+  private hasReceived = false
   private listensToBody = false
   private lingerTimer: NodeJS.Timeout | null = null
   /** A large answer of known length that is on its way. */
@@ -43,8 +43,6 @@ export class UwsExchange extends BaseExchange {
     this.path = head.path
     this.query = head.query
     this.headers = head.headers
-    const length = this.header('content-length') ?? '0'
-    this.isReceiving = length !== '0' || this.header('transfer-encoding') !== undefined
   }
 
   /** Asked for lazily: it costs a system call. */
@@ -107,14 +105,18 @@ export class UwsExchange extends BaseExchange {
 
   /** See linger.ts. Not the answer to a body that is too slow: there is next to nothing to read. */
   private lingers(): boolean {
-    if (this.lastAnswer || !asksForClose(this.header('connection'))) return false
+    if (this.lastAnswer || !asksForClose(this.header('connection')) || !this.hasBody) return false
     if (!this.listensToBody) this.listenToBody()
     this.lingerTimer ??= setTimeout(() => this.received(), LINGER_MS)
     return true
   }
 
+  private get hasBody(): boolean {
+    return (this.header('content-length') ?? '0') !== '0' || this.header('transfer-encoding') !== undefined
+  }
+
   private received(): void {
-    this.isReceiving = false
+    this.hasReceived = true
     if (this.lingerTimer === null) return
     clearTimeout(this.lingerTimer)
     this.lingerTimer = null
@@ -142,7 +144,7 @@ export class UwsExchange extends BaseExchange {
   }
 
   protected finish(): void {
-    if (this.isReceiving && this.lingers()) return
+    if (!this.hasReceived && this.lingers()) return
     if (this.headSent && this.rest === null && this.queue.size > SEND_BYTES) {
       this.flush()
       if (this.isStalled) return
