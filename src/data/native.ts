@@ -249,7 +249,8 @@ export interface PrefixIndex {
   readonly width: number
   addPod(): number
   removePod(pod: number): void
-  store(pod: number, hashes: BigUint64Array): void
+  /** Notes that the pod holds these blocks, which follow the block `parent` (left out: they start at the root). */
+  store(pod: number, hashes: BigUint64Array, parent?: bigint): void
   remove(pod: number, hashes: BigUint64Array): void
   clear(pod: number): void
   /** Writes `[pod, depth in blocks]` pairs, deepest first; answers their number. */

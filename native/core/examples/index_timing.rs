@@ -47,10 +47,10 @@ fn fill(index: &PrefixIndex, pods: &[PodRef], prompts: u64, blocks: usize, depth
         for group in 0..depths.max(8) {
             let depth = blocks * (group % depths + 1) / depths
                 - usize::from(depths > 1 && group % depths + 1 < depths);
-            index.store(pods[(number as usize * 8 + group * 31) % pods.len()], &hashes[..depth.max(1)]);
+            index.store(pods[(number as usize * 8 + group * 31) % pods.len()], None, &hashes[..depth.max(1)]);
         }
         // The rest of the prompt belongs to a pod that has not its start: the table is full size for every row.
-        index.store(pods[(number as usize + 7) % pods.len()], &hashes[blocks..]);
+        index.store(pods[(number as usize + 7) % pods.len()], None, &hashes[blocks..]);
     }
 }
 
@@ -125,8 +125,12 @@ fn blocks() {
     per_block("hash 16 tokens and link", 2000, |_, _| hash_blocks(root, black_box(&tokens), 16, &mut hashes));
 
     let (_slots, index, pods) = fleet();
-    per_block("index: store, new", 8000, |number, hashes| index.store(pods[number as usize % 256], hashes));
-    per_block("index: store, known", 8000, |number, hashes| index.store(pods[number as usize % 256], hashes));
+    per_block("index: store, new", 8000, |number, hashes| {
+        index.store(pods[number as usize % 256], None, hashes)
+    });
+    per_block("index: store, known", 8000, |number, hashes| {
+        index.store(pods[number as usize % 256], None, hashes)
+    });
 
     let (_slots, index, pods) = fleet();
     let predicted = Predicted::new(index.clone(), Arc::new(Clock::real()), 32_768, 600_000);

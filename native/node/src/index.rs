@@ -40,8 +40,9 @@ impl PrefixIndex {
     }
 
     #[napi(catch_unwind)]
-    pub fn store(&self, pod: u32, hashes: &[u64]) {
-        self.index.store(pod, as_hashes(hashes));
+    pub fn store(&self, pod: u32, hashes: &[u64], parent: Option<BigInt>) {
+        let parent = parent.map(|parent| SequenceHash(parent.get_u64().1));
+        self.index.store(pod, parent, as_hashes(hashes));
     }
 
     #[napi(catch_unwind)]

@@ -135,8 +135,9 @@ impl PrefixIndex {
         self.inner.width
     }
 
-    /// Notes that the pod holds these blocks. Idempotent. Without effect if the pod's slot is closed for it.
-    pub fn store(&self, pod: PodRef, hashes: &[SequenceHash]) {
+    /// Notes that the pod holds these blocks, a stretch of a chain that follows the block `parent` (`None`: it starts
+    /// at the root, or nobody knows). Idempotent. Without effect if the pod's slot is closed for it.
+    pub fn store(&self, pod: PodRef, _parent: Option<SequenceHash>, hashes: &[SequenceHash]) {
         if pod.slot() < self.inner.width.pods() {
             each_width!(&self.inner.tables, table => table.store(&self.inner.slots, pod, hashes));
         }

@@ -62,10 +62,10 @@ impl OwnedIndex {
         self.slots.holder(slot as usize)
     }
 
-    /// Notes that the pod holds these blocks.
-    pub fn store(&self, slot: u32, hashes: &[SequenceHash]) {
+    /// Notes that the pod holds these blocks, which follow the block `parent`. See [`PrefixIndex::store`].
+    pub fn store(&self, slot: u32, parent: Option<SequenceHash>, hashes: &[SequenceHash]) {
         if let Some(pod) = self.pod(slot) {
-            self.index.store(pod, hashes);
+            self.index.store(pod, parent, hashes);
         }
     }
 

@@ -60,7 +60,7 @@ fn play(width: Width, events: &[Event]) -> (OwnedIndex, NaiveIndex, Vec<u32>) {
         match *event {
             Event::Store { pod, prompt: p, from, to } => {
                 let blocks = &prompt(p, BLOCKS)[from..to];
-                index.store(pods[pod], blocks);
+                index.store(pods[pod], None, blocks);
                 naive.store(pods[pod], blocks);
             }
             Event::Remove { pod, prompt: p, from, to } => {
@@ -132,7 +132,7 @@ proptest! {
             let hashes = prompt(1, blocks);
             for &(pod, depth) in &depths {
                 let held = &hashes[..depth.min(blocks)];
-                index.store((pod % width.pods()) as u32, held);
+                index.store((pod % width.pods()) as u32, None, held);
                 naive.store((pod % width.pods()) as u32, held);
             }
             prop_assert_eq!(answer(&index, &hashes), naive.query(&hashes));
@@ -144,8 +144,8 @@ proptest! {
 fn what_is_stored_twice_goes_by_one_removal_and_the_reverse() {
     let index = OwnedIndex::new(Width::Pods64);
     let (pod, hashes) = (index.add_pod().expect("room"), prompt(1, 8));
-    index.store(pod, &hashes);
-    index.store(pod, &hashes);
+    index.store(pod, None, &hashes);
+    index.store(pod, None, &hashes);
     assert_eq!(index.entries(), 8);
     index.remove(pod, &hashes[4..]);
     index.remove(pod, &hashes[4..]);
@@ -159,7 +159,7 @@ fn a_foreign_hash_of_zero_is_a_block_like_any_other() {
     let pod = index.add_pod().expect("room");
     let zero = [SequenceHash(0)];
     assert_eq!(answer(&index, &zero), []);
-    index.store(pod, &zero);
+    index.store(pod, None, &zero);
     assert_eq!(answer(&index, &zero), [Match { slot: pod as u16, depth: 1 }]);
     index.remove(pod, &zero);
     assert_eq!(answer(&index, &zero), []);
@@ -171,7 +171,7 @@ fn a_full_index_has_no_more_room_and_slots_out_of_range_do_nothing() {
     (0..64).for_each(|slot| assert_eq!(index.add_pod(), Some(slot)));
     assert_eq!(index.add_pod(), None);
     for slot in [64, 1023, 1024, u32::MAX] {
-        index.store(slot, &prompt(1, 4));
+        index.store(slot, None, &prompt(1, 4));
         index.clear(slot);
         index.remove_pod(slot);
     }
@@ -184,8 +184,8 @@ fn tables_grow_and_give_their_memory_back_after_churn() {
     let empty = index.bytes();
     let (a, b) = (index.add_pod().expect("room"), index.add_pod().expect("room"));
     for p in 0..200 {
-        index.store(a, &prompt(p, 500));
-        index.store(b, &prompt(p + 200, 500));
+        index.store(a, None, &prompt(p, 500));
+        index.store(b, None, &prompt(p + 200, 500));
     }
     assert!(index.bytes() > 20 * empty);
     (0..200).for_each(|p| index.remove(a, &prompt(p, 500)));
@@ -194,7 +194,7 @@ fn tables_grow_and_give_their_memory_back_after_churn() {
     assert_eq!((index.entries(), index.bytes()), (0, empty));
     // Long churn at a small size stays small.
     for p in 0..3000 {
-        index.store(a, &prompt(p, 50));
+        index.store(a, None, &prompt(p, 50));
         index.remove(a, &prompt(p, 50));
     }
     assert!(index.bytes() <= 2 * empty, "{} of {empty}", index.bytes());
@@ -206,7 +206,7 @@ fn hashes_that_differ_only_in_their_low_or_high_bits_spread_over_the_shards() {
         let hashes: Vec<_> = (1..=65_536u64).map(|i| SequenceHash(i << shift)).collect();
         let index = OwnedIndex::new(Width::Pods64);
         let pod = index.add_pod().expect("room");
-        index.store(pod, &hashes);
+        index.store(pod, None, &hashes);
         // 16 bytes an entry at a load of at least 1/5: with hot shards, their size would stand out.
         assert!(index.bytes() < 65_536 * 16 * 6, "shift {shift}: {} bytes", index.bytes());
     }
@@ -224,9 +224,9 @@ fn stores_of_an_earlier_generation_do_not_reach_the_slots_new_pod() {
     index.wait_swept();
     slots.open(new);
     slots.show(new);
-    index.store(old, &hashes);
+    index.store(old, None, &hashes);
     assert_eq!(index.entries(), 0);
-    index.store(new, &hashes);
+    index.store(new, None, &hashes);
     index.remove(old, &hashes);
     index.clear(old);
     assert_eq!(index.entries(), 8);
@@ -240,7 +240,7 @@ fn one_removal_reaches_every_index_over_the_same_slots() {
     let pod = PodRef::new(9, 1);
     slots.open(pod);
     slots.show(pod);
-    planes.iter().for_each(|plane| plane.store(pod, &prompt(1, 8)));
+    planes.iter().for_each(|plane| plane.store(pod, None, &prompt(1, 8)));
     assert!(retire(&slots, &planes, pod));
     for plane in &planes {
         let mut out = Matches::default();
@@ -289,13 +289,13 @@ fn no_removed_pod_is_answered_and_no_stale_bit_outlives_its_slot() {
                         slots.open(pod);
                         slots.show(pod);
                         lives[slot].store(generation << 1 | 1, Ordering::SeqCst);
-                        index.store(pod, &blocks);
+                        index.store(pod, None, &blocks);
                         index.remove(pod, &blocks[BLOCKS / 2..]);
-                        index.store(pod, &blocks);
+                        index.store(pod, None, &blocks);
                         assert!(retire(slots, std::slice::from_ref(index), pod));
                         lives[slot].store(generation << 1, Ordering::SeqCst);
                         // A late event of a pod that is gone.
-                        index.store(pod, &blocks);
+                        index.store(pod, None, &blocks);
                     }
                     index.wait_swept();
                     for slot in (0..SLOTS).filter(|slot| slot % 2 == thread) {

@@ -80,7 +80,8 @@ impl Predicted {
         }
         // Stored root first: a query meanwhile sees a shorter prefix, never a hole.
         scratch.reverse();
-        self.index.store(pod, scratch);
+        let parent = chain.len().checked_sub(scratch.len() + 1).map(|at| chain[at]);
+        self.index.store(pod, parent, scratch);
         scratch.clear();
         // Beyond the bound, all that must go; of expired ones about as many as came, so that no booking pays for many.
         let excess = blocks.len().saturating_sub(self.capacity);
