@@ -27,6 +27,12 @@ pub struct BlockHash(pub u64);
 pub struct SequenceHash(pub u64);
 
 impl SequenceHash {
+    /// The hashes as plain numbers, without a copy.
+    pub fn raw(hashes: &[Self]) -> &[u64] {
+        // SAFETY: as in `slice_from`, the other way round.
+        unsafe { std::slice::from_raw_parts(hashes.as_ptr().cast(), hashes.len()) }
+    }
+
     /// Raw hashes as what they are, without a copy.
     pub fn slice_from(raw: &[u64]) -> &[Self] {
         // SAFETY: `SequenceHash` is a transparent wrapper of `u64`, so both slices have one layout and lifetime, and

@@ -244,8 +244,8 @@ impl SharedState {
         self.predicted.expire();
         self.sessions.expire();
         self.notes.expire();
-        // Tables that were replaced wait for their readers; where traffic is thin, this sees that they have gone.
-        crossbeam_epoch::pin().flush();
+        // What was replaced waits for its readers; where traffic is thin, this sees that they have gone.
+        self.index.tidy();
     }
 
     /// Forgets everything that was predicted.

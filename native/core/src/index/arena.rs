@@ -5,6 +5,7 @@
 //! here, 3.3 µs a query on small pages and 1.1 µs on pages of 2 MB. A shard's own table is smaller than such a page
 //! for a long time, but shards grow together, so tables of one size are laid side by side in large regions.
 
+use super::sync::AtomicU64;
 use parking_lot::Mutex;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 
@@ -86,6 +87,34 @@ impl Arena {
         // SAFETY: `take` gives `bytes` bytes within its region to this call alone.
         unsafe { start.write_bytes(0, bytes) };
         start
+    }
+
+    /// Zeroed atomic words.
+    #[cfg(not(loom))]
+    pub(super) fn allocate_words(&self, count: usize) -> *mut AtomicU64 {
+        self.allocate(count * size_of::<AtomicU64>()).cast()
+    }
+
+    /// loom's atomics are made one by one.
+    #[cfg(loom)]
+    pub(super) fn allocate_words(&self, count: usize) -> *mut AtomicU64 {
+        #[repr(align(64))]
+        struct Line([AtomicU64; 8]);
+        let lines: Box<[Line]> =
+            (0..count.div_ceil(8)).map(|_| Line(std::array::from_fn(|_| AtomicU64::new(0)))).collect();
+        Box::into_raw(lines).cast()
+    }
+
+    /// # Safety
+    /// `start` is of this arena's `allocate_words` with the same `count`, and nobody uses it any more.
+    pub(super) unsafe fn free_words(&self, start: *mut AtomicU64, count: usize) {
+        // SAFETY: handed on to the caller. (loom's atomics are left to its own bookkeeping.)
+        #[cfg(not(loom))]
+        unsafe {
+            self.free(start.cast(), count * size_of::<AtomicU64>())
+        }
+        #[cfg(loom)]
+        let _ = (start, count);
     }
 
     fn place(&self, bytes: usize) -> *mut u8 {

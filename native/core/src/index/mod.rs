@@ -1,23 +1,32 @@
-//! The prefix index: block hash → bitmap of pods, and the grouped search over it.
+//! The prefix index: which pods hold the leading blocks of a prompt?
 //!
-//! - [`table`]: a lock-free readable hash table · [`shard`]: writing to one · [`sharded`]: all 256
-//! - [`arena`]: the tables' memory, on huge pages · [`search`]: the query, and what it guarantees · [`sweep`]: a removed pod's bits leave in the background
-//! - [`slots`]: generations and the alive mask · [`owned`]: an index that hands out its own slots
-//! - [`naive`]: the same by linear scan, for tests and benches
+//! - [`search`]: the query, and what it guarantees
+//! - [`forest`]: the chains of all prompts · [`writer`]: storing and removing · [`draft`]: a chain's next snapshot
+//! - [`chain`]: a snapshot · [`chains`]: chains by number · [`blocks`], [`table`], [`key`]: block → place in a chain
+//! - [`arena`]: the tables' memory, on huge pages · [`garbage`]: memory that readers may still look at
+//! - [`slots`]: generations and the alive mask · [`sweep`]: a removed pod's blocks leave in the background
+//! - [`owned`]: an index that hands out its own slots · [`naive`]: the same by linear scan, for tests and benches
 //!
-//! Readers take no lock and never wait for a writer. Writers lock one of 256 shards for one block at a time.
+//! Readers take no lock and never wait for a writer. docs/design/index.md draws it.
 
 mod arena;
+mod blocks;
+mod chain;
+mod chains;
+mod draft;
+mod forest;
+mod garbage;
+mod key;
 pub mod naive;
 pub mod owned;
 mod search;
-mod shard;
-mod sharded;
 mod slots;
 mod sweep;
+mod sync;
 mod table;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use search::Match;
 pub use slots::Slots;
@@ -25,19 +34,19 @@ pub use slots::Slots;
 use crate::hash::SequenceHash;
 use crate::pods::PodRef;
 use crossbeam_epoch as epoch;
-use search::{Levels, search};
-use sharded::Sharded;
+use forest::Forest;
+use search::{Way, search};
 use std::sync::Arc;
 use sweep::Sweeps;
 
 /// How many pods an index has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
-    /// 64 pods; 16 bytes an entry.
+    /// 64 pods; 8 bytes a chain.
     Pods64,
-    /// 256 pods; 40 bytes an entry.
+    /// 256 pods; 32 bytes a chain.
     Pods256,
-    /// 1,024 pods; 136 bytes an entry.
+    /// 1,024 pods; 128 bytes a chain.
     Pods1024,
 }
 
@@ -62,9 +71,9 @@ impl Width {
 #[derive(Default)]
 pub struct Matches {
     pairs: Vec<Match>,
-    levels1: Levels<1>,
-    levels4: Levels<4>,
-    levels16: Levels<16>,
+    way1: Way<1>,
+    way4: Way<4>,
+    way16: Way<16>,
 }
 
 impl Matches {
@@ -80,9 +89,9 @@ impl Matches {
 }
 
 enum Tables {
-    Pods64(Sharded<1>),
-    Pods256(Sharded<4>),
-    Pods1024(Sharded<16>),
+    Pods64(Forest<1>),
+    Pods256(Forest<4>),
+    Pods1024(Forest<16>),
 }
 
 /// Runs the same expression on whichever table there is.
@@ -98,7 +107,7 @@ macro_rules! each_width {
 
 impl Tables {
     fn sweep(&self, slots: &Slots, gone: &[u64; 16]) {
-        each_width!(self, table => table.sweep(slots, &first_words(gone), true));
+        each_width!(self, table => table.sweep(slots, &first_words(gone)));
     }
 }
 
@@ -123,9 +132,9 @@ impl PrefixIndex {
     /// An empty index over `slots`, which several indexes may share.
     pub fn new(width: Width, slots: Arc<Slots>) -> Self {
         let tables = match width {
-            Width::Pods64 => Tables::Pods64(Sharded::new()),
-            Width::Pods256 => Tables::Pods256(Sharded::new()),
-            Width::Pods1024 => Tables::Pods1024(Sharded::new()),
+            Width::Pods64 => Tables::Pods64(Forest::new()),
+            Width::Pods256 => Tables::Pods256(Forest::new()),
+            Width::Pods1024 => Tables::Pods1024(Forest::new()),
         };
         Self { inner: Arc::new(Inner { width, tables, slots, sweeps: Sweeps::new() }) }
     }
@@ -137,9 +146,9 @@ impl PrefixIndex {
 
     /// Notes that the pod holds these blocks, a stretch of a chain that follows the block `parent` (`None`: it starts
     /// at the root, or nobody knows). Idempotent. Without effect if the pod's slot is closed for it.
-    pub fn store(&self, pod: PodRef, _parent: Option<SequenceHash>, hashes: &[SequenceHash]) {
+    pub fn store(&self, pod: PodRef, parent: Option<SequenceHash>, hashes: &[SequenceHash]) {
         if pod.slot() < self.inner.width.pods() {
-            each_width!(&self.inner.tables, table => table.store(&self.inner.slots, pod, hashes));
+            each_width!(&self.inner.tables, table => table.store(&self.inner.slots, pod, parent, hashes));
         }
     }
 
@@ -150,14 +159,13 @@ impl PrefixIndex {
         }
     }
 
-    /// Notes that the pod holds nothing any more; it stays in use. Reads the whole index on the calling thread (about
-    /// 10 ms for a million blocks), so that stores which follow are not lost. Queries do not wait for it.
+    /// Notes that the pod holds nothing any more; it stays in use. Looks at all chains on the calling thread, so that stores which follow are not lost. Queries do not wait for it.
     pub fn clear(&self, pod: PodRef) {
         if pod.slot() < self.inner.width.pods() && self.inner.slots.is_open(pod) {
             let mut gone = [0; 16];
             gone[pod.slot() / 64] = 1 << (pod.slot() % 64);
             each_width!(&self.inner.tables, table => {
-                table.sweep(&self.inner.slots, &first_words(&gone), false);
+                table.sweep(&self.inner.slots, &first_words(&gone));
             });
         }
     }
@@ -167,11 +175,11 @@ impl PrefixIndex {
     pub fn query(&self, hashes: &[SequenceHash], out: &mut Matches) {
         let slots = &self.inner.slots;
         let guard = epoch::pin();
-        let Matches { pairs, levels1, levels4, levels16 } = out;
+        let Matches { pairs, way1, way4, way16 } = out;
         match &self.inner.tables {
-            Tables::Pods64(table) => search(table, &guard, slots.alive_words(), hashes, levels1, pairs),
-            Tables::Pods256(table) => search(table, &guard, slots.alive_words(), hashes, levels4, pairs),
-            Tables::Pods1024(table) => search(table, &guard, slots.alive_words(), hashes, levels16, pairs),
+            Tables::Pods64(table) => search(table, &guard, slots.alive_words(), hashes, way1, pairs),
+            Tables::Pods256(table) => search(table, &guard, slots.alive_words(), hashes, way4, pairs),
+            Tables::Pods1024(table) => search(table, &guard, slots.alive_words(), hashes, way16, pairs),
         }
     }
 
@@ -190,14 +198,20 @@ impl PrefixIndex {
         self.inner.sweeps.wait();
     }
 
-    /// Blocks that some pod holds. Locks each shard for a moment.
+    /// Frees memory that was replaced and that no query looks at any more. Whoever stores and removes does so too; this
+    /// is for an index at rest.
+    pub fn tidy(&self) {
+        each_width!(&self.inner.tables, table => table.tidy());
+    }
+
+    /// Blocks that some pod holds. Takes the writers' lock for a moment.
     pub fn entries(&self) -> usize {
-        each_width!(&self.inner.tables, table => table.size(&self.inner.slots).0)
+        each_width!(&self.inner.tables, table => table.held())
     }
 
     /// Bytes of the tables, without those that wait for their last reader.
     pub fn bytes(&self) -> usize {
-        each_width!(&self.inner.tables, table => table.size(&self.inner.slots).1)
+        each_width!(&self.inner.tables, table => table.bytes())
     }
 }
 

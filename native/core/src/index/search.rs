@@ -1,31 +1,32 @@
-//! The grouped binary search: how deep is each pod's run of a request's leading blocks?
+//! The query: how deep is each pod's run of a request's leading blocks?
 //!
-//! A pod that holds block i holds the blocks before it, so its depth can be searched by halves; and all pods that have
-//! answered alike so far are one group, searched by one probe. Each probe splits a group: pods that hold the middle
-//! block go right, the others left. With K distinct depths among the pods that makes O(K log N) probes.
+//! Hashes are cumulative: one stands for its block and all before it. So the first block leads to a chain, and one
+//! comparison, at the chain's end, proves all of its blocks at once; the next block leads to the next chain. Most
+//! conversations are one chain or two (a system prompt, then their own), so a query of 2,000 blocks reads half a dozen
+//! cache lines. Where a request leaves a chain in its middle, the place is searched for.
 //!
-//! All groups of one level are probed together, so that their cache misses overlap: in a table larger than the cache
-//! that is what a query costs. A level takes one memory latency, whatever K; and as the next level's probe of a group
-//! is one of two blocks, both are fetched ahead, so that two levels share one latency.
+//! Each chain brings the set of pods that hold all of it, and the ends of those that hold a part: that *is* the answer,
+//! in the order it is wanted in. Pods go from one chain to the next only if they hold all of the one before.
 //!
-//! # What holds when the blocks held are not a prefix
+//! # What an answer means
 //!
-//! Events get lost or come late, so a pod's blocks may have holes. A pod is put at depth d only after block d-1 was
-//! probed and held (or d = 0), and block d was probed and missing (or d = N). So, with nothing changing meanwhile:
-//! - block d-1 is really held, and block d is not: d is an end of a run of blocks;
-//! - d is never less than the linear scan's answer L (the first missing block): d < L would mean that block d is held;
-//! - d > L only if the pod has a hole before a block that it holds: the error is at most the distance from the first
-//!   hole to the last block held, and a state without holes is answered exactly.
+//! With nothing changing meanwhile, the depth of a pod is exactly the number of leading blocks that it holds, as a
+//! linear scan over them would find it, whatever holes it has behind them (a pod's blocks behind a hole are kept as
+//! islands, which no query sees until the hole is filled). This is for hashes that are cumulative; for others, an
+//! answer is made of true statements about chains, but chains are not what they say.
+//! A request may begin in the middle of a chain (its caller has cut off the beginning): then blocks in islands do not
+//! count, all else is as above.
 //!
-//! Each probe sees a state of the index that was true during the query, so under concurrent changes the same holds
-//! with "held at some moment of the query".
+//! Under concurrent changes each chain is seen as it was at some moment of the query, one after the other.
 
-use super::sharded::Sharded;
+use super::chain::{Chain, Pods, add, both, found, has, without};
+use super::forest::Forest;
 use crate::hash::SequenceHash;
 use crossbeam_epoch::Guard;
 
 /// A pod and the number of leading blocks it holds; never 0 in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
 pub struct Match {
     /// The pod's slot.
     pub slot: u16,
@@ -33,129 +34,94 @@ pub struct Match {
     pub depth: u32,
 }
 
-/// Pods that have answered all probes so far alike: they hold block `least - 1` and their depth is at most `most`.
-#[derive(Clone, Copy)]
-struct Group<const W: usize> {
-    least: u32,
-    most: u32,
-    pods: [u64; W],
+/// One chain on a request's way.
+struct Step<const W: usize> {
+    chain: *const Chain<W>,
+    /// Blocks of the request before this chain.
+    base: u32,
+    /// The request's part of the chain.
+    from: u32,
+    to: u32,
+    /// Pods that hold everything before, and those that hold this part too.
+    entered: Pods<W>,
+    through: Pods<W>,
 }
 
-impl<const W: usize> Group<W> {
-    /// The depth to ask for next; above `least` as long as `least < most`.
-    #[inline]
-    fn middle(&self) -> u32 {
-        self.least + (self.most - self.least).div_ceil(2)
-    }
-}
+/// A request's way through the chains; kept by the caller so that a query allocates nothing.
+pub(super) struct Way<const W: usize>(Vec<Step<W>>);
 
-/// The groups of one level and of the next, deepest first; kept by the caller so that a query allocates nothing.
-pub(super) struct Levels<const W: usize> {
-    now: Vec<Group<W>>,
-    next: Vec<Group<W>>,
-}
+// SAFETY: the pointers in it are followed only by the query that wrote them, under its guard.
+unsafe impl<const W: usize> Send for Way<W> {}
 
-impl<const W: usize> Default for Levels<W> {
+impl<const W: usize> Default for Way<W> {
     fn default() -> Self {
-        Self { now: Vec::new(), next: Vec::new() }
-    }
-}
-
-/// Fetching both possible next probes doubles the lines that a level loads. It pays while those are fewer than the
-/// processor can have under way (10 to 20); with more groups, the level's own misses fill that already.
-const SPECULATE: usize = 6;
-
-struct Search<'a, const W: usize> {
-    index: &'a Sharded<W>,
-    guard: &'a Guard,
-    hashes: &'a [SequenceHash],
-}
-
-impl<const W: usize> Search<'_, W> {
-    #[inline]
-    fn prefetch(&self, group: &Group<W>, both_next: bool) {
-        if group.least == group.most {
-            return;
-        }
-        let middle = group.middle();
-        self.index.prefetch(self.hashes[middle as usize - 1]);
-        if both_next {
-            for (least, most) in [(middle, group.most), (group.least, middle - 1)] {
-                if least < most {
-                    let next = least + (most - least).div_ceil(2);
-                    self.index.prefetch(self.hashes[next as usize - 1]);
-                }
-            }
-        }
-    }
-
-    /// Splits a group by its middle block, the deeper half first. Answers whether one of the halves goes on.
-    #[inline]
-    fn split(&self, group: &Group<W>, out: &mut Vec<Group<W>>, both_next: bool) -> bool {
-        let middle = group.middle();
-        let held = self.index.get(self.guard, self.hashes[middle as usize - 1]);
-        let hits: [u64; W] = std::array::from_fn(|word| group.pods[word] & held[word]);
-        let misses: [u64; W] = std::array::from_fn(|word| group.pods[word] & !held[word]);
-        let mut open = false;
-        for half in [
-            Group { least: middle, most: group.most, pods: hits },
-            Group { least: group.least, most: middle - 1, pods: misses },
-        ] {
-            if half.pods != [0; W] {
-                self.prefetch(&half, both_next);
-                open |= half.least < half.most;
-                out.push(half);
-            }
-        }
-        open
+        Self(Vec::new())
     }
 }
 
 /// Writes the pods of `alive` that hold at least the first block, deepest first, by slot where equal.
 pub(super) fn search<const W: usize>(
-    index: &Sharded<W>,
+    forest: &Forest<W>,
     guard: &Guard,
-    alive: [u64; W],
+    alive: Pods<W>,
     hashes: &[SequenceHash],
-    levels: &mut Levels<W>,
+    way: &mut Way<W>,
     out: &mut Vec<Match>,
 ) {
     out.clear();
-    levels.now.clear();
-    let (Some(&first), Ok(most)) = (hashes.first(), u32::try_from(hashes.len())) else { return };
-    let search = Search { index, guard, hashes };
-    index.prefetch(first);
-    search.prefetch(&Group { least: 1, most, pods: alive }, true);
-    // Block 0 by itself: in most queries most pods have nothing, and one probe is rid of them.
-    let held = index.get(guard, first);
-    let pods: [u64; W] = std::array::from_fn(|word| alive[word] & held[word]);
-    if pods == [0; W] {
-        return;
-    }
-    levels.now.push(Group { least: 1, most, pods });
-    let mut open = most > 1;
-    while open {
-        open = false;
-        levels.next.clear();
-        let both_next = levels.now.len() <= SPECULATE;
-        for group in &levels.now {
-            if group.least == group.most {
-                levels.next.push(*group);
-            } else {
-                open |= search.split(group, &mut levels.next, both_next);
-            }
-        }
-        std::mem::swap(&mut levels.now, &mut levels.next);
-    }
-    levels.now.iter().for_each(|group| write(group, out));
+    way.0.clear();
+    walk(forest, guard, alive, SequenceHash::raw(hashes), way);
+    rank(way, out);
 }
 
-fn write<const W: usize>(group: &Group<W>, out: &mut Vec<Match>) {
-    for (word, &pods) in group.pods.iter().enumerate() {
-        let mut rest = pods;
+fn walk<const W: usize>(forest: &Forest<W>, guard: &Guard, alive: Pods<W>, hashes: &[u64], way: &mut Way<W>) {
+    let mut base = 0;
+    let mut entered = alive;
+    while let Some(&hash) = hashes.get(base) {
+        let Some((chain, from)) = forest.find(guard, SequenceHash(hash)) else { return };
+        let length = chain.matching(from, &hashes[base..]);
+        let to = from + length;
+        let through = both(&entered, &chain.reaching(to));
+        way.0.push(Step { chain, base: base as u32, from, to, entered, through });
+        if through == [0; W] {
+            return;
+        }
+        base += length as usize;
+        entered = through;
+    }
+}
+
+/// The last chain first: who got through all of it, then who ends in it, by depth; then the one before.
+fn rank<const W: usize>(way: &Way<W>, out: &mut Vec<Match>) {
+    let mut written = [0; W];
+    for step in way.0.iter().rev() {
+        write(&without(&step.through, &written), step.base + (step.to - step.from), out);
+        // SAFETY: found under the guard that the query still holds.
+        let chain = unsafe { &*step.chain };
+        let inside = chain.partials().iter().skip_while(|partial| partial.end() >= step.to);
+        for &partial in inside.take_while(|partial| partial.end() > step.from) {
+            if has(&step.entered, partial.slot()) {
+                out.push(found(partial, step.base, step.from));
+                add(&mut written, partial.slot());
+            }
+        }
+        written.iter_mut().zip(&step.through).for_each(|(written, through)| *written |= through);
+    }
+}
+
+/// Writes a set of pods of one depth, run by run of neighbours, so that a fleet's answer is written as vectors.
+fn write<const W: usize>(pods: &Pods<W>, depth: u32, out: &mut Vec<Match>) {
+    for (word, &bits) in pods.iter().enumerate() {
+        let mut rest = bits;
+        let mut slot = word as u32 * 64;
         while rest != 0 {
-            out.push(Match { slot: (word as u32 * 64 + rest.trailing_zeros()) as u16, depth: group.least });
-            rest &= rest - 1;
+            let gap = rest.trailing_zeros();
+            let run = (rest >> gap).trailing_ones();
+            slot += gap;
+            out.extend((slot..slot + run).map(|slot| Match { slot: slot as u16, depth }));
+            slot += run;
+            // In two steps, as a run of 64 is more than one shift can do.
+            rest = rest >> gap >> (run - 1) >> 1;
         }
     }
 }

@@ -1,62 +1,75 @@
-//! One shard's hash table: open addressing over atomics, read without a lock.
+//! One shard's hash table: block → the place of the block in a chain, in one atomic word each; read without a lock.
 //!
-//! A key is written once in a table's life and never changes; an entry whose bitmap became 0 keeps its key until the
-//! whole table is replaced. So a reader that saw a key can never read another key's bitmap behind it. Key and bitmap
-//! lie together, because in a table larger than the cache a look-up costs what its cache misses cost.
+//! A word holds 24 bits of the scrambled hash (the tag) and the place. The full hash is where the place leads to, so
+//! whoever finds a word with the right tag asks there (`holds` of [`Table::find`]); a query does so anyway. The tag is
+//! all that is needed to lay out a larger table, so growing reads no chain. A word is written at once, so a place that
+//! was given up can be used for any other block: a reader sees the one or the other.
 
 use super::arena::{ALIGN, Arena};
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use super::key::{Key, TAG_BITS};
+use super::sync::{AtomicPtr, AtomicU64, Ordering};
 
-/// A key (0: free) and the pods that hold it.
-#[repr(C)]
-pub(super) struct Entry<const W: usize> {
-    pub(super) key: AtomicU64,
-    pub(super) pods: [AtomicU64; W],
+const OFFSET_BITS: u32 = 14;
+const ID_BITS: u32 = 64 - TAG_BITS - OFFSET_BITS;
+/// Most blocks of a chain: 262,144 tokens at 16 a block. Longer prompts go on in a further chain.
+pub(super) const MAX_LEN: u32 = (1 << OFFSET_BITS) - 1;
+/// Chain numbers start here, so that no word of a block is [`FREE`] or [`GONE`].
+pub(super) const FIRST_ID: u32 = 2;
+/// Most chains: 67 million. At that number the chains alone would be over 10 GB.
+pub(super) const MAX_ID: u32 = (1 << ID_BITS) - 1;
+
+/// Never used since the table was made: a search ends here.
+const FREE: u64 = 0;
+/// Given up: a search goes on, a new block may go here.
+const GONE: u64 = 1;
+
+/// Where a block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The chain.
+    pub(super) id: u32,
+    /// Blocks before it in the chain.
+    pub(super) offset: u32,
 }
 
-impl<const W: usize> Entry<W> {
+impl Place {
     #[inline]
-    pub(super) fn load(&self) -> [u64; W] {
-        // Relaxed: each pod is one bit of one word, and no two words are read as a pair that must agree.
-        std::array::from_fn(|word| self.pods[word].load(Ordering::Relaxed))
+    fn word(self, tag: u64) -> u64 {
+        tag << (64 - TAG_BITS) | u64::from(self.offset) << ID_BITS | u64::from(self.id)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.pods.iter().all(|word| word.load(Ordering::Relaxed) == 0)
+    #[inline]
+    fn of(word: u64) -> Self {
+        let offset = (word >> ID_BITS) as u32 & MAX_LEN;
+        Self { id: word as u32 & MAX_ID, offset }
     }
 }
 
-/// Tables start on a cache line, which leaves their address six low bits for the logarithm of their capacity: a
-/// reader learns both by one load, in place of a dependent miss on a header.
+/// Tables start on a cache line, which leaves their address six low bits for the logarithm of their capacity: a reader
+/// learns both by one load, in place of a dependent miss on a header.
 const LOG_MASK: usize = ALIGN - 1;
-/// Shards start with 8 entries: 256 of them with 256 pods take 80 kB.
+/// Shards start with 8 words: 16 kB for all 256.
 pub(super) const MIN_LOG: u32 = 3;
 
 /// A table's address and capacity, as published to readers.
-pub(super) struct Table<const W: usize>(*mut Entry<W>);
-
-impl<const W: usize> Clone for Table<W> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<const W: usize> Copy for Table<W> {}
+#[derive(Clone, Copy)]
+pub(super) struct Table(*mut AtomicU64);
 
 // SAFETY: a Table is an address; what is behind it is made of atomics, and who may read or free it is said below.
-unsafe impl<const W: usize> Send for Table<W> {}
+unsafe impl Send for Table {}
 
-impl<const W: usize> Table<W> {
-    /// An empty table of `2^log` entries.
+impl Table {
+    /// An empty table of `2^log` words.
     pub(super) fn allocate(arena: &Arena, log: u32) -> Self {
-        let start = arena.allocate(size_of::<Entry<W>>() << log).cast::<Entry<W>>();
-        Self(start.map_addr(|address| address | log as usize))
+        debug_assert!(log <= TAG_BITS);
+        Self(arena.allocate_words(1 << log).map_addr(|address| address | log as usize))
     }
 
     /// # Safety
     /// The table is of this arena, and no one uses it from here on.
     pub(super) unsafe fn free(self, arena: &Arena) {
-        // SAFETY: allocated with as many bytes; the rest is the caller's word. Entries need no drop.
-        unsafe { arena.free(self.start().cast_mut().cast(), self.bytes()) }
+        // SAFETY: allocated with as many words; the rest is the caller's word.
+        unsafe { arena.free_words(self.start().cast_mut(), self.capacity()) }
     }
 
     #[inline]
@@ -65,106 +78,152 @@ impl<const W: usize> Table<W> {
     }
 
     #[inline]
-    fn start(self) -> *const Entry<W> {
+    fn start(self) -> *const AtomicU64 {
         self.0.map_addr(|address| address & !LOG_MASK)
     }
 
+    /// Number of words.
     pub(super) fn capacity(self) -> usize {
         1 << self.log()
     }
 
     pub(super) fn bytes(self) -> usize {
-        size_of::<Entry<W>>() << self.log()
+        size_of::<u64>() << self.log()
     }
 
     /// # Safety
-    /// The table must not be freed during 'a: the caller holds the shard's writer lock, or read the table's address
-    /// from its head under an epoch guard that lives as long.
+    /// The table must not be freed during 'a: the caller holds the writer lock, or read the table's address from its
+    /// head under an epoch guard that lives as long.
     #[inline]
-    pub(super) unsafe fn entries<'a>(self) -> &'a [Entry<W>] {
-        // SAFETY: `allocate` made that many zeroed entries, all-zero atomics are valid, and the caller keeps them.
+    unsafe fn words<'a>(self) -> &'a [AtomicU64] {
+        // SAFETY: `allocate` made that many words, and the caller keeps them.
         unsafe { std::slice::from_raw_parts(self.start(), 1 << self.log()) }
     }
 
-    /// Where the search for a key starts. `spot` are the scrambled hash's bits below the shard's.
+    /// Where the search for a tag starts.
     #[inline]
-    fn home(self, spot: u64) -> usize {
-        (spot >> (64 - self.log())) as usize
+    fn home(self, tag: u64) -> usize {
+        (tag >> (TAG_BITS - self.log())) as usize
     }
 
-    /// Starts loading the entry's home into the cache. Never reads: the table may even be freed meanwhile.
+    /// Starts loading a block's home into the cache. Never reads: the table may even be freed meanwhile.
     #[inline]
-    pub(super) fn prefetch(self, spot: u64) {
-        let entry = self.start().wrapping_add(self.home(spot));
-        prefetch(entry.cast());
-        // The widest entry starts in one line and ends two further on; the next-line prefetcher sees to the middle.
-        if size_of::<Entry<W>>() > 16 {
-            prefetch(entry.wrapping_add(1).cast::<u8>().wrapping_sub(1));
-        }
+    pub(super) fn prefetch(self, key: Key) {
+        prefetch(self.start().wrapping_add(self.home(key.tag())));
     }
 
-    /// The entry of a key, or the free one where it would go.
+    /// The block's word and place. `holds` says whether the chain has the block there.
     ///
     /// # Safety
-    /// As for [`Table::entries`].
+    /// As for [`Table::words`].
     #[inline]
-    pub(super) unsafe fn find<'a>(self, key: u64, spot: u64) -> Found<'a, W> {
+    pub(super) unsafe fn find<'a>(self, key: Key, mut holds: impl FnMut(Place) -> bool) -> Found<'a> {
         // SAFETY: handed on to the caller.
-        let entries = unsafe { self.entries() };
-        let mask = entries.len() - 1;
-        let mut at = self.home(spot);
-        // Ends: tables are at most 5/8 full.
+        let words = unsafe { self.words() };
+        let (mask, tag) = (words.len() - 1, key.tag());
+        let (mut at, mut gone) = (self.home(tag), None);
+        // Ends: tables are at most 3/4 full, words given up included.
         loop {
-            let entry = &entries[at & mask];
-            // Acquire: the bitmap that was there when the key was published is seen with it.
-            match entry.key.load(Ordering::Acquire) {
-                0 => return Found::Free(entry),
-                found if found == key => return Found::Key(entry),
-                _ => at += 1,
+            let slot = &words[at & mask];
+            // Acquire: what the place leads to was written before the word.
+            match slot.load(Ordering::Acquire) {
+                FREE => return Found::Vacant(Vacant { slot: gone.unwrap_or(slot), fresh: gone.is_none() }),
+                GONE => gone = gone.or(Some(slot)),
+                word if word >> (64 - TAG_BITS) == tag && holds(Place::of(word)) => {
+                    return Found::Block(slot, Place::of(word));
+                }
+                _ => {}
             }
+            at += 1;
         }
+    }
+
+    /// Copies the blocks of this table into `next`, which is empty and the caller's own. Answers how many.
+    ///
+    /// # Safety
+    /// As for [`Table::words`], for both.
+    pub(super) unsafe fn copy_into(self, next: Table) -> usize {
+        // SAFETY: handed on to the caller.
+        let (words, target) = unsafe { (self.words(), next.words()) };
+        let (mask, mut copied) = (target.len() - 1, 0);
+        for word in words.iter().map(|word| word.load(Ordering::Relaxed)) {
+            if word == FREE || word == GONE {
+                continue;
+            }
+            let mut at = next.home(word >> (64 - TAG_BITS));
+            while target[at & mask].load(Ordering::Relaxed) != FREE {
+                at += 1;
+            }
+            target[at & mask].store(word, Ordering::Relaxed);
+            copied += 1;
+        }
+        copied
     }
 }
 
-/// Where a key is or would go.
-pub(super) enum Found<'a, const W: usize> {
-    Key(&'a Entry<W>),
-    Free(&'a Entry<W>),
+/// Where a block's word may go.
+pub(super) struct Vacant<'a> {
+    slot: &'a AtomicU64,
+    /// Whether that makes the table fuller: the word was never used.
+    pub(super) fresh: bool,
 }
 
+impl Vacant<'_> {
+    /// Makes the block found.
+    pub(super) fn fill(self, key: Key, place: Place) {
+        self.slot.store(place.word(key.tag()), Ordering::Release);
+    }
+}
+
+/// Where a block is or would go.
+pub(super) enum Found<'a> {
+    Block(&'a AtomicU64, Place),
+    Vacant(Vacant<'a>),
+}
+
+/// Makes a block not found any more.
+pub(super) fn give_up(slot: &AtomicU64) {
+    slot.store(GONE, Ordering::Release);
+}
+
+/// Lets a block be found elsewhere.
+pub(super) fn move_to(slot: &AtomicU64, key: Key, place: Place) {
+    slot.store(place.word(key.tag()), Ordering::Release);
+}
+
+/// Starts loading a cache line.
 #[inline]
-fn prefetch(address: *const u8) {
+pub(super) fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of x86-64, and a prefetch of any address whatever is a hint that cannot fault.
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
     }
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: PRFM is a hint; it changes no register or memory and cannot fault.
     unsafe {
         std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
     }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", not(miri)))))]
     let _ = address;
 }
 
 /// A shard's published table. Heads lie side by side, 2 kB for all 256, so that they stay in the cache while a query
-/// jumps from shard to shard; they are written only when a table is replaced. What writers write all the time, the
-/// locks, lies elsewhere, each on a line of its own.
-pub(super) struct Head<const W: usize>(AtomicPtr<Entry<W>>);
+/// jumps from shard to shard; they are written only when a table is replaced.
+pub(super) struct Head(AtomicPtr<AtomicU64>);
 
-impl<const W: usize> Head<W> {
+impl Head {
     pub(super) fn new(arena: &Arena) -> Self {
-        Self(AtomicPtr::new(Table::<W>::allocate(arena, MIN_LOG).0))
+        Self(AtomicPtr::new(Table::allocate(arena, MIN_LOG).0))
     }
 
     #[inline]
-    pub(super) fn table(&self) -> Table<W> {
+    pub(super) fn table(&self) -> Table {
         Table(self.0.load(Ordering::Acquire))
     }
 
     /// Publishes `next` and gives back the table that it replaces.
-    pub(super) fn replace(&self, next: Table<W>) -> Table<W> {
+    pub(super) fn replace(&self, next: Table) -> Table {
         Table(self.0.swap(next.0, Ordering::AcqRel))
     }
 }

@@ -51,7 +51,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 /// Runs the events on both indexes. Pods stand in slots all over the width: padding pods keep the ones between.
-fn play(width: Width, events: &[Event]) -> (OwnedIndex, NaiveIndex, Vec<u32>) {
+fn play(width: Width, events: &[Event]) -> (OwnedIndex, NaiveIndex) {
     let (index, mut naive) = (OwnedIndex::new(width), NaiveIndex::default());
     let all: Vec<u32> = (0..width.pods()).map(|_| index.add_pod().expect("room")).collect();
     let mut pods: Vec<u32> = (0..6).map(|i| all[i * (width.pods() - 1) / 5]).collect();
@@ -81,39 +81,20 @@ fn play(width: Width, events: &[Event]) -> (OwnedIndex, NaiveIndex, Vec<u32>) {
             }
         }
     }
-    (index, naive, pods)
-}
-
-/// The guarantee of `search`: an end of a run of held blocks, never before the linear scan's.
-fn check(naive: &NaiveIndex, pods: &[u32], hashes: &[SequenceHash], found: &[Match]) {
-    for &slot in pods {
-        let depth =
-            found.iter().find(|found| u32::from(found.slot) == slot).map_or(0, |found| found.depth) as usize;
-        let linear = naive.depth(slot, hashes) as usize;
-        let held: Vec<bool> = hashes.iter().map(|&hash| naive.holds(slot, hash)).collect();
-        let last = held.iter().rposition(|&held| held).map_or(0, |at| at + 1);
-        assert!(depth == 0 || held[depth - 1], "slot {slot}: block {depth} - 1 is not held: {held:?}");
-        assert!(depth == held.len() || !held[depth], "slot {slot}: block {depth} is held: {held:?}");
-        assert!((linear..=last).contains(&depth), "slot {slot}: {depth} is not in {linear}..={last}");
-        if linear == last {
-            assert_eq!(depth, linear, "contiguous, so exact");
-        }
-    }
-    assert!(found.is_sorted_by_key(|found| (std::cmp::Reverse(found.depth), found.slot)));
-    assert!(found.iter().all(|found| found.depth > 0 && pods.contains(&found.slot.into())), "{found:?}");
+    (index, naive)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn agrees_with_the_linear_scan_within_the_stated_bound(events in events()) {
+    fn agrees_with_the_linear_scan_whatever_happened_and_whatever_holes_there_are(events in events()) {
         for width in WIDTHS {
-            let (index, naive, pods) = play(width, &events);
+            let (index, naive) = play(width, &events);
             for p in [0, 1, 100] {
-                for blocks in [BLOCKS, 1] {
+                for blocks in 1..=BLOCKS {
                     let hashes = &prompt(p, BLOCKS)[..blocks];
-                    check(&naive, &pods, hashes, &answer(&index, hashes));
+                    prop_assert_eq!(answer(&index, hashes), naive.query(hashes));
                 }
             }
             index.wait_swept();
@@ -191,7 +172,9 @@ fn tables_grow_and_give_their_memory_back_after_churn() {
     (0..200).for_each(|p| index.remove(a, &prompt(p, 500)));
     index.remove_pod(b);
     index.wait_swept();
-    assert_eq!((index.entries(), index.bytes()), (0, empty));
+    assert_eq!(index.entries(), 0);
+    // Numbers of chains, 8 bytes each, are kept.
+    assert!(index.bytes() <= empty + (8 << 10), "{} of {empty}", index.bytes());
     // Long churn at a small size stays small.
     for p in 0..3000 {
         index.store(a, None, &prompt(p, 50));

@@ -1,0 +1,176 @@
+//! All shards' tables under one name: where is a block?
+
+use super::arena::Arena;
+use super::chains::Chains;
+use super::garbage::{Garbage, Piece};
+use super::key::{Key, SHARD_BITS};
+use super::sync::AtomicU64;
+use super::table::{Found, Head, MIN_LOG, Place, Table, give_up, move_to};
+use crate::hash::SequenceHash;
+use crossbeam_epoch::Guard;
+use std::sync::Arc;
+
+const SHARDS: usize = 1 << SHARD_BITS;
+
+/// Block → place, for readers. Writers come with a [`Counts`], of which there is one.
+pub(super) struct Blocks {
+    heads: Box<[Head]>,
+    /// Shared with the tables that wait for their last reader, which may outlive the index.
+    arena: Arc<Arena>,
+}
+
+/// How full a shard's table is.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    /// Words that are not free, those given up included; never more than 3/4 of the table.
+    used: usize,
+    /// Of these, the ones of a block.
+    live: usize,
+}
+
+/// How full the tables are; who has it may write to them.
+pub(super) struct Counts {
+    shards: Box<[Count]>,
+    bytes: usize,
+}
+
+/// What a writer needs to write to the tables.
+pub(super) struct Tables<'a, const W: usize> {
+    pub(super) counts: &'a mut Counts,
+    pub(super) garbage: &'a mut Garbage<W>,
+}
+
+impl Counts {
+    /// Bytes of the tables, without those that wait for their last reader.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Blocks {
+    pub(super) fn new() -> (Self, Counts) {
+        let arena = Arc::new(Arena::default());
+        let heads: Box<[Head]> = (0..SHARDS).map(|_| Head::new(&arena)).collect();
+        let bytes = heads.iter().map(|head| head.table().bytes()).sum();
+        (Self { heads, arena }, Counts { shards: vec![Count::default(); SHARDS].into(), bytes })
+    }
+
+    #[inline]
+    pub(super) fn prefetch(&self, hash: SequenceHash) {
+        let key = Key::new(hash);
+        self.heads[key.shard()].table().prefetch(key);
+    }
+
+    /// The place of a block that some chain has. The guard keeps the tables that readers may meet.
+    #[inline]
+    pub(super) fn find<const W: usize>(
+        &self,
+        chains: &Chains<W>,
+        guard: &Guard,
+        hash: SequenceHash,
+    ) -> Option<Place> {
+        match self.entry(chains, guard, Key::new(hash)) {
+            Found::Block(_, place) => Some(place),
+            Found::Vacant(_) => None,
+        }
+    }
+
+    #[inline]
+    fn entry<'a, const W: usize>(&self, chains: &Chains<W>, guard: &'a Guard, key: Key) -> Found<'a> {
+        // SAFETY: the table's address is read here, under the guard.
+        unsafe {
+            self.heads[key.shard()].table().find(key, |place| {
+                chains.get(guard, place.id).is_some_and(|chain| chain.holds(place.offset, key.hash))
+            })
+        }
+    }
+
+    /// Notes the place of a block, unless one is known: then answers that.
+    pub(super) fn insert<const W: usize>(
+        &self,
+        tables: &mut Tables<'_, W>,
+        chains: &Chains<W>,
+        guard: &Guard,
+        hash: SequenceHash,
+        place: Place,
+    ) -> Option<Place> {
+        let key = Key::new(hash);
+        let vacant = match self.entry(chains, guard, key) {
+            Found::Block(_, known) => return Some(known),
+            Found::Vacant(vacant) => vacant,
+        };
+        let capacity = self.heads[key.shard()].table().capacity();
+        if vacant.fresh && (tables.counts.shards[key.shard()].used + 1) * 4 > capacity * 3 {
+            self.rebuild(tables, key.shard());
+            return self.insert(tables, chains, guard, hash, place);
+        }
+        let count = &mut tables.counts.shards[key.shard()];
+        count.used += usize::from(vacant.fresh);
+        count.live += 1;
+        vacant.fill(key, place);
+        None
+    }
+
+    fn slot<'a>(&self, _guard: &'a Guard, key: Key, at: Place) -> Option<&'a AtomicU64> {
+        // SAFETY: the table's address is read here, under the guard.
+        match unsafe { self.heads[key.shard()].table().find(key, |place| place == at) } {
+            Found::Block(slot, _) => Some(slot),
+            Found::Vacant(_) => None,
+        }
+    }
+
+    /// Forgets the block that is at `at`.
+    pub(super) fn remove<const W: usize>(
+        &self,
+        tables: &mut Tables<'_, W>,
+        guard: &Guard,
+        hash: SequenceHash,
+        at: Place,
+    ) {
+        let key = Key::new(hash);
+        let Some(slot) = self.slot(guard, key, at) else { return };
+        give_up(slot);
+        tables.counts.shards[key.shard()].live -= 1;
+        self.shrink(tables, key.shard());
+    }
+
+    /// The block at `from` is at `to` from now on; there is no moment at which it is not found.
+    pub(super) fn relocate(&self, guard: &Guard, hash: SequenceHash, from: Place, to: Place) {
+        let key = Key::new(hash);
+        if let Some(slot) = self.slot(guard, key, from) {
+            move_to(slot, key, to);
+        }
+    }
+
+    /// Replaces a table that has become far too large. Growth needs 3/4, a rebuild leaves 1/4 to 1/2, and this waits
+    /// for 1/8: between two rebuilds a fixed share of the words must change, so each change pays O(1) for them.
+    fn shrink<const W: usize>(&self, tables: &mut Tables<'_, W>, shard: usize) {
+        let capacity = self.heads[shard].table().capacity();
+        if capacity > 1 << MIN_LOG && tables.counts.shards[shard].live * 8 < capacity {
+            self.rebuild(tables, shard);
+        }
+    }
+
+    /// Copies the blocks into a table of fitting size and publishes it. Readers go on in the old table, which changes
+    /// no more and is freed when the last of them has left.
+    fn rebuild<const W: usize>(&self, tables: &mut Tables<'_, W>, shard: usize) {
+        let (head, counts) = (&self.heads[shard], &mut *tables.counts);
+        let log = ((counts.shards[shard].live + 1) * 2).next_power_of_two().trailing_zeros().max(MIN_LOG);
+        let next = Table::allocate(&self.arena, log);
+        // SAFETY: only the holder of the counts retires tables, that is this function, and `next` is its own.
+        let copied = unsafe { head.table().copy_into(next) };
+        let old = head.replace(next);
+        counts.bytes = counts.bytes + next.bytes() - old.bytes();
+        counts.shards[shard] = Count { used: copied, live: copied };
+        tables.garbage.retire(Piece::Table(old, self.arena.clone()));
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        for head in &self.heads {
+            // SAFETY: `&mut self`: no reader and no writer is left, and the tables are of this arena.
+            unsafe { head.table().free(&self.arena) }
+        }
+    }
+}

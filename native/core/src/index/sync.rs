@@ -1,0 +1,8 @@
+//! The atomics through which readers and writers of the index meet. One module, so that its model tests can put loom's
+//! in their place and run the very same source.
+
+#[cfg(not(loom))]
+pub(super) use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+#[cfg(loom)]
+pub(super) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
