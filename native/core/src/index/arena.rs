@@ -1,29 +1,23 @@
-//! Memory for tables, on huge pages where the system has them.
+//! Memory for large pieces, on huge pages where the system has them.
 //!
-//! A query reads a few dozen places scattered over the whole index. With pages of 4 kB almost each read misses the
-//! TLB besides the cache, and the page walk (twice as long in a virtual machine) costs more than the memory: measured
-//! here, 3.3 µs a query on small pages and 1.1 µs on pages of 2 MB. A shard's own table is smaller than such a page
-//! for a long time, but shards grow together, so tables of one size are laid side by side in large regions.
+//! A query reads a few places scattered over the whole index. With pages of 4 kB almost each read misses the TLB
+//! besides the cache, and the page walk (twice as long in a virtual machine) costs more than the memory: measured here
+//! on a search with a few dozen probes, 3.3 µs on small pages and 1.1 µs on pages of 2 MB. Single pieces are smaller
+//! than such a page, but pieces of one size come in numbers, so they are laid side by side in large regions.
 
-use super::sync::AtomicU64;
-use parking_lot::Mutex;
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 
-/// Tables start on a cache line.
-pub(super) const ALIGN: usize = 64;
+/// The smallest region, and the alignment of all.
 const HUGE_PAGE: usize = 2 << 20;
-/// Beyond glibc's largest threshold for `mmap` (32 MB), so that a region is address space until it is touched, and goes
-/// back to the system when it is freed.
-const REGION: usize = 64 << 20;
-/// Below this, all 256 tables together are about as large as one huge page, and the heap serves as well.
-const SMALL: usize = 16 << 10;
+/// A new region is as large as this part of what there is already: few regions, and little that lies idle.
+const GROWTH: usize = 8;
 
-/// Tables of one size side by side.
+/// Pieces of one size side by side.
 struct Region {
     start: *mut u8,
     layout: Layout,
     /// Bytes of each.
-    slot: usize,
+    size: usize,
     /// Places that were never used start here.
     fresh: usize,
     /// Offsets that were used and given back.
@@ -35,16 +29,15 @@ struct Region {
 unsafe impl Send for Region {}
 
 impl Region {
-    fn new(slot: usize) -> Self {
-        let layout = Layout::from_size_align(slot.next_multiple_of(HUGE_PAGE).max(REGION), HUGE_PAGE)
+    fn new(size: usize, bytes: usize) -> Self {
+        let layout = Layout::from_size_align(bytes.max(size).next_multiple_of(HUGE_PAGE), HUGE_PAGE)
             .expect("a table exceeds the address space");
         // SAFETY: the size is not 0.
         let start = unsafe { alloc(layout) };
         if start.is_null() {
             handle_alloc_error(layout);
         }
-        prefer_huge_pages(start, layout.size());
-        Self { start, layout, slot, fresh: 0, free: Vec::new(), live: 0 }
+        Self { start, layout, size, fresh: 0, free: Vec::new(), live: 0 }
     }
 
     fn take(&mut self) -> Option<*mut u8> {
@@ -52,7 +45,7 @@ impl Region {
             Some(offset) => offset,
             None => {
                 let offset = self.fresh;
-                self.fresh = offset.checked_add(self.slot).filter(|&end| end <= self.layout.size())?;
+                self.fresh = offset.checked_add(self.size).filter(|&end| end <= self.layout.size())?;
                 offset
             }
         };
@@ -60,83 +53,50 @@ impl Region {
         Some(self.start.wrapping_add(offset))
     }
 
-    fn offset_of(&self, table: *mut u8) -> Option<usize> {
-        table.addr().checked_sub(self.start.addr()).filter(|&offset| offset < self.layout.size())
+    fn offset_of(&self, piece: *mut u8) -> Option<usize> {
+        piece.addr().checked_sub(self.start.addr()).filter(|&offset| offset < self.layout.size())
     }
 }
 
-/// The memory of one index's tables.
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: made by `alloc` with this layout; who drops a region knows that nobody uses it.
+        unsafe { dealloc(self.start, self.layout) }
+    }
+}
+
+/// An index's regions. Dropping it frees all of them, pieces in use included.
 #[derive(Default)]
 pub(super) struct Arena {
-    regions: Mutex<Vec<Region>>,
+    regions: Vec<Region>,
+    bytes: usize,
 }
 
 impl Arena {
-    /// Zeroed memory, aligned to [`ALIGN`]. `bytes` is a multiple of that.
-    pub(super) fn allocate(&self, bytes: usize) -> *mut u8 {
-        if bytes < SMALL {
-            let layout = small(bytes);
-            // SAFETY: tables have at least one entry.
-            let start = unsafe { alloc_zeroed(layout) };
-            if start.is_null() {
-                handle_alloc_error(layout);
-            }
-            return start;
+    /// Memory of any content, aligned to the largest power of two that divides `size`, at most 2 MB.
+    pub(super) fn allocate(&mut self, size: usize) -> *mut u8 {
+        if let Some(piece) =
+            self.regions.iter_mut().filter(|region| region.size == size).find_map(Region::take)
+        {
+            return piece;
         }
-        let start = self.place(bytes);
-        // SAFETY: `take` gives `bytes` bytes within its region to this call alone.
-        unsafe { start.write_bytes(0, bytes) };
-        start
-    }
-
-    /// Zeroed atomic words.
-    #[cfg(not(loom))]
-    pub(super) fn allocate_words(&self, count: usize) -> *mut AtomicU64 {
-        self.allocate(count * size_of::<AtomicU64>()).cast()
-    }
-
-    /// loom's atomics are made one by one.
-    #[cfg(loom)]
-    pub(super) fn allocate_words(&self, count: usize) -> *mut AtomicU64 {
-        #[repr(align(64))]
-        struct Line([AtomicU64; 8]);
-        let lines: Box<[Line]> =
-            (0..count.div_ceil(8)).map(|_| Line(std::array::from_fn(|_| AtomicU64::new(0)))).collect();
-        Box::into_raw(lines).cast()
+        let mut region = Region::new(size, self.bytes / GROWTH);
+        self.bytes += region.layout.size();
+        let piece = region.take().expect("a region has room for one piece at least");
+        self.regions.push(region);
+        // A small index is not worth a huge page.
+        if self.regions.len() == 2 {
+            self.regions.iter().for_each(prefer_huge_pages);
+        } else if self.regions.len() > 2 {
+            self.regions.last().into_iter().for_each(prefer_huge_pages);
+        }
+        piece
     }
 
     /// # Safety
-    /// `start` is of this arena's `allocate_words` with the same `count`, and nobody uses it any more.
-    pub(super) unsafe fn free_words(&self, start: *mut AtomicU64, count: usize) {
-        // SAFETY: handed on to the caller. (loom's atomics are left to its own bookkeeping.)
-        #[cfg(not(loom))]
-        unsafe {
-            self.free(start.cast(), count * size_of::<AtomicU64>())
-        }
-        #[cfg(loom)]
-        let _ = (start, count);
-    }
-
-    fn place(&self, bytes: usize) -> *mut u8 {
-        let mut regions = self.regions.lock();
-        if let Some(start) = regions.iter_mut().filter(|region| region.slot == bytes).find_map(Region::take) {
-            return start;
-        }
-        let mut region = Region::new(bytes);
-        let start = region.take().expect("a region has room for one table at least");
-        regions.push(region);
-        start
-    }
-
-    /// # Safety
-    /// `start` is of this arena's `allocate` with the same `bytes`, and nobody uses it any more.
-    pub(super) unsafe fn free(&self, start: *mut u8, bytes: usize) {
-        if bytes < SMALL {
-            // SAFETY: made by `alloc_zeroed` with the same layout, and the caller gives it up.
-            return unsafe { dealloc(start, small(bytes)) };
-        }
-        let mut regions = self.regions.lock();
-        let found = regions.iter_mut().position(|region| match region.offset_of(start) {
+    /// `piece` is of this arena's `allocate`, and nobody uses it any more.
+    pub(super) unsafe fn free(&mut self, piece: *mut u8) {
+        let found = self.regions.iter_mut().position(|region| match region.offset_of(piece) {
             Some(offset) => {
                 region.free.push(offset);
                 region.live -= 1;
@@ -144,38 +104,33 @@ impl Arena {
             }
             None => false,
         });
-        if let Some(at) = found.filter(|&at| regions[at].live == 0) {
-            let region = regions.swap_remove(at);
-            // SAFETY: made by `alloc` with this layout, and no table is left in it.
-            unsafe { dealloc(region.start, region.layout) };
+        if let Some(at) = found.filter(|&at| self.regions[at].live == 0) {
+            self.bytes -= self.regions[at].layout.size();
+            self.regions.swap_remove(at);
         }
     }
 
-    /// Regions in use.
+    /// Bytes of all regions, used or not.
     #[cfg(test)]
-    pub(super) fn regions(&self) -> usize {
-        self.regions.lock().len()
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
-fn small(bytes: usize) -> Layout {
-    Layout::from_size_align(bytes, ALIGN).expect("small")
-}
-
 /// Asks for huge pages. Where they are switched off nothing is lost but time, so the answer is not looked at.
-fn prefer_huge_pages(start: *mut u8, bytes: usize) {
-    #[cfg(target_os = "linux")]
+fn prefer_huge_pages(region: &Region) {
+    #[cfg(all(target_os = "linux", not(miri)))]
     {
         use std::ffi::{c_int, c_void};
         unsafe extern "C" {
             fn madvise(start: *mut c_void, bytes: usize, advice: c_int) -> c_int;
         }
         const MADV_HUGEPAGE: c_int = 14;
-        // SAFETY: the range is one fresh allocation, aligned to its pages; the advice changes no content.
-        unsafe { madvise(start.cast(), bytes, MADV_HUGEPAGE) };
+        // SAFETY: the range is one allocation, aligned to its pages; the advice changes no content.
+        unsafe { madvise(region.start.cast(), region.layout.size(), MADV_HUGEPAGE) };
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (start, bytes);
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    let _ = region;
 }
 
 #[cfg(test)]
@@ -183,39 +138,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_of_a_size_share_a_region_are_zeroed_and_apart_and_go_back() {
-        let arena = Arena::default();
-        let bytes = 40 << 12;
-        let tables: Vec<*mut u8> = (0..500).map(|_| arena.allocate(bytes)).collect();
-        assert_eq!(arena.regions(), (500 * bytes).div_ceil(REGION));
-        for (i, &table) in tables.iter().enumerate() {
-            assert_eq!(table.addr() % ALIGN, 0);
-            // SAFETY: the tables are this test's own, `bytes` long.
-            let content = unsafe { std::slice::from_raw_parts_mut(table, bytes) };
-            assert!(content.iter().all(|&byte| byte == 0), "table {i}");
-            content.fill(0xff);
+    fn pieces_of_a_size_share_regions_are_apart_and_go_back() {
+        let mut arena = Arena::default();
+        let size = 40 << 10;
+        let pieces: Vec<*mut u8> = (0..500).map(|_| arena.allocate(size)).collect();
+        assert!(arena.bytes() < 500 * size * 5 / 4, "{} bytes", arena.bytes());
+        for (i, &piece) in pieces.iter().enumerate() {
+            // SAFETY: the pieces are this test's own, `size` long.
+            unsafe { piece.write_bytes(i as u8, size) };
+        }
+        for (i, &piece) in pieces.iter().enumerate() {
+            // SAFETY: as above, and written.
+            assert!(unsafe { std::slice::from_raw_parts(piece, size) }.iter().all(|&byte| byte == i as u8));
         }
         // SAFETY: as above, and not used again.
-        unsafe { arena.free(tables[7], bytes) };
-        let again = arena.allocate(bytes);
-        assert_eq!(again, tables[7]);
-        // SAFETY: as above.
-        assert!(unsafe { std::slice::from_raw_parts(again, bytes) }.iter().all(|&byte| byte == 0));
+        unsafe { arena.free(pieces[7]) };
+        assert_eq!(arena.allocate(size), pieces[7]);
         // SAFETY: each is freed once, the seventh in its second life.
-        tables.into_iter().for_each(|table| unsafe { arena.free(table, bytes) });
-        assert_eq!(arena.regions(), 0);
+        pieces.into_iter().for_each(|piece| unsafe { arena.free(piece) });
+        assert_eq!(arena.bytes(), 0);
     }
 
     #[test]
-    fn small_and_huge_tables_work_too() {
-        let arena = Arena::default();
-        let (small, huge) = (arena.allocate(320), arena.allocate(REGION + 64));
-        assert_eq!(arena.regions(), 1);
-        // SAFETY: both are of this arena, of these sizes, and not used again.
+    fn a_piece_may_be_larger_than_a_huge_page() {
+        let mut arena = Arena::default();
+        let (small, huge) = (arena.allocate(64 << 10), arena.allocate(HUGE_PAGE * 3 + 64));
+        assert_eq!(small.addr() % (64 << 10), 0);
+        assert_eq!(arena.bytes(), HUGE_PAGE * 5);
+        // SAFETY: both are of this arena and not used again.
         unsafe {
-            arena.free(small, 320);
-            arena.free(huge, REGION + 64);
+            arena.free(small);
+            arena.free(huge);
         }
-        assert_eq!(arena.regions(), 0);
+        assert_eq!(arena.bytes(), 0);
     }
 }

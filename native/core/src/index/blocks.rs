@@ -1,22 +1,19 @@
 //! All shards' tables under one name: where is a block?
 
-use super::arena::Arena;
 use super::chains::Chains;
 use super::garbage::{Garbage, Piece};
 use super::key::{Key, SHARD_BITS};
+use super::pool::Pool;
 use super::sync::AtomicU64;
 use super::table::{Found, Head, MIN_LOG, Place, Table, give_up, move_to};
 use crate::hash::SequenceHash;
 use crossbeam_epoch::Guard;
-use std::sync::Arc;
 
 const SHARDS: usize = 1 << SHARD_BITS;
 
 /// Block → place, for readers. Writers come with a [`Counts`], of which there is one.
 pub(super) struct Blocks {
     heads: Box<[Head]>,
-    /// Shared with the tables that wait for their last reader, which may outlive the index.
-    arena: Arc<Arena>,
 }
 
 /// How full a shard's table is.
@@ -29,30 +26,19 @@ struct Count {
 }
 
 /// How full the tables are; who has it may write to them.
-pub(super) struct Counts {
-    shards: Box<[Count]>,
-    bytes: usize,
-}
+pub(super) struct Counts(Box<[Count]>);
 
 /// What a writer needs to write to the tables.
 pub(super) struct Tables<'a, const W: usize> {
     pub(super) counts: &'a mut Counts,
     pub(super) garbage: &'a mut Garbage<W>,
-}
-
-impl Counts {
-    /// Bytes of the tables, without those that wait for their last reader.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
+    pub(super) pool: &'a mut Pool,
 }
 
 impl Blocks {
-    pub(super) fn new() -> (Self, Counts) {
-        let arena = Arc::new(Arena::default());
-        let heads: Box<[Head]> = (0..SHARDS).map(|_| Head::new(&arena)).collect();
-        let bytes = heads.iter().map(|head| head.table().bytes()).sum();
-        (Self { heads, arena }, Counts { shards: vec![Count::default(); SHARDS].into(), bytes })
+    pub(super) fn new(pool: &mut Pool) -> (Self, Counts) {
+        let heads = (0..SHARDS).map(|_| Head::new(pool)).collect();
+        (Self { heads }, Counts(vec![Count::default(); SHARDS].into()))
     }
 
     #[inline]
@@ -100,11 +86,11 @@ impl Blocks {
             Found::Vacant(vacant) => vacant,
         };
         let capacity = self.heads[key.shard()].table().capacity();
-        if vacant.fresh && (tables.counts.shards[key.shard()].used + 1) * 4 > capacity * 3 {
+        if vacant.fresh && (tables.counts.0[key.shard()].used + 1) * 4 > capacity * 3 {
             self.rebuild(tables, key.shard());
             return self.insert(tables, chains, guard, hash, place);
         }
-        let count = &mut tables.counts.shards[key.shard()];
+        let count = &mut tables.counts.0[key.shard()];
         count.used += usize::from(vacant.fresh);
         count.live += 1;
         vacant.fill(key, place);
@@ -130,7 +116,7 @@ impl Blocks {
         let key = Key::new(hash);
         let Some(slot) = self.slot(guard, key, at) else { return };
         give_up(slot);
-        tables.counts.shards[key.shard()].live -= 1;
+        tables.counts.0[key.shard()].live -= 1;
         self.shrink(tables, key.shard());
     }
 
@@ -146,7 +132,7 @@ impl Blocks {
     /// for 1/8: between two rebuilds a fixed share of the words must change, so each change pays O(1) for them.
     fn shrink<const W: usize>(&self, tables: &mut Tables<'_, W>, shard: usize) {
         let capacity = self.heads[shard].table().capacity();
-        if capacity > 1 << MIN_LOG && tables.counts.shards[shard].live * 8 < capacity {
+        if capacity > 1 << MIN_LOG && tables.counts.0[shard].live * 8 < capacity {
             self.rebuild(tables, shard);
         }
     }
@@ -154,23 +140,12 @@ impl Blocks {
     /// Copies the blocks into a table of fitting size and publishes it. Readers go on in the old table, which changes
     /// no more and is freed when the last of them has left.
     fn rebuild<const W: usize>(&self, tables: &mut Tables<'_, W>, shard: usize) {
-        let (head, counts) = (&self.heads[shard], &mut *tables.counts);
-        let log = ((counts.shards[shard].live + 1) * 2).next_power_of_two().trailing_zeros().max(MIN_LOG);
-        let next = Table::allocate(&self.arena, log);
+        let (head, count) = (&self.heads[shard], &mut tables.counts.0[shard]);
+        let log = ((count.live + 1) * 2).next_power_of_two().trailing_zeros().max(MIN_LOG);
+        let next = Table::allocate(tables.pool, log);
         // SAFETY: only the holder of the counts retires tables, that is this function, and `next` is its own.
         let copied = unsafe { head.table().copy_into(next) };
-        let old = head.replace(next);
-        counts.bytes = counts.bytes + next.bytes() - old.bytes();
-        counts.shards[shard] = Count { used: copied, live: copied };
-        tables.garbage.retire(Piece::Table(old, self.arena.clone()));
-    }
-}
-
-impl Drop for Blocks {
-    fn drop(&mut self) {
-        for head in &self.heads {
-            // SAFETY: `&mut self`: no reader and no writer is left, and the tables are of this arena.
-            unsafe { head.table().free(&self.arena) }
-        }
+        *count = Count { used: copied, live: copied };
+        tables.garbage.retire(Piece::Table(head.replace(next)));
     }
 }

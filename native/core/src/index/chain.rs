@@ -4,9 +4,9 @@
 //! pointer. The hashes lie apart, in an array that snapshots share: it is only ever written behind what some snapshot
 //! reaches, so that a chain grows by 16 blocks without its thousands being copied.
 
+use super::pool::Pool;
 use super::search::Match;
 use super::table::prefetch;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 
 /// A pod that holds the first `end` blocks of a chain, and not all: the larger the word, the larger the end; of equal
 /// ends, the lower slot has the larger word. So a falling order is the order of a query's answer.
@@ -66,18 +66,17 @@ pub(super) fn without<const W: usize>(a: &Pods<W>, b: &Pods<W>) -> Pods<W> {
 #[derive(Clone, Copy)]
 pub(super) struct Hashes {
     start: *mut u64,
-    pub(super) capacity: u32,
+    capacity: u16,
 }
 
 impl Hashes {
-    pub(super) fn allocate(capacity: u32) -> Self {
-        let layout = Self::layout(capacity);
-        // SAFETY: no chain is made for no blocks.
-        let start = unsafe { alloc(layout) }.cast::<u64>();
-        if start.is_null() {
-            handle_alloc_error(layout);
-        }
-        Self { start, capacity }
+    /// Room for `capacity` hashes, at most [`super::table::MAX_LEN`].
+    pub(super) fn allocate(pool: &mut Pool, capacity: u32) -> Self {
+        Self { start: pool.allocate(Self::bytes(capacity)).cast(), capacity: capacity as u16 }
+    }
+
+    fn bytes(capacity: u32) -> usize {
+        size_of::<u64>() * capacity as usize
     }
 
     /// Tells one array from another.
@@ -85,38 +84,35 @@ impl Hashes {
         self.start
     }
 
-    fn layout(capacity: u32) -> Layout {
-        Layout::array::<u64>(capacity as usize).expect("a chain has at most 16,383 blocks")
-    }
-
-    pub(super) fn bytes(self) -> usize {
-        size_of::<u64>() * self.capacity as usize
+    pub(super) fn capacity(self) -> u32 {
+        self.capacity.into()
     }
 
     /// # Safety
     /// No snapshot that a reader may have reaches as far as `at`, and the caller alone writes.
     pub(super) unsafe fn write(self, at: u32, hash: u64) {
-        debug_assert!(at < self.capacity);
+        debug_assert!(at < self.capacity());
         // SAFETY: within the allocation; nobody else touches this place, says the caller.
         unsafe { self.start.add(at as usize).write(hash) }
     }
 
     /// # Safety
-    /// No one uses the array from here on.
-    pub(super) unsafe fn free(self) {
-        // SAFETY: made by `allocate` with the same layout.
-        unsafe { dealloc(self.start.cast(), Self::layout(self.capacity)) }
+    /// It is of this pool, and no one uses it from here on.
+    pub(super) unsafe fn free(self, pool: &mut Pool) {
+        // SAFETY: made by `allocate` of that size.
+        unsafe { pool.free(self.start.cast(), Self::bytes(self.capacity())) }
     }
 }
 
-/// A snapshot's fixed part; `partial` words follow it in memory.
+/// A snapshot's fixed part, for 256 pods one cache line; `partials` words follow it in memory.
 #[repr(C)]
 pub(super) struct Chain<const W: usize> {
     head: u64,
     last: u64,
-    pub(super) hashes: Hashes,
-    len: u32,
-    partials: u32,
+    hashes: *mut u64,
+    capacity: u16,
+    len: u16,
+    partials: u16,
     /// Pods that hold all of it.
     whole: Pods<W>,
 }
@@ -130,6 +126,7 @@ impl<const W: usize> Chain<W> {
     /// # Safety
     /// The array outlives the snapshot, and its first `len` (at least one) hashes are written.
     pub(super) unsafe fn allocate(
+        pool: &mut Pool,
         hashes: Hashes,
         len: u32,
         whole: Pods<W>,
@@ -138,43 +135,47 @@ impl<const W: usize> Chain<W> {
         debug_assert!(
             partials.is_sorted_by(|a, b| a > b) && partials.iter().all(|partial| partial.end() < len)
         );
-        let layout = Self::layout(partials.len());
-        // SAFETY: the size is not 0.
-        let start = unsafe { alloc(layout) }.cast::<Self>();
-        if start.is_null() {
-            handle_alloc_error(layout);
-        }
-        // SAFETY: the layout has room for both parts; the hashes read are written, says the caller.
+        let start = pool.allocate(Self::size(partials.len())).cast::<Self>();
+        // SAFETY: there is room for both parts; the hashes read are written, says the caller.
         unsafe {
             let (head, last) = (hashes.start.read(), hashes.start.add(len as usize - 1).read());
-            start.write(Self { head, last, hashes, len, partials: partials.len() as u32, whole });
+            let (capacity, len) = (hashes.capacity, len as u16);
+            start.write(Self {
+                head,
+                last,
+                hashes: hashes.start,
+                capacity,
+                len,
+                partials: partials.len() as u16,
+                whole,
+            });
             let tail = start.add(1).cast::<Partial>();
             tail.copy_from_nonoverlapping(partials.as_ptr(), partials.len());
         }
         start
     }
 
-    fn layout(partials: usize) -> Layout {
-        let size = size_of::<Self>() + partials * size_of::<Partial>();
-        Layout::from_size_align(size, align_of::<Self>()).expect("at most 1,024 pods")
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        Self::layout(self.partials as usize).size()
+    fn size(partials: usize) -> usize {
+        size_of::<Self>() + partials * size_of::<Partial>()
     }
 
     /// Frees a snapshot; its array stays.
     ///
     /// # Safety
-    /// Made by [`Chain::allocate`], and no one uses it from here on.
-    pub(super) unsafe fn free(chain: *mut Self) {
-        // SAFETY: it is still whole, and its layout is the one it was made with.
-        unsafe { dealloc(chain.cast(), Self::layout((*chain).partials as usize)) }
+    /// It is of this pool, and no one uses it from here on.
+    pub(super) unsafe fn free(chain: *mut Self, pool: &mut Pool) {
+        // SAFETY: it is still whole, and its size is the one it was made with.
+        unsafe { pool.free(chain.cast(), Self::size((*chain).partials.into())) }
+    }
+
+    /// The array that this and other snapshots are of.
+    pub(super) fn hashes(&self) -> Hashes {
+        Hashes { start: self.hashes, capacity: self.capacity }
     }
 
     #[inline]
     pub(super) fn len(&self) -> u32 {
-        self.len
+        self.len.into()
     }
 
     #[inline]
@@ -194,13 +195,13 @@ impl<const W: usize> Chain<W> {
 
     #[inline]
     fn address(&self, at: u32) -> *const u64 {
-        self.hashes.start.wrapping_add(at as usize)
+        self.hashes.wrapping_add(at as usize)
     }
 
     /// The hash of a block; `at` is below the length.
     #[inline]
     pub(super) fn hash(&self, at: u32) -> u64 {
-        debug_assert!(at < self.len);
+        debug_assert!(at < self.len());
         // SAFETY: the first `len` hashes are written and do not change while a snapshot reaches them.
         unsafe { self.address(at).read() }
     }
@@ -208,13 +209,13 @@ impl<const W: usize> Chain<W> {
     /// Whether the block at `at` has this hash.
     #[inline]
     pub(super) fn holds(&self, at: u32, hash: u64) -> bool {
-        if at == 0 { self.head == hash } else { at < self.len && self.hash(at) == hash }
+        if at == 0 { self.head == hash } else { at < self.len() && self.hash(at) == hash }
     }
 
     /// How many blocks the pod holds from the start on.
     pub(super) fn end_of(&self, slot: usize) -> u32 {
         if has(&self.whole, slot) {
-            return self.len;
+            return self.len();
         }
         self.partials().iter().find(|partial| partial.slot() == slot).map_or(0, |partial| partial.end())
     }
@@ -223,7 +224,7 @@ impl<const W: usize> Chain<W> {
     #[inline]
     pub(super) fn reaching(&self, end: u32) -> Pods<W> {
         let mut pods = self.whole;
-        if end < self.len {
+        if end < self.len() {
             self.partials().iter().take_while(|partial| partial.end() >= end).for_each(|partial| {
                 add(&mut pods, partial.slot());
             });
@@ -235,7 +236,7 @@ impl<const W: usize> Chain<W> {
     /// so equal ends prove all that lies before; where the ends differ, the last equal block is searched for.
     #[inline]
     pub(super) fn matching(&self, from: u32, asked: &[u64]) -> u32 {
-        let rest = self.len - from;
+        let rest = self.len() - from;
         if asked.len() >= rest as usize {
             if asked[rest as usize - 1] == self.last {
                 return rest;

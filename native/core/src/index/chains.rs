@@ -78,15 +78,9 @@ impl<const W: usize> Drop for Chains<W> {
             if start.is_null() {
                 continue;
             }
-            // SAFETY: `&mut self`: nobody else is left. The segment was made as a box of that many slots, and the
-            // snapshots in it with their arrays are this structure's own.
-            unsafe {
-                let slots = Box::from_raw(std::ptr::slice_from_raw_parts_mut(start, size(segment)));
-                for chain in slots.iter().map(|slot| slot.load(Ordering::Relaxed)).filter(|c| !c.is_null()) {
-                    (*chain).hashes.free();
-                    Chain::free(chain);
-                }
-            }
+            // SAFETY: `&mut self`: nobody else is left. The segment was made as a box of that many slots. (The
+            // snapshots are the pool's.)
+            drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(start, size(segment))) });
         }
     }
 }

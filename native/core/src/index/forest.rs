@@ -10,7 +10,7 @@
 use super::blocks::Blocks;
 use super::chain::Chain;
 use super::chains::Chains;
-use super::garbage;
+use super::pool::Pool;
 use super::slots::Slots;
 use super::writer::{Books, Writer};
 use crate::hash::SequenceHash;
@@ -31,8 +31,9 @@ pub(super) struct Forest<const W: usize> {
 
 impl<const W: usize> Forest<W> {
     pub(super) fn new() -> Self {
-        let (blocks, counts) = Blocks::new();
-        Self { blocks, chains: Chains::new(), books: Mutex::new(Books::new(counts)) }
+        let mut pool = Pool::new();
+        let (blocks, counts) = Blocks::new(&mut pool);
+        Self { blocks, chains: Chains::new(), books: Mutex::new(Books::new(counts, pool)) }
     }
 
     /// The chain that a block is in, and its place there.
@@ -48,6 +49,7 @@ impl<const W: usize> Forest<W> {
         // Pinned before the lock: what a writer finds is kept as for a reader.
         let guard = epoch::pin();
         let mut books = self.books.lock();
+        books.empty_bin();
         let changed = change(&mut Writer {
             blocks: &self.blocks,
             chains: &self.chains,
@@ -57,9 +59,6 @@ impl<const W: usize> Forest<W> {
         });
         books.settle();
         books.garbage.hand_over(&guard, false);
-        let bin = books.garbage.bin();
-        drop(books);
-        garbage::empty(&bin);
         changed
     }
 
@@ -67,11 +66,8 @@ impl<const W: usize> Forest<W> {
     pub(super) fn tidy(&self) {
         let guard = epoch::pin();
         let mut books = self.books.lock();
+        books.empty_bin();
         books.garbage.hand_over(&guard, true);
-        let bin = books.garbage.bin();
-        drop(books);
-        guard.flush();
-        garbage::empty(&bin);
     }
 
     pub(super) fn store(
@@ -119,7 +115,7 @@ impl<const W: usize> Forest<W> {
         self.books.lock().held()
     }
 
-    /// Bytes in use, without what waits for its last reader.
+    /// Bytes in use, with what waits for its last reader.
     pub(super) fn bytes(&self) -> usize {
         self.books.lock().bytes() + self.chains.bytes()
     }

@@ -1,11 +1,11 @@
 //! What readers may still look at after it was replaced, until none can.
 //!
 //! The epochs say when that is, but what they are given to do they do on whichever thread comes along, a query's too.
-//! So they are given batches, and all they do with one is to put it into a bin; writers empty the bin, outside of their
-//! lock. A query never frees more than nothing.
+//! So they are given batches, and all they do with one is to put it into a bin, which writers empty: a query frees
+//! nothing. What never gets that far goes with the pool.
 
-use super::arena::Arena;
 use super::chain::{Chain, Hashes};
+use super::pool::Pool;
 use super::table::Table;
 use crossbeam_epoch::Guard;
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ const BATCH: usize = 64;
 pub(super) enum Piece<const W: usize> {
     Snapshot(*mut Chain<W>),
     Array(Hashes),
-    Table(Table, Arc<Arena>),
+    Table(Table),
 }
 
 // SAFETY: whoever has a piece is its only owner.
@@ -26,14 +26,14 @@ unsafe impl<const W: usize> Send for Piece<W> {}
 
 impl<const W: usize> Piece<W> {
     /// # Safety
-    /// No reader can have it.
-    unsafe fn free(self) {
+    /// It is of this pool, and no reader can have it.
+    unsafe fn free(self, pool: &mut Pool) {
         // SAFETY: each was made by its own `allocate`, and is used by no one, says the caller.
         unsafe {
             match self {
-                Self::Snapshot(chain) => Chain::free(chain),
-                Self::Array(hashes) => hashes.free(),
-                Self::Table(table, arena) => table.free(&arena),
+                Self::Snapshot(chain) => Chain::free(chain, pool),
+                Self::Array(hashes) => hashes.free(pool),
+                Self::Table(table) => table.free(pool),
             }
         }
     }
@@ -41,20 +41,6 @@ impl<const W: usize> Piece<W> {
 
 /// Pieces that no reader can have.
 pub(super) struct Bin<const W: usize>(Mutex<Vec<Piece<W>>>);
-
-impl<const W: usize> Bin<W> {
-    fn empty(&self) {
-        let pieces = std::mem::take(&mut *self.0.lock());
-        // SAFETY: only what has outlived its readers is put into a bin.
-        pieces.into_iter().for_each(|piece| unsafe { piece.free() });
-    }
-}
-
-impl<const W: usize> Drop for Bin<W> {
-    fn drop(&mut self) {
-        self.empty();
-    }
-}
 
 /// A writer's retired pieces.
 pub(super) struct Garbage<const W: usize> {
@@ -78,7 +64,7 @@ impl<const W: usize> Garbage<W> {
             return;
         }
         let batch = std::mem::take(&mut self.waiting);
-        let large = all || batch.iter().any(|piece| matches!(piece, Piece::Table(..)));
+        let large = all || batch.iter().any(|piece| matches!(piece, Piece::Table(_)));
         let bin = self.bin.clone();
         // SAFETY: the closure owns what it uses, and may run on any thread.
         unsafe { guard.defer_unchecked(move || bin.0.lock().extend(batch)) };
@@ -87,20 +73,10 @@ impl<const W: usize> Garbage<W> {
         }
     }
 
-    /// The bin, to be emptied when the lock is free.
-    pub(super) fn bin(&self) -> Arc<Bin<W>> {
-        self.bin.clone()
+    /// Gives back to the pool what no reader has any more.
+    pub(super) fn empty_bin(&mut self, pool: &mut Pool) {
+        let pieces = std::mem::take(&mut *self.bin.0.lock());
+        // SAFETY: only what has outlived its readers is put into the bin, and it is of the index's one pool.
+        pieces.into_iter().for_each(|piece| unsafe { piece.free(pool) });
     }
-}
-
-impl<const W: usize> Drop for Garbage<W> {
-    fn drop(&mut self) {
-        // Dropped with the index: no reader is left.
-        self.bin.0.lock().append(&mut self.waiting);
-    }
-}
-
-/// Frees what is in the bin.
-pub(super) fn empty<const W: usize>(bin: &Bin<W>) {
-    bin.empty();
 }

@@ -3,7 +3,7 @@
 //! - [`search`]: the query, and what it guarantees
 //! - [`forest`]: the chains of all prompts · [`writer`]: storing and removing · [`draft`]: a chain's next snapshot
 //! - [`chain`]: a snapshot · [`chains`]: chains by number · [`blocks`], [`table`], [`key`]: block → place in a chain
-//! - [`arena`]: the tables' memory, on huge pages · [`garbage`]: memory that readers may still look at
+//! - [`pool`], [`arena`]: memory, on huge pages · [`garbage`]: memory that readers may still look at
 //! - [`slots`]: generations and the alive mask · [`sweep`]: a removed pod's blocks leave in the background
 //! - [`owned`]: an index that hands out its own slots · [`naive`]: the same by linear scan, for tests and benches
 //!
@@ -19,6 +19,7 @@ mod garbage;
 mod key;
 pub mod naive;
 pub mod owned;
+mod pool;
 mod search;
 mod slots;
 mod sweep;
@@ -209,7 +210,7 @@ impl PrefixIndex {
         each_width!(&self.inner.tables, table => table.held())
     }
 
-    /// Bytes of the tables, without those that wait for their last reader.
+    /// Bytes in use, with what waits for its last reader.
     pub fn bytes(&self) -> usize {
         each_width!(&self.inner.tables, table => table.bytes())
     }

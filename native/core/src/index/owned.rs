@@ -93,9 +93,14 @@ impl OwnedIndex {
         self.index.entries()
     }
 
-    /// Bytes of the tables.
+    /// Bytes in use, with what waits for its last reader.
     pub fn bytes(&self) -> usize {
         self.index.bytes()
+    }
+
+    /// Frees memory that was replaced and that no query looks at any more. See [`PrefixIndex::tidy`].
+    pub fn tidy(&self) {
+        self.index.tidy();
     }
 
     /// Blocks until no removed pod's blocks are left.

@@ -5,8 +5,8 @@
 //! all that is needed to lay out a larger table, so growing reads no chain. A word is written at once, so a place that
 //! was given up can be used for any other block: a reader sees the one or the other.
 
-use super::arena::{ALIGN, Arena};
 use super::key::{Key, TAG_BITS};
+use super::pool::Pool;
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
 
 const OFFSET_BITS: u32 = 14;
@@ -47,7 +47,7 @@ impl Place {
 
 /// Tables start on a cache line, which leaves their address six low bits for the logarithm of their capacity: a reader
 /// learns both by one load, in place of a dependent miss on a header.
-const LOG_MASK: usize = ALIGN - 1;
+const LOG_MASK: usize = 63;
 /// Shards start with 8 words: 16 kB for all 256.
 pub(super) const MIN_LOG: u32 = 3;
 
@@ -60,16 +60,21 @@ unsafe impl Send for Table {}
 
 impl Table {
     /// An empty table of `2^log` words.
-    pub(super) fn allocate(arena: &Arena, log: u32) -> Self {
-        debug_assert!(log <= TAG_BITS);
-        Self(arena.allocate_words(1 << log).map_addr(|address| address | log as usize))
+    pub(super) fn allocate(pool: &mut Pool, log: u32) -> Self {
+        debug_assert!((MIN_LOG..=TAG_BITS).contains(&log));
+        Self(free_words(pool, 1 << log).map_addr(|address| address | log as usize))
     }
 
     /// # Safety
-    /// The table is of this arena, and no one uses it from here on.
-    pub(super) unsafe fn free(self, arena: &Arena) {
-        // SAFETY: allocated with as many words; the rest is the caller's word.
-        unsafe { arena.free_words(self.start().cast_mut(), self.capacity()) }
+    /// The table is of this pool, and no one uses it from here on.
+    pub(super) unsafe fn free(self, pool: &mut Pool) {
+        // SAFETY: allocated with as many bytes; the rest is the caller's word. (loom's atomics are not of the pool.)
+        #[cfg(not(loom))]
+        unsafe {
+            pool.free(self.start().cast_mut().cast(), self.bytes())
+        }
+        #[cfg(loom)]
+        let _ = pool;
     }
 
     #[inline]
@@ -161,6 +166,26 @@ impl Table {
     }
 }
 
+/// Words that are free, on a cache line.
+#[cfg(not(loom))]
+fn free_words(pool: &mut Pool, count: usize) -> *mut AtomicU64 {
+    let bytes = count * size_of::<AtomicU64>();
+    let start = pool.allocate(bytes);
+    // SAFETY: fresh memory of that size; atomics may be all zero, which is `FREE`.
+    unsafe { start.write_bytes(0, bytes) };
+    start.cast()
+}
+
+/// loom's atomics are made one by one.
+#[cfg(loom)]
+fn free_words(_: &mut Pool, count: usize) -> *mut AtomicU64 {
+    #[repr(align(64))]
+    struct Line([AtomicU64; 8]);
+    let line = || Line(std::array::from_fn(|_| AtomicU64::new(FREE)));
+    let lines: Box<[Line]> = (0..count.div_ceil(8)).map(|_| line()).collect();
+    Box::into_raw(lines).cast()
+}
+
 /// Where a block's word may go.
 pub(super) struct Vacant<'a> {
     slot: &'a AtomicU64,
@@ -213,8 +238,8 @@ pub(super) fn prefetch<T>(address: *const T) {
 pub(super) struct Head(AtomicPtr<AtomicU64>);
 
 impl Head {
-    pub(super) fn new(arena: &Arena) -> Self {
-        Self(AtomicPtr::new(Table::allocate(arena, MIN_LOG).0))
+    pub(super) fn new(pool: &mut Pool) -> Self {
+        Self(AtomicPtr::new(Table::allocate(pool, MIN_LOG).0))
     }
 
     #[inline]

@@ -5,6 +5,7 @@ use super::chain::{Chain, Hashes, Pods, both};
 use super::chains::Chains;
 use super::draft::{Draft, Island};
 use super::garbage::{Garbage, Piece};
+use super::pool::Pool;
 use super::slots::Slots;
 use super::table::{FIRST_ID, MAX_ID, MAX_LEN, Place};
 use crate::hash::SequenceHash;
@@ -16,6 +17,9 @@ const LOOKAHEAD: usize = 8;
 /// Pods that may end at one block in the middle of a chain. A query reads those one by one, and the ones that end with
 /// a chain as one bitmap; so where more pods end (a system prompt that all share), the chain is cut.
 const CROWD: usize = 3;
+
+/// Blocks up to which an array that is full is doubled: half a kilobyte.
+const DOUBLING: u32 = 64;
 
 /// What a writer knows of a chain besides its snapshot.
 #[derive(Default)]
@@ -36,13 +40,13 @@ pub(super) struct Books<const W: usize> {
     /// Sweeps under way.
     pub(super) sweeps: usize,
     held: usize,
-    bytes: usize,
+    pool: Pool,
     draft: Draft<W>,
     pub(super) garbage: Garbage<W>,
 }
 
 impl<const W: usize> Books<W> {
-    pub(super) fn new(counts: Counts) -> Self {
+    pub(super) fn new(counts: Counts, pool: Pool) -> Self {
         let ledgers = (0..FIRST_ID).map(|_| Ledger::default()).collect();
         Self {
             counts,
@@ -50,14 +54,19 @@ impl<const W: usize> Books<W> {
             free: Vec::new(),
             sweeps: 0,
             held: 0,
-            bytes: 0,
+            pool,
             draft: Draft::default(),
             garbage: Garbage::new(),
         }
     }
 
+    /// Gives back what no reader has any more.
+    pub(super) fn empty_bin(&mut self) {
+        self.garbage.empty_bin(&mut self.pool);
+    }
+
     fn tables(&mut self) -> Tables<'_, W> {
-        Tables { counts: &mut self.counts, garbage: &mut self.garbage }
+        Tables { counts: &mut self.counts, garbage: &mut self.garbage, pool: &mut self.pool }
     }
 
     /// Where no chain is left: after churn, no memory is kept for as many again.
@@ -77,8 +86,7 @@ impl<const W: usize> Books<W> {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.counts.bytes()
-            + self.bytes
+        self.pool.used()
             + self.ledgers.capacity() * size_of::<Ledger>()
             + self.free.capacity() * size_of::<u32>()
     }
@@ -213,22 +221,21 @@ impl<'a, const W: usize> Writer<'a, W> {
     /// An array for the chain with room for `more` hashes from `from` on, its first `from` written.
     fn reserve(&mut self, id: u32, from: u32, more: u32) -> Hashes {
         let Some(chain) = self.chain(id) else {
-            let hashes = Hashes::allocate(more);
-            self.books.bytes += hashes.bytes();
-            return hashes;
+            return Hashes::allocate(&mut self.books.pool, more);
         };
         // What an earlier, longer snapshot reached may still be read.
-        if self.books.ledgers[id as usize].written == from && from + more <= chain.hashes.capacity {
-            return chain.hashes;
+        if self.books.ledgers[id as usize].written == from && from + more <= chain.hashes().capacity() {
+            return chain.hashes();
         }
-        // Half as much again: each hash is copied twice at most on average, and a sixth of the memory is idle.
-        self.copy(chain, 0..from, (from + more).max(from + from / 2))
+        // A conversation grows by a batch at a time. Twice as much while that is little, later half as much again: a hash
+        // is copied once or twice in its life, and a fifth of the memory is idle.
+        let spare = if from < DOUBLING { from } else { from / 2 };
+        self.copy(chain, 0..from, from + more.max(spare))
     }
 
     /// Some of a chain's hashes in an array of their own.
     fn copy(&mut self, chain: &Chain<W>, range: Range<u32>, capacity: u32) -> Hashes {
-        let hashes = Hashes::allocate(capacity.min(MAX_LEN));
-        self.books.bytes += hashes.bytes();
+        let hashes = Hashes::allocate(&mut self.books.pool, capacity.min(MAX_LEN));
         for (to, from) in range.enumerate() {
             // SAFETY: the array is this function's own.
             unsafe { hashes.write(to as u32, chain.hash(from)) };
@@ -309,10 +316,10 @@ impl<'a, const W: usize> Writer<'a, W> {
             let hash = SequenceHash(chain.hash(at));
             self.blocks.remove(&mut self.books.tables(), self.guard, hash, Place { id, offset: at });
         }
-        let hashes = if len > 0 && len < chain.hashes.capacity / 4 {
+        let hashes = if len > 0 && len < chain.hashes().capacity() / 4 {
             self.copy(chain, 0..len, len)
         } else {
-            chain.hashes
+            chain.hashes()
         };
         self.publish(id, hashes);
     }
@@ -320,7 +327,7 @@ impl<'a, const W: usize> Writer<'a, W> {
     /// Makes the draft the chain's snapshot, with `hashes` as its array.
     fn publish(&mut self, id: u32, hashes: Hashes) {
         let old = self.chain(id);
-        let Books { draft, ledgers, held, bytes, free, .. } = &mut *self.books;
+        let Books { draft, ledgers, held, free, pool, .. } = &mut *self.books;
         let ledger = &mut ledgers[id as usize];
         let now_held = draft.held();
         *held = *held + now_held as usize - ledger.held as usize;
@@ -334,25 +341,21 @@ impl<'a, const W: usize> Writer<'a, W> {
             std::ptr::null_mut()
         } else {
             // SAFETY: the caller wrote the hashes that the draft counts; the array is retired below, after this.
-            unsafe { Chain::allocate(hashes, draft.len, draft.whole.0, &draft.partials) }
+            unsafe { Chain::allocate(pool, hashes, draft.len, draft.whole.0, &draft.partials) }
         };
-        let moved = old.is_some_and(|old| old.hashes.start() != hashes.start());
+        let moved = old.is_some_and(|old| old.hashes().start() != hashes.start());
         if next.is_null() {
             *ledger = Ledger::default();
             free.push(id);
         } else {
             ledger.written = if moved { draft.len } else { ledger.written.max(draft.len) };
-            // SAFETY: this function's own until it is published.
-            *bytes += unsafe { (*next).bytes() };
         }
         let replaced = self.chains.replace(id, next);
         if let Some(old) = old {
             // No reader that comes from now on finds the snapshot, nor an array that no snapshot has.
-            self.books.bytes -= old.bytes();
             self.books.garbage.retire(Piece::Snapshot(replaced));
             if moved || next.is_null() {
-                self.books.bytes -= old.hashes.bytes();
-                self.books.garbage.retire(Piece::Array(old.hashes));
+                self.books.garbage.retire(Piece::Array(old.hashes()));
             }
         }
     }
