@@ -58,7 +58,7 @@ impl<const W: usize> Forest<W> {
             slots,
         });
         books.settle();
-        books.garbage.hand_over(&guard, false);
+        books.garbage.hand_over(&guard);
         changed
     }
 
@@ -67,7 +67,7 @@ impl<const W: usize> Forest<W> {
         let guard = epoch::pin();
         let mut books = self.books.lock();
         books.empty_bin();
-        books.garbage.hand_over(&guard, true);
+        books.garbage.flush(&guard);
     }
 
     pub(super) fn store(

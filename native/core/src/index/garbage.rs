@@ -58,19 +58,31 @@ impl<const W: usize> Garbage<W> {
         self.waiting.push(piece);
     }
 
-    /// Hands what was retired to the epochs: when it is enough for a batch, or all of it.
-    pub(super) fn hand_over(&mut self, guard: &Guard, all: bool) {
-        if self.waiting.is_empty() || self.waiting.len() < BATCH && !all {
-            return;
+    /// Hands what was retired to the epochs, when it is enough for a batch.
+    pub(super) fn hand_over(&mut self, guard: &Guard) {
+        if self.waiting.len() >= BATCH {
+            self.defer(guard);
         }
+    }
+
+    fn defer(&mut self, guard: &Guard) {
         let batch = std::mem::take(&mut self.waiting);
-        let large = all || batch.iter().any(|piece| matches!(piece, Piece::Table(_)));
+        let tables = batch.iter().any(|piece| matches!(piece, Piece::Table(_)));
         let bin = self.bin.clone();
         // SAFETY: the closure owns what it uses, and may run on any thread.
         unsafe { guard.defer_unchecked(move || bin.0.lock().extend(batch)) };
-        if large {
+        if tables {
+            // They are large: do not let them wait in this thread's bag.
             guard.flush();
         }
+    }
+
+    /// Hands over all that was retired, and pushes what the thread has handed over before.
+    pub(super) fn flush(&mut self, guard: &Guard) {
+        if !self.waiting.is_empty() {
+            self.defer(guard);
+        }
+        guard.flush();
     }
 
     /// Gives back to the pool what no reader has any more.
