@@ -1,4 +1,4 @@
-/** Tokenizers side by side: builds and runs the Rust program beside this file, and writes what it measured. */
+/** Tokenizers side by side, and what a request costs before them: builds and runs the Rust program beside this file, and writes what it measured. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -28,9 +28,10 @@ export async function benchTokenize(): Promise<void> {
   })
   if (build.status !== 0) throw new Error('the tokenizer bench did not build')
   const text = join(rootDir, 'demo', 'data', 'conversations.jsonl')
+  const fixture = join(rootDir, 'native', 'core', 'tests', 'fixtures', 'chat_template_renders.jsonl.zst')
   const output = execFileSync(
     join(target, 'release', 'phyllo-bench-tokenize'),
-    [text, String(ROUNDS), ...models.map(name => `${name}=${modelDir(name)}`)],
+    [text, fixture, String(ROUNDS), ...models.map(name => `${name}=${modelDir(name)}`)],
     { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' },
   )
   const rows = output

@@ -1,16 +1,18 @@
-//! Tokenizers side by side, on one thread's text: `MODEL_DIR NAME ROUNDS` … One JSON object a line on standard output.
+//! Tokenizers side by side, and what comes before them in a request: `TEXT FIXTURE ROUNDS NAME=MODEL_DIR…`. One JSON
+//! object a line on standard output.
 //!
 //! Everything is CPU time of the whole process (some subjects have threads of their own), subjects in turn. Each is
 //! loaded anew for every cold text, since all of them remember something; and all must give the same ids.
 
+mod cpu;
+mod render;
+
+use cpu::{cpu_ns, emit, process_cpu};
 use phyllo_core::tokenizer::Tokenizer;
 use std::path::Path;
-use std::time::Duration;
 
 /// Memo of the subject that remembers.
 const MEMO_BYTES: u64 = 64 << 20;
-/// A subject runs on until it has used that much CPU time in a round: the clock's own error is then far below 1 %.
-const ROUND: Duration = Duration::from_millis(300);
 
 /// A tokenizer as just loaded.
 type Encode = Box<dyn Fn(&str) -> Vec<u32>>;
@@ -46,10 +48,14 @@ fn load_fastokens(dir: &Path) -> Option<Encode> {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let mut next = |what: &str| {
-        arguments.next().unwrap_or_else(|| panic!("usage: TEXT ROUNDS NAME=MODEL_DIR…: no {what}"))
+        arguments.next().unwrap_or_else(|| panic!("usage: TEXT FIXTURE ROUNDS NAME=MODEL_DIR…: no {what}"))
     };
     let text = std::fs::read_to_string(next("text")).expect("the text");
+    let fixture = next("fixture of chat templates");
     let rounds: usize = next("rounds").parse().expect("a number of rounds");
+    // For a profiler: `PHYLLO_BENCH_ONLY="many turns, code"`.
+    let only = std::env::var("PHYLLO_BENCH_ONLY").unwrap_or_default();
+    render::bench(&text, Path::new(&fixture), rounds, &only);
     for model in arguments {
         let (name, dir) = model.split_once('=').expect("NAME=MODEL_DIR");
         bench(name, Path::new(dir), &text, rounds);
@@ -76,7 +82,7 @@ fn bench(model: &str, dir: &Path, text: &str, rounds: usize) {
         }
     }
     for (subject, samples) in SUBJECTS.iter().zip(&samples).filter(|(_, samples)| !samples.is_empty()) {
-        emit(model, "cold text", subject.name, "speed", "MB/s", samples);
+        emit(&format!("{model}, cold text"), subject.name, "speed", "MB/s", samples);
     }
     let tokenizer = Tokenizer::load_remembering(dir, MEMO_BYTES).expect("loads");
     next_turn(model, text, &tokenizer, rounds);
@@ -102,52 +108,10 @@ fn next_turn(model: &str, text: &str, tokenizer: &Tokenizer, rounds: usize) {
         })
         .collect();
     emit(
-        model,
-        &format!("next turn after {} thousand tokens", tokens / 1000),
+        &format!("{model}, next turn after {} thousand tokens", tokens / 1000),
         "phyllo",
         "CPU",
         "µs",
         &samples,
     );
-}
-
-/// CPU nanoseconds of one call.
-fn cpu_ns(mut call: impl FnMut()) -> f64 {
-    call();
-    let start = process_cpu();
-    let mut calls = 0_u32;
-    loop {
-        call();
-        calls += 1;
-        let spent = process_cpu() - start;
-        if spent >= ROUND {
-            return spent.as_nanos() as f64 / f64::from(calls);
-        }
-    }
-}
-
-fn emit(model: &str, case: &str, subject: &str, metric: &str, unit: &str, samples: &[f64]) {
-    let row = serde_json::json!({
-        "case": format!("{model}, {case}"), "subject": subject, "metric": metric, "unit": unit, "samples": samples,
-    });
-    println!("{row}");
-}
-
-#[repr(C)]
-struct Timespec {
-    seconds: i64,
-    nanoseconds: i64,
-}
-
-unsafe extern "C" {
-    fn clock_gettime(clock: i32, time: *mut Timespec) -> i32;
-}
-
-/// CPU time of this process, all threads (Linux).
-fn process_cpu() -> Duration {
-    const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
-    let mut time = Timespec { seconds: 0, nanoseconds: 0 };
-    // SAFETY: the pointer is to a live Timespec, whose layout is that of 64-bit Linux.
-    unsafe { clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &mut time) };
-    Duration::new(time.seconds as u64, time.nanoseconds as u32)
 }

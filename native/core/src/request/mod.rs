@@ -14,5 +14,6 @@ mod walk;
 pub use field::{BodyKind, FIELD_COUNT, Field, Spans};
 pub use json::MAX_DEPTH;
 pub use scan::{ScanCode, ScanFault, scan};
+pub(crate) use unquote::read_string;
 pub use unquote::unquote;
 pub use walk::{elements, members};

@@ -1,6 +1,6 @@
 //! The text of a JSON string.
 
-use super::text::skip_string;
+use super::text::{plain_run, string_end, unit};
 use std::borrow::Cow;
 
 /// Reads the JSON string at the start of `raw` (opening quote first). Answers its text and how many bytes it took;
@@ -11,49 +11,88 @@ pub fn unquote(raw: &[u8]) -> Option<(Cow<'_, str>, usize)> {
     if raw.first() != Some(&b'"') {
         return None;
     }
-    let (end, escaped) = skip_string(raw, 1).ok()?;
-    let inner = std::str::from_utf8(raw.get(1..end - 1)?).ok()?;
-    let text = if escaped { Cow::Owned(unescape(inner)?) } else { Cow::Borrowed(inner) };
-    Some((text, end))
+    let (end, escaped) = string_end(raw, 1, &mut false).ok()?;
+    let inner = simdutf8::basic::from_utf8(raw.get(1..end - 1)?).ok()?;
+    if !escaped {
+        return Some((Cow::Borrowed(inner), end));
+    }
+    let mut text = String::with_capacity(inner.len());
+    unescape(inner, 0, &mut text)?;
+    Some((Cow::Owned(text), end))
 }
 
-fn unescape(inner: &str) -> Option<String> {
-    let mut out = String::with_capacity(inner.len());
-    let mut rest = inner;
-    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
-        out.push_str(&rest[..at]);
-        let escape = *rest.as_bytes().get(at + 1)?;
-        rest = &rest[at + 2..];
-        out.push(match escape {
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let (c, used) = unicode_escape(rest)?;
-                rest = &rest[used..];
-                c
+/// Reads the string whose opening quote stands before `start` in a JSON text, in one pass. Answers what `read` makes of
+/// it and the index after the closing quote. `scratch` is memory for a text that differs from what stands there.
+#[inline]
+pub(crate) fn read_string<T>(
+    json: &str,
+    start: usize,
+    scratch: &mut String,
+    read: impl FnOnce(&str) -> T,
+) -> Option<(T, usize)> {
+    let bytes = json.as_bytes();
+    let first = plain_run(bytes, start, &mut false);
+    if bytes.get(first) == Some(&b'"') {
+        return Some((read(json.get(start..first)?), first + 1));
+    }
+    scratch.clear();
+    scratch.push_str(json.get(start..first)?);
+    let end = unescape(json, first, scratch)?;
+    (bytes.get(end) == Some(&b'"')).then(|| (read(scratch), end + 1))
+}
+
+/// Appends the text of the string that goes on at `at`, up to its closing quote or the end of `json`, and answers where
+/// that is. `None` for what cannot stand in a string.
+fn unescape(json: &str, mut at: usize, out: &mut String) -> Option<usize> {
+    let bytes = json.as_bytes();
+    loop {
+        match bytes.get(at) {
+            None | Some(b'"') => return Some(at),
+            Some(b'\\') => {
+                let (char, after) = escape(bytes, at)?;
+                out.push(char);
+                at = after;
             }
-            other => char::from(other),
-        });
+            Some(_) => {
+                let end = plain_run(bytes, at, &mut false);
+                if end == at {
+                    return None;
+                }
+                out.push_str(json.get(at..end)?);
+                at = end;
+            }
+        }
     }
-    out.push_str(rest);
-    Some(out)
 }
 
-/// `rest` begins after `\u`. A high surrogate takes the low one that follows with it.
-fn unicode_escape(rest: &str) -> Option<(char, usize)> {
-    let unit = |at: usize| u32::from_str_radix(rest.get(at..at + 4)?, 16).ok();
-    let first = unit(0)?;
+/// The character of the escape at `at`, and the index after it.
+#[inline]
+fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+    let short = match bytes.get(at + 1)? {
+        b'u' => return unicode_escape(bytes, at + 2),
+        b'n' => '\n',
+        b't' => '\t',
+        b'r' => '\r',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        &same @ (b'"' | b'\\' | b'/') => char::from(same),
+        _ => return None,
+    };
+    Some((short, at + 2))
+}
+
+/// Four hexadecimal digits at `at`. A high surrogate takes the low one that follows with it.
+#[inline]
+fn unicode_escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+    let first = unit(bytes.get(at..))?;
     if let 0xD800..=0xDBFF = first
-        && rest.get(4..6) == Some("\\u")
-        && let Some(second @ 0xDC00..=0xDFFF) = unit(6)
+        && bytes.get(at + 4..at + 6) == Some(b"\\u")
+        && let Some(second @ 0xDC00..=0xDFFF) = unit(bytes.get(at + 6..))
     {
-        let code = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-        return Some((char::from_u32(code)?, 10));
+        let code = 0x10000 + (u32::from(first - 0xD800) << 10) + u32::from(second - 0xDC00);
+        return Some((char::from_u32(code)?, at + 10));
     }
-    Some((char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 4))
+    Some((char::from_u32(u32::from(first)).unwrap_or(char::REPLACEMENT_CHARACTER), at + 4))
 }
 
 #[cfg(test)]
@@ -66,8 +105,17 @@ mod tests {
         fn undoes_what_serde_json_quotes(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
             let quoted = serde_json::to_string(&text).expect("a string");
             let (back, used) = unquote(quoted.as_bytes()).expect("a string");
-            prop_assert_eq!(back, text);
+            prop_assert_eq!(back, text.as_str());
             prop_assert_eq!(used, quoted.len());
+            let mut scratch = "left over".to_owned();
+            let within = format!("[{quoted},1]");
+            let read = read_string(&within, 2, &mut scratch, str::to_owned);
+            prop_assert_eq!(read, Some((text, 1 + quoted.len())));
+            // Cut anywhere, it is no string.
+            for end in (0..quoted.len()).filter(|&end| quoted.is_char_boundary(end)) {
+                prop_assert!(read_string(&quoted[..end], 1, &mut scratch, |_| ()).is_none());
+                prop_assert!(unquote(&quoted.as_bytes()[..end]).is_none());
+            }
         }
 
         #[test]

@@ -3,6 +3,7 @@
 
 use super::TemplateError;
 use super::content_format::ContentFormat;
+use super::dict::dict;
 use super::tools::{dumped_tools, tool_calls};
 use super::value::{self, get, present, with};
 use crate::request::{Field, Spans};
@@ -139,7 +140,7 @@ fn conversation_message(message: &Value, format: ContentFormat) -> Option<Value>
             pairs.push((key, text));
         }
     }
-    Some(Value::from_pairs(pairs))
+    Some(dict(pairs))
 }
 
 /// A content in the template's format; `None` if it has a part that is not text.
@@ -160,10 +161,9 @@ fn content(content: &Value, format: ContentFormat) -> Option<Value> {
         _ => Vec::new(),
     };
     Some(match format {
-        ContentFormat::OpenAi => texts
-            .into_iter()
-            .map(|text| Value::from_pairs([("type", Value::from("text")), ("text", text)]))
-            .collect(),
+        ContentFormat::OpenAi => {
+            texts.into_iter().map(|text| dict([("type", Value::from("text")), ("text", text)])).collect()
+        }
         ContentFormat::String => match <[Value; 1]>::try_from(texts) {
             Ok([text]) => text,
             Err(texts) => Value::from(join_lines(texts.iter())),

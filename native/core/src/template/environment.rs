@@ -3,6 +3,7 @@
 use super::generator::Generator;
 use super::python_json::{self, Layout, float_repr};
 use super::source;
+use super::sum::{Concatenation, Sum};
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value, filters, syntax::SyntaxConfig};
@@ -33,6 +34,7 @@ pub(super) fn python_like() -> Environment<'static> {
     environment.add_filter("tojson", to_json);
     environment.add_filter(source::ITERATED, iterated);
     environment.add_function(source::ADD_MARKUP, add_markup);
+    environment.add_global(source::SUM, Value::from_object(Sum));
     environment.add_filter("map", |state: &mut State<'_, '_>, value: Value, args: Args| {
         filters::map(state, value, args).map(Generator::value)
     });
@@ -89,6 +91,9 @@ fn raise_exception(message: &Value) -> Result<Value, Error> {
 
 /// Floats as Python prints them; all else minijinja prints as Python does.
 fn format_as_python(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    if let Some(concatenation) = value.downcast_object_ref::<Concatenation>() {
+        return concatenation.write(out);
+    }
     match python_json::as_float(value) {
         Some(float) => out.write_str(&float_repr(float)).map_err(|_| ErrorKind::WriteFailure.into()),
         None => minijinja::escape_formatter(out, state, value),

@@ -6,11 +6,13 @@
 
 mod content_format;
 mod conversation;
+mod dict;
 mod environment;
 mod generator;
 mod python_json;
 mod source;
 mod source_tokens;
+mod sum;
 mod tools;
 mod value;
 

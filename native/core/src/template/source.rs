@@ -9,10 +9,12 @@ use std::ops::Range;
 pub(super) const ITERATED: &str = "phyllo_iterated";
 /// Adds strings of which one is marked safe; see [`adapted`].
 pub(super) const ADD_MARKUP: &str = "phyllo_add_markup";
+/// Adds terms that are written out at once; see [`adapted`].
+pub(super) const SUM: &str = "phyllo_sum";
 
 type Edit = (Range<usize>, String);
 
-/// The source with three things rewritten:
+/// The source with four things rewritten:
 ///
 /// - `{% generation %} … {% endgeneration %}` becomes `{% with %} … {% endwith %}`. The tags are an extension of
 ///   transformers that marks what the assistant generated, for training masks; the text between them is rendered as
@@ -21,6 +23,8 @@ type Edit = (Range<usize>, String);
 ///   request that the engine refuses should not look as if it had a prompt.
 /// - `{{ a|safe + b }}` becomes `{{ phyllo_add_markup(a|safe, b) }}`: in Jinja2, adding to a string marked safe
 ///   HTML-escapes the other one, whether or not autoescaping is on. Nobody wants it, and some templates do it.
+/// - `{{ a + b + c }}` becomes `{{ phyllo_sum(a, b, c) }}`, for speed alone: a message's text stands in such a sum in most
+///   templates, and each `+` would copy what is left of it twice.
 pub(super) fn adapted(source: &str) -> String {
     let mut out = String::with_capacity(source.len() + 256);
     let mut done = 0;
@@ -40,7 +44,7 @@ fn edits(source: &str, tag: &Tag<'_>) -> Vec<Edit> {
             vec![(place.clone(), "endwith".to_owned())]
         }
         _ if tag.statement => checked_loop(source, tag).into_iter().collect(),
-        _ => markup_sum(source, tag).into_iter().collect(),
+        _ => sum(source, tag).into_iter().collect(),
     }
 }
 
@@ -53,10 +57,8 @@ fn checked_loop(source: &str, tag: &Tag<'_>) -> Option<Edit> {
 
 /// Only an expression that is a sum and nothing else at its top level is rewritten; any other operator there would
 /// need a parser to tell what binds to what.
-fn markup_sum(source: &str, tag: &Tag<'_>) -> Option<Edit> {
-    if !tag.tokens.windows(2).any(|pair| pair == [Token::Op('|'), Token::Name("safe")]) {
-        return None;
-    }
+fn sum(source: &str, tag: &Tag<'_>) -> Option<Edit> {
+    let marks = tag.tokens.windows(2).any(|pair| pair == [Token::Op('|'), Token::Name("safe")]);
     let mut depth = 0;
     let mut terms = Vec::new();
     let mut start = tag.places.first()?.start;
@@ -76,7 +78,9 @@ fn markup_sum(source: &str, tag: &Tag<'_>) -> Option<Edit> {
     let end = tag.places.last()?.end;
     terms.push(source.get(start..end)?);
     let place = tag.places.first()?.start..end;
-    (terms.len() > 1).then(|| (place, format!("{ADD_MARKUP}({})", terms.join(","))))
+    let are_terms = terms.len() > 1 && terms.iter().all(|term| !term.trim().is_empty());
+    let function = if marks { ADD_MARKUP } else { SUM };
+    are_terms.then(|| (place, format!("{function}({})", terms.join(","))))
 }
 
 #[cfg(test)]
@@ -99,10 +103,17 @@ mod tests {
     }
 
     #[test]
-    fn sums_with_markup_are_folded_by_a_function() {
+    fn sums_are_folded_by_a_function() {
         let source = "{{- 'a'|safe + t['x'] + f(1 + 2) | tojson() -}}{{ a|safe ~ b + c }}{{ a + b }}";
-        let expected = "{{- phyllo_add_markup('a'|safe , t['x'] , f(1 + 2) | tojson()) -}}{{ a|safe ~ b + c }}{{ a + b }}";
+        let expected = "{{- phyllo_add_markup('a'|safe , t['x'] , f(1 + 2) | tojson()) -}}{{ a|safe ~ b + c }}{{ phyllo_sum(a , b) }}";
         assert_eq!(adapted(source), expected);
+    }
+
+    #[test]
+    fn what_is_more_than_a_sum_is_left_alone() {
+        let source = "{{ a + b * c }}{{ a - b + c }}{{ a + b if c else d }}{{ (a + b) }}{{ f(a + b) }}{{ a }}{{ + a }}\
+            {{ a + + b }}{% set x = a + b %}{{ a + b, c }}{{ a == b + c }}{{ {'a': b + c} }}{{ '+' }}";
+        assert_eq!(adapted(source), source);
     }
 
     #[test]

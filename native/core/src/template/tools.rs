@@ -1,5 +1,6 @@
 //! Tools and tool calls as vLLM hands them to a template.
 
+use super::dict::dict;
 use super::value::{self, get, present, with};
 use minijinja::Value;
 use minijinja::value::ValueKind;
@@ -47,5 +48,5 @@ fn ordered(map: &Value, first: &[&str]) -> Value {
     });
     let rest = value::pairs(map).into_iter().flatten();
     let rest = rest.filter(|(key, _)| !key.as_str().is_some_and(|key| first.contains(&key)));
-    Value::from_pairs(leading.chain(rest))
+    dict(leading.chain(rest))
 }

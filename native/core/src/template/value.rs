@@ -3,13 +3,14 @@
 //! Not through serde: Python's rules are wanted where they differ (`1.0` stays a float, big integers stay integers,
 //! a lone surrogate becomes U+FFFD instead of an error), and one pass makes the values the template will read.
 
-use crate::request::MAX_DEPTH;
+use super::dict::dict;
+use crate::request::{MAX_DEPTH, read_string};
 use minijinja::Value;
-use std::borrow::Cow;
 
 /// Parses one JSON value; `None` if it is not JSON, not UTF-8 or nested deeper than a body may be.
 pub(super) fn parse(json: &[u8]) -> Option<Value> {
-    let mut parser = Parser { text: std::str::from_utf8(json).ok()?, at: 0, depth: 0 };
+    let text = simdutf8::basic::from_utf8(json).ok()?;
+    let mut parser = Parser { text, at: 0, depth: 0, scratch: String::new() };
     let value = parser.value()?;
     parser.skip_space();
     (parser.at == parser.text.len()).then_some(value)
@@ -34,16 +35,18 @@ pub(super) fn present(map: &Value, key: &str) -> Option<Value> {
 /// The map with one member replaced or added.
 pub(super) fn with(map: &Value, key: &str, member: Value) -> Value {
     let pairs = pairs(map).into_iter().flatten();
-    Value::from_pairs(pairs.chain(std::iter::once((Value::from(key), member))))
+    dict(pairs.chain(std::iter::once((Value::from(key), member))))
 }
 
 struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: u32,
+    /// Memory for strings with escapes.
+    scratch: String,
 }
 
-impl<'a> Parser<'a> {
+impl Parser<'_> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -67,7 +70,7 @@ impl<'a> Parser<'a> {
         match self.peek()? {
             b'{' => self.nested(Self::object),
             b'[' => self.nested(Self::array),
-            b'"' => self.string().map(Value::from),
+            b'"' => self.string(),
             b't' => self.literal("true", Value::from(true)),
             b'f' => self.literal("false", Value::from(false)),
             b'n' => self.literal("null", Value::from(())),
@@ -89,18 +92,18 @@ impl<'a> Parser<'a> {
     fn object(&mut self) -> Option<Value> {
         let mut pairs: Vec<(Value, Value)> = Vec::new();
         if self.take(b'}') {
-            return Some(Value::from_pairs(pairs));
+            return Some(dict(pairs));
         }
         loop {
             self.skip_space();
-            let key = Value::from(self.string()?);
+            let key = self.string()?;
             if !self.take(b':') {
                 return None;
             }
             pairs.push((key, self.value()?));
             if self.take(b'}') {
                 // Of duplicate keys the map keeps the first place and the last value, as Python's dict does.
-                return Some(Value::from_pairs(pairs));
+                return Some(dict(pairs));
             }
             if !self.take(b',') {
                 return None;
@@ -147,10 +150,12 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn string(&mut self) -> Option<Cow<'a, str>> {
-        let raw = &self.text.as_bytes()[self.at..];
-        let (text, used) = crate::request::unquote(raw)?;
-        self.at += used;
+    fn string(&mut self) -> Option<Value> {
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        let (text, end) = read_string(self.text, self.at + 1, &mut self.scratch, |text| Value::from(text))?;
+        self.at = end;
         Some(text)
     }
 }
