@@ -3,8 +3,8 @@
 //! One `Slots` is shared by the pod table and every index over the same pods, so that a pod vanishes from all of them
 //! by one atomic operation.
 
+use super::sync::{AtomicU64, Ordering};
 use crate::pods::{MAX_SLOTS, PodRef};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const WORDS: usize = MAX_SLOTS / 64;
 
@@ -14,7 +14,7 @@ pub(super) struct SlotMask([AtomicU64; WORDS]);
 
 impl SlotMask {
     pub(super) fn new() -> Self {
-        Self([const { AtomicU64::new(0) }; WORDS])
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
     }
 
     pub(super) fn get(&self, slot: usize) -> bool {
