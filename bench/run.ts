@@ -1,14 +1,21 @@
-/** `npm run bench [-- [--quick] NAME…]`: runs the named benches, or all. */
+/**
+ * `npm run bench [-- [--quick] NAME…]`: runs the named benches, or all. `--tables=A,B` measures only these of the index
+ * bench's tables.
+ */
 const quickFlag = '--quick'
+const tablesFlag = '--tables='
 const quick = process.argv.includes(quickFlag)
+const tables = process.argv.find(argument => argument.startsWith(tablesFlag))
+const only = tables?.slice(tablesFlag.length).split(',') ?? []
 
 const benches: Readonly<Record<string, () => Promise<void>>> = {
-  query: async () => (await import('./index/run.js')).benchIndex(),
+  query: async () => (await import('./index/query.js')).benchQuery(),
+  index: async () => (await import('./index/run.js')).benchIndex({ quick, only }),
   tokenize: async () => (await import('./tokenize/run.js')).benchTokenize(),
   proxy: async () => (await import('./proxy/run.js')).benchProxy({ quick }),
 }
 
-const wanted = process.argv.slice(2).filter(argument => argument !== quickFlag)
+const wanted = process.argv.slice(2).filter(word => word !== quickFlag && !word.startsWith(tablesFlag))
 for (const name of wanted.length > 0 ? wanted : Object.keys(benches)) {
   const bench = benches[name]
   if (bench === undefined) {

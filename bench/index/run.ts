@@ -1,118 +1,70 @@
 /**
- * Index queries: N blocks over 256 pods, K of which hold prefixes that end at K different depths, in a table larger
- * than the last-level cache; the native index through its Node binding beside the pure-TypeScript ones.
- *
- * Blocks are random 64-bit hashes, conversations are asked for in random order, and 1/8 of each query is unseen, as
- * the new turn of a conversation is.
+ * `npm run bench:index`: the prefix index beside its peers. Builds the Rust program beside this file and asks it for
+ * round after round, in turn with the pure-TypeScript index; writes bench/INDEX.md, a plot, and the results.
  */
-import { loadNative } from '#phyllo/data/native.js'
-import { interleaved, type Subject } from '../lib/cpu-bench.js'
-import { printTable, type Row, summarise, updateReadme, writeResults } from '../lib/results.js'
-import { bigintMapIndex, openAddressingIndex } from './ts-index.js'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { benchDir, rootDir, updateReadme, writeResults } from '../lib/results.js'
+import { type Cell, caseName, fullPlans, type Plan, quickPlans, type TableName } from './cells.js'
+import { goals } from './goals.js'
+import { plot } from './plot.js'
+import { buildProgram, CellProgram } from './program.js'
+import { report } from './report.js'
+import { Results, Samples } from './results.js'
+import { goalTable, print, tables, toMarkdown } from './tables.js'
+import { TsSubject } from './ts-cells.js'
 
-const PODS = 256
-/** Distinct blocks: 2^20 × 40 bytes an entry is over 40 MB, before a hash table's free places. */
-const BLOCKS = 1 << 20
-const ROUNDS = 5
-const MS = 300
-const BATCH = 256
-
-interface Workload {
-  readonly queries: BigUint64Array[]
-  /** [pod, query, blocks held] */
-  readonly held: [number, number, number][]
+export interface IndexBenchOptions {
+  /** Little of everything, and no results are written. */
+  readonly quick: boolean
+  /** Tables to measure; if not all, no results are written. */
+  readonly only: readonly string[]
 }
 
-/** SplitMix64: deterministic, so that all subjects and runs see the same. */
-function random(seed: bigint): () => bigint {
-  let state = seed
-  return () => {
-    state = BigInt.asUintN(64, state + 0x9e3779b97f4a7c15n)
-    let z = state
-    z = BigInt.asUintN(64, (z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n)
-    z = BigInt.asUintN(64, (z ^ (z >> 27n)) * 0x94d049bb133111ebn)
-    return z ^ (z >> 31n)
+const COMMAND = 'npm run bench:index'
+
+/** One cell: everything is built first, then all subjects take turns, round by round. */
+async function measure(plan: Plan, cell: Cell, samples: Samples): Promise<void> {
+  const program = new CellProgram(plan, cell)
+  const pairs = await program.ready()
+  const ts = plan.table === 'queries' ? new TsSubject(cell, plan.ms) : undefined
+  for (let round = 0; round < plan.rounds; round++) {
+    samples.add(plan.table, cell, await program.round())
+    if (ts !== undefined) samples.add(plan.table, cell, await ts.round())
   }
+  await program.end()
+  console.log(`${caseName(plan.table, cell)}: ${pairs.toLocaleString('en-US')} pairs, ${plan.rounds} rounds`)
 }
 
-function workload(n: number, k: number): Workload {
-  const next = random(42n)
-  const stored = n - n / 8
-  const count = Math.max(16, Math.floor(BLOCKS / stored))
-  const queries: BigUint64Array[] = []
-  const held: [number, number, number][] = []
-  for (let q = 0; q < count; q++) {
-    queries.push(BigUint64Array.from({ length: n }, next))
-    const first = Number(next() % BigInt(PODS))
-    for (let j = 0; j < k; j++) held.push([(first + j * 13) % PODS, q, Math.floor((stored * (j + 1)) / k)])
+async function run(plans: readonly Plan[]): Promise<Results> {
+  const samples = new Samples()
+  const cells = new Map<TableName, readonly Cell[]>()
+  for (const plan of plans) {
+    for (const cell of plan.cells) await measure(plan, cell, samples)
+    cells.set(plan.table, plan.cells)
   }
-  return { queries, held }
+  return new Results(samples.rows(), cells)
 }
 
-type Query = (hashes: BigUint64Array, out: Uint32Array) => number
-
-/** The `[pod, depth]` pairs of an answer, in an order of their own, to compare subjects by. */
-function answer(query: Query, hashes: BigUint64Array): string {
-  const out = new Uint32Array(PODS * 2)
-  const count = query(hashes, out)
-  const pairs = Array.from({ length: count }, (_, i) => `${out[i * 2]}:${out[i * 2 + 1]}`)
-  return pairs.sort().join(' ')
+/** What a run that counts leaves behind; any other is only drawn, to see that it can be. */
+function write(results: Results, counts: boolean): void {
+  const judged = goals(results)
+  const dir = counts ? benchDir : join(rootDir, '.cache', 'bench')
+  mkdirSync(join(dir, 'results'), { recursive: true })
+  const head = counts ? (writeResults('index', [COMMAND], results.rows).split('\n')[0] ?? '') : 'A trial run.'
+  if (results.cells('queries').length > 0) writeFileSync(join(dir, 'results', 'index.svg'), plot(results))
+  writeFileSync(join(dir, 'INDEX.md'), report(head, 'results/index.svg', results, judged))
+  if (counts)
+    updateReadme('index', `${head}\n\n${toMarkdown(goalTable(judged)).split('\n').slice(4).join('\n')}`)
+  else console.log(`\nNot written to bench/, but to ${dir}.`)
 }
 
-function subjects({ queries, held }: Workload): Subject[] {
-  const native = new (loadNative().PrefixIndex)(PODS)
-  for (let pod = 0; pod < PODS; pod++) native.addPod()
-  const open = openAddressingIndex(BLOCKS * 2, PODS)
-  const map = bigintMapIndex(BLOCKS * 2, PODS)
-  for (const [pod, q, depth] of held) {
-    const hashes = queries[q]?.subarray(0, depth) ?? new BigUint64Array()
-    for (const index of [native, open, map]) index.store(pod, hashes)
-  }
-  const all: [string, Query][] = [
-    ['phyllo', (hashes, out) => native.query(hashes, out)],
-    ['phyllo-ts', (hashes, out) => open.query(hashes, out)],
-    ['phyllo-ts bigint map', (hashes, out) => map.query(hashes, out)],
-  ]
-  for (const hashes of queries.slice(0, 64)) {
-    const expected = answer(all[0]?.[1] ?? (() => 0), hashes)
-    for (const [name, query] of all) {
-      if (answer(query, hashes) !== expected)
-        throw new Error(`${name} gives other pods than the native index`)
-    }
-  }
-  return all.map(([name, query]) => subject(name, query, queries))
-}
-
-function subject(name: string, query: Query, queries: readonly BigUint64Array[]): Subject {
-  const out = new Uint32Array(PODS * 2)
-  const next = random(7n)
-  const order = Uint32Array.from({ length: 1 << 14 }, () => Number(next() % BigInt(queries.length)))
-  let at = 0
-  const run = () => {
-    for (let i = 0; i < BATCH; i++) {
-      const hashes = queries[order[at++ & (order.length - 1)] ?? 0]
-      if (hashes !== undefined) query(hashes, out)
-    }
-  }
-  return { name, run, batch: BATCH }
-}
-
-export async function benchIndex(): Promise<void> {
-  const rows: Row[] = []
-  for (const n of [64, 512, 2048]) {
-    for (const k of [1, 4, 16]) {
-      const samples = await interleaved(subjects(workload(n, k)), ROUNDS, MS)
-      for (const [name, ns] of samples) {
-        rows.push({
-          case: `N=${n} K=${k} pods=${PODS}`,
-          subject: name,
-          metric: 'query CPU',
-          unit: 'ns',
-          ...summarise(ns),
-        })
-      }
-    }
-  }
-  printTable(rows)
-  updateReadme('query', writeResults('query', ['npm run bench -- query'], rows))
+export async function benchIndex({ quick, only }: IndexBenchOptions): Promise<void> {
+  const plans = quick ? quickPlans : fullPlans
+  const wanted = plans.filter(({ table }) => only.length === 0 || only.includes(table))
+  if (wanted.length === 0) throw new Error(`no such table; there are ${plans.map(p => p.table).join(', ')}`)
+  buildProgram()
+  const results = await run(wanted)
+  for (const table of [...tables(results), goalTable(goals(results))]) print(table)
+  write(results, !quick && wanted.length === plans.length)
 }

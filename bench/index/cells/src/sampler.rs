@@ -8,6 +8,8 @@ use std::time::Instant;
 
 /// A query that takes longer than this may have lost its core, and the kernel is asked.
 const SLOW_NS: u32 = 5_000;
+/// What the goal for a removal calls a delay.
+const DELAYED_NS: u32 = 20_000;
 /// Values below are counted one by one, those above in buckets 1/64 of a power of two wide: within 1.6 %.
 const EXACT: u32 = 128;
 const STEPS: u32 = 64;
@@ -65,6 +67,7 @@ pub struct Waits {
     histogram: Histogram,
     longest: u32,
     longest_undisturbed: u32,
+    delayed_undisturbed: u32,
 }
 
 impl Waits {
@@ -77,11 +80,13 @@ impl Waits {
         self.sample_longest(subject, conditions);
     }
 
-    /// The longest, and the longest of those in which the thread never lost its core.
+    /// The longest; and of those in which the thread never lost its core, the longest and how many are long.
     pub fn sample_longest(&self, subject: &str, conditions: &str) {
         let us = |ns: u32| f64::from(ns) / 1e3;
         sample(subject, &format!("longest, {conditions}"), "µs", us(self.longest));
         sample(subject, &format!("longest not preempted, {conditions}"), "µs", us(self.longest_undisturbed));
+        let delayed = f64::from(self.delayed_undisturbed);
+        sample(subject, &format!("over 20 µs not preempted, {conditions}"), "queries", delayed);
     }
 }
 
@@ -91,7 +96,8 @@ pub fn ask_until<L: Lookup>(lookup: &L, order: &[u32], mut ended: impl FnMut(Ins
     let cost = reading_costs();
     let mut scratch = L::Scratch::default();
     order.iter().take(1024).for_each(|&query| lookup.ask(query as usize, &mut scratch));
-    let mut waits = Waits { histogram: Histogram::new(), longest: 0, longest_undisturbed: 0 };
+    let mut waits =
+        Waits { histogram: Histogram::new(), longest: 0, longest_undisturbed: 0, delayed_undisturbed: 0 };
     let mut switches = context_switches();
     let mut last = Instant::now();
     for &query in order.iter().cycle() {
@@ -107,6 +113,7 @@ pub fn ask_until<L: Lookup>(lookup: &L, order: &[u32], mut ended: impl FnMut(Ins
             let before = std::mem::replace(&mut switches, context_switches());
             if before == switches {
                 waits.longest_undisturbed = waits.longest_undisturbed.max(ns);
+                waits.delayed_undisturbed += u32::from(ns > DELAYED_NS);
             }
             // Asking the kernel is no part of the next query.
             last = Instant::now();
