@@ -53,13 +53,21 @@ const limits = z
     bodyBytes: bytes(64 * MiB, KiB, 1024 * MiB, 'Most bytes of a request body; more is answered 413.'),
     // 64 MiB in a minute are 9 Mbit/s, and uWebSockets.js itself drops what is slower than 16 KB/s.
     bodyTimeoutMs: ms(60_000, 'Time within which a body must have come whole; longer is answered 408.'),
-    // Tokenizers do 2–5 MB/s: 16 KiB hold up a worker's other requests for 3–8 ms at worst. The detour over the thread
-    // pool costs 40–60 µs, small beside that.
+    // Text never seen before is tokenized at 10–20 MB/s (2–5 by the tokenizers that only the `tokenizers` crate knows):
+    // 16 KiB hold up a worker's other requests for 1–2 ms, 8 at worst. The detour over the thread pool costs 40–60 µs.
     asyncPrepareBytes: bytes(
       16 * KiB,
       0,
       1024 * MiB,
       'Bodies from this size on are tokenized on the thread pool instead of the event loop.',
+    ),
+    // The pool's four threads do 40–80 MB/s on as many cores: what is let in waits a second or two, and whoever is
+    // refused had better try another router than wait longer. As much as the largest body, so that one always fits.
+    queuedPrepareBytes: bytes(
+      64 * MiB,
+      0,
+      16 * 1024 * MiB,
+      'Most bytes of bodies that wait to be tokenized on the thread pool, over all workers; more is answered 503.',
     ),
   })
   .prefault({})

@@ -4,7 +4,7 @@ import { checkProfile, type Suppliers } from './check.js'
 import type { RoutingContext } from './context.js'
 import type { SelectionOutcome } from './outcome.js'
 import type { AnyExecuteSpec, AnySpec, PluginEnv } from './plugin.js'
-import { Preparation } from './preparation.js'
+import { type PoolLimits, Preparation } from './preparation.js'
 import type { Profile } from './profile.js'
 import type { Ranking } from './ranking.js'
 import { plugins } from './registry.js'
@@ -12,9 +12,7 @@ import { Selection } from './selection.js'
 import type { Trace } from './trace.js'
 
 /** What a worker gives to compile with. */
-export interface CompileEnv extends Omit<PluginEnv, 'profile'> {
-  /** Body bytes above which Prepare runs on the thread pool. */
-  readonly asyncPrepareBytes: number
+export interface CompileEnv extends Omit<PluginEnv, 'profile'>, PoolLimits {
   /** Knows who could supply a missing slot; the built-in plugins and the registered ones unless given. */
   readonly registry?: Suppliers
 }
@@ -50,7 +48,7 @@ export class CompiledProfile {
     this.name = profile.name
     this.workflow = profile.execute
     this.bookFlags = specsOf(profile).reduce((bits, spec) => bits | spec.book, 0)
-    this.#preparation = new Preparation(profile.prepare, env, given.asyncPrepareBytes)
+    this.#preparation = new Preparation(profile.prepare, env, given)
     this.#selection = new Selection(profile, env)
     this.ops = this.#preparation.ops
   }
@@ -58,8 +56,8 @@ export class CompiledProfile {
   /**
    * Finds out what the request's selections read: the fused native call, then TypeScript plugins in the profile's
    * order. A promise comes back only for a body on the thread pool or a plugin that returned one; the context must
-   * not be given back before it settles. Throws (or rejects with) `template_error`; a plugin that throws becomes an
-   * `internal_error` with its name.
+   * not be given back before it settles. Throws (or rejects with) `template_error`, or `overloaded` where too much
+   * waits for the thread pool; a plugin that throws becomes an `internal_error` with its name.
    */
   prepare(ctx: RoutingContext, trace?: Trace): void | Promise<void> {
     return this.#preparation.run(ctx, trace)

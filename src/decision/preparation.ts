@@ -1,5 +1,6 @@
 /** The Prepare stage made to run: one fused native call, then TypeScript plugins in the profile's order. */
 import { BODY_KINDS, isTicket, NO_TICKET, REJECTED } from '../data/native.js'
+import type { PrepareQueue } from '../data/prepare-queue.js'
 import { PhylloError } from '../errors.js'
 import type { RoutingContext } from './context.js'
 import { pluginFailure } from './outcome.js'
@@ -13,18 +14,25 @@ interface Preparer {
   readonly run: PrepareFn<AnySlot, AnySlot>
 }
 
+/** Which bodies go to the thread pool, and how much of them may wait there. */
+export interface PoolLimits {
+  /** Body bytes above which Prepare runs on the thread pool. */
+  readonly asyncPrepareBytes: number
+  readonly prepareQueue: PrepareQueue
+}
+
 export class Preparation {
   /** OPS bits of the fused native call; 0: there is none. */
   readonly ops: number
   readonly #env: PluginEnv
-  readonly #asyncBytes: number
+  readonly #limits: PoolLimits
   readonly #preparers: readonly Preparer[]
   readonly #readsCache: boolean
 
-  constructor(specs: readonly AnyPrepareSpec[], env: PluginEnv, asyncBytes: number) {
+  constructor(specs: readonly AnyPrepareSpec[], env: PluginEnv, limits: PoolLimits) {
     this.ops = specs.reduce((bits, spec) => bits | spec.op, 0)
     this.#env = env
-    this.#asyncBytes = asyncBytes
+    this.#limits = limits
     this.#preparers = specs.flatMap(spec => {
       const run = spec.create(env)
       return run === null ? [] : [{ name: spec.name, run }]
@@ -38,15 +46,24 @@ export class Preparation {
     if (this.ops === 0 || ctx.modelId < 0) return this.#plugins(ctx, 0, trace)
     const { native } = this.#env.lane
     const kind = BODY_KINDS[ctx.request.kind]
-    if (ctx.body.length > this.#asyncBytes) {
-      return native.prepareAsync(ctx.modelId, this.ops, kind, ctx.body, ctx.fields).then(
-        code => this.#prepared(ctx, code, trace),
-        (error: unknown) => {
-          throw preparationError(error)
-        },
-      )
-    }
+    if (ctx.body.length > this.#limits.asyncPrepareBytes) return this.#onPool(ctx, kind, trace)
     return this.#prepared(ctx, native.prepare(ctx.modelId, this.ops, kind, ctx.body, ctx.fields), trace)
+  }
+
+  /** Rejects with `overloaded` where too much waits for the pool already. */
+  async #onPool(ctx: RoutingContext, kind: number, trace: Trace | undefined): Promise<void> {
+    const { prepareQueue } = this.#limits
+    const { length } = ctx.body
+    if (!prepareQueue.enter(length)) throw queueFull(length, prepareQueue.limitBytes)
+    let code: number
+    try {
+      code = await this.#env.lane.native.prepareAsync(ctx.modelId, this.ops, kind, ctx.body, ctx.fields)
+    } catch (error) {
+      throw preparationError(error)
+    } finally {
+      prepareQueue.leave(length)
+    }
+    await this.#prepared(ctx, code, trace)
   }
 
   #prepared(ctx: RoutingContext, code: number, trace: Trace | undefined): void | Promise<void> {
@@ -87,6 +104,11 @@ export class Preparation {
     trace?.prepared(name)
     await this.#plugins(ctx, next, trace)
   }
+}
+
+function queueFull(bytes: number, limit: number): PhylloError {
+  const message = `too many long prompts wait to be tokenized for one of ${bytes} bytes more`
+  return new PhylloError('overloaded', `${message} (limits.queuedPrepareBytes is ${limit})`)
 }
 
 /** Of the request, if the native core says so; anything else it rejects with is a fault of ours. */

@@ -5,6 +5,7 @@
 import type { LaneView } from '../data/lane-view.js'
 import { BODY_KINDS, FIELDS, isPodRef, type PodRef, SCAN, slotOf } from '../data/native.js'
 import { PodView, type Pool } from '../data/pod-view.js'
+import type { PrepareQueue } from '../data/prepare-queue.js'
 import { type CompiledProfile, compileProfile } from '../decision/compile.js'
 import { type RequestHead, type RoutingContext, RoutingContexts } from '../decision/context.js'
 import type { Profile } from '../decision/profile.js'
@@ -24,6 +25,7 @@ export interface DeciderOptions {
   readonly profiles: ReadonlyMap<string, Profile>
   readonly defaultProfile: string
   readonly asyncPrepareBytes: number
+  readonly prepareQueue: PrepareQueue
   readonly now: () => number
   readonly random: () => number
 }
@@ -44,9 +46,10 @@ export class Decider {
   constructor(options: DeciderOptions) {
     this.#lane = options.lane
     this.contexts = new RoutingContexts(options.lane)
-    const { lane, now, random, asyncPrepareBytes } = options
+    const { lane, now, random, asyncPrepareBytes, prepareQueue } = options
+    const env = { lane, pods: this.pods, now, random, asyncPrepareBytes, prepareQueue }
     for (const [name, profile] of options.profiles) {
-      const compiled = compileProfile(profile, { lane, pods: this.pods, now, random, asyncPrepareBytes })
+      const compiled = compileProfile(profile, env)
       this.#routes.set(name, { profile: compiled, workflow: workflowFor(compiled.workflow) })
     }
     const fallback = this.#routes.get(options.defaultProfile)

@@ -35,6 +35,8 @@ export interface LimitOptions {
   readonly bodyTimeoutMs: number
   /** Bodies from this size on are prepared on the thread pool, so that no prompt stalls a worker's event loop. */
   readonly asyncPrepareBytes: number
+  /** Most bytes of bodies that wait for the thread pool or are on it, over all workers; more is 503. */
+  readonly queuedPrepareBytes: number
 }
 
 export interface TimeoutOptions {

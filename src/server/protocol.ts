@@ -3,6 +3,7 @@
  * path: fleet versions down, acknowledgements and the end of a drain up.
  */
 import type { PodInfo } from '../data/pod-view.js'
+import type { PrepareQueueHandle } from '../data/prepare-queue.js'
 import type { CountersHandle } from '../telemetry/counters.js'
 import type { RouterOptions } from './options.js'
 
@@ -30,7 +31,8 @@ export interface WorkerBirth {
   readonly options: RouterOptions
   readonly stateName: string
   readonly counters: CountersHandle
-  /** Its row in the counters. */
+  readonly prepareQueue: PrepareQueueHandle
+  /** Its row in the counters and in the queue. */
   readonly row: number
   /** The port to listen on; 0 for the first worker of a router that takes any. */
   readonly port: number

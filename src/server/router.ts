@@ -9,6 +9,7 @@ import { LaneView } from '../data/lane-view.js'
 import { loadNative, type SharedState } from '../data/native.js'
 import { type Pod, PodRegistry, type PodSpec } from '../data/pod-registry.js'
 import type { PodInfo } from '../data/pod-view.js'
+import { createPrepareQueue, PrepareQueue, type PrepareQueueHandle } from '../data/prepare-queue.js'
 import { CounterSums, type CountersHandle, createCounters } from '../telemetry/counters.js'
 import { createLogger, type Logger, saidOnce } from '../telemetry/log.js'
 import { type Admin, startAdmin } from './admin/admin.js'
@@ -49,6 +50,7 @@ class ControlPlane {
   readonly registry: PodRegistry
   readonly #stateName = `router-${threadId}-${++routers}`
   readonly #counters: CountersHandle
+  readonly #prepareQueue: PrepareQueueHandle
   readonly #models: ModelTable
   readonly #health: HealthChecker
   readonly #workers: WorkerPool
@@ -62,7 +64,10 @@ class ControlPlane {
     this.log = createLogger(options.log)
     const addon = loadNative()
     this.state = addon.SharedState.open(this.#stateName, stateOptions(options))
-    this.#counters = createCounters(options.cache.width, workersWanted(options))
+    const workers = workersWanted(options)
+    this.#counters = createCounters(options.cache.width, workers)
+    // One more than workers: /explain prepares on the main thread.
+    this.#prepareQueue = createPrepareQueue(workers + 1, options.limits.queuedPrepareBytes)
     this.registry = new PodRegistry(this.state, (version, pods) => this.#publish(version, pods))
     this.#models = new ModelTable(this.state, options.models, options.defaults.profile, (model, why) => {
       if (this.#once(`fallback ${model}`)) this.log.warn(`model '${model}' ${why}`)
@@ -76,6 +81,7 @@ class ControlPlane {
       profiles: resolveProfiles(options),
       defaultProfile: options.defaults.profile,
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
+      prepareQueue: new PrepareQueue(this.#prepareQueue, workers),
       now: () => this.state.now(),
       random: Math.random,
     })
@@ -98,6 +104,7 @@ class ControlPlane {
       registry: this.registry,
       decider: this.#decider,
       sums: new CounterSums(this.#counters),
+      prepareQueue: this.#prepareQueue,
       add: spec => this.addPod(spec),
       remove: id => this.#removePod(id),
       broken: () => this.#broken,
@@ -135,6 +142,7 @@ class ControlPlane {
         options: this.options,
         stateName: this.#stateName,
         counters: this.#counters,
+        prepareQueue: this.#prepareQueue,
         row,
         port,
         shared: count > 1,

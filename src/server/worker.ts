@@ -8,6 +8,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { LaneView } from '../data/lane-view.js'
 import { loadNative } from '../data/native.js'
+import { PrepareQueue } from '../data/prepare-queue.js'
 import { Executor } from '../execution/executor.js'
 import { Selector } from '../execution/selector.js'
 import { UpstreamClient } from '../execution/upstream/client.js'
@@ -44,6 +45,7 @@ class DataPlane {
       profiles: resolveProfiles(options),
       defaultProfile: options.defaults.profile,
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
+      prepareQueue: new PrepareQueue(birth.prepareQueue, birth.row),
       now: () => state.now(),
       random: Math.random,
     })

@@ -21,6 +21,8 @@ export interface PodGauges {
 export interface Gauges {
   pods(): readonly PodGauges[]
   index(): { entries: number; bytes: number; sessions: number }
+  /** Bytes of request bodies that wait for the thread pool or are on it. */
+  queuedPrepareBytes(): number
 }
 
 /**
@@ -194,6 +196,11 @@ function podMetrics(registry: Registry, sums: CounterSums, gauges: Gauges): void
     ['phyllo_index_entries', 'Distinct blocks in the prefix index.', () => gauges.index().entries],
     ['phyllo_index_bytes', 'Memory of the prefix index.', () => gauges.index().bytes],
     ['phyllo_sessions', 'Sessions remembered.', () => gauges.index().sessions],
+    [
+      'phyllo_prepare_queued_bytes',
+      'Request bodies that wait to be tokenized on the thread pool, or are.',
+      () => gauges.queuedPrepareBytes(),
+    ],
   ]
   for (const [name, help, value] of whole) {
     new Gauge({

@@ -1,5 +1,6 @@
 import test from 'ava'
 import { BOOK, OPS } from '#phyllo/data/native.js'
+import { createPrepareQueue, PrepareQueue, queuedBytes } from '#phyllo/data/prepare-queue.js'
 import { filter, picker, preparer, scorer } from '#phyllo/decision/factories.js'
 import { selectionError } from '#phyllo/decision/outcome.js'
 import {
@@ -72,6 +73,27 @@ test('a template error on the thread pool rejects with the same', async t => {
     instanceOf: PhylloError,
   })
   t.is(error?.code, 'template_error')
+})
+
+test('beyond the bound of the thread pool’s queue a body is refused, and what ends makes room however it ends', async t => {
+  const { worker, fleet } = fleetOf(4)
+  const handle = createPrepareQueue(1, 1)
+  const prepareQueue = new PrepareQueue(handle, 0)
+  const compiled = worker.compile(cacheAware, { asyncPrepareBytes: 0, prepareQueue })
+  const first = compiled.prepare(worker.request())
+  const refused = await t.throwsAsync(async () => compiled.prepare(worker.request()), {
+    instanceOf: PhylloError,
+  })
+  t.is(refused?.code, 'overloaded')
+  t.is(refused?.kind.status, 503)
+  await first
+  t.is(worker.tickets, 1)
+  fleet.failure = 'roles must alternate'
+  await t.throwsAsync(async () => compiled.prepare(worker.request()), { message: 'roles must alternate' })
+  fleet.failure = undefined
+  t.is(queuedBytes(handle), 0)
+  await compiled.prepare(worker.request())
+  t.is(worker.calls('prepareAsync'), 3)
 })
 
 test('TypeScript Prepare plugins run in order, promises awaited, after the native call', async t => {

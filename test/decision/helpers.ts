@@ -2,6 +2,7 @@
 import { LaneView } from '#phyllo/data/lane-view.js'
 import { FIELDS, type FieldName, isPodRef, slotOf } from '#phyllo/data/native.js'
 import { type PodInfo, PodView, type Pool } from '#phyllo/data/pod-view.js'
+import { createPrepareQueue, PrepareQueue } from '#phyllo/data/prepare-queue.js'
 import { type CompiledProfile, type CompileEnv, compileProfile } from '#phyllo/decision/compile.js'
 import { type RoutingContext, RoutingContexts } from '#phyllo/decision/context.js'
 import { executor } from '#phyllo/decision/factories.js'
@@ -65,6 +66,7 @@ export class TestWorker {
       now: () => 0,
       random: seeded(seed),
       asyncPrepareBytes: 1 << 20,
+      prepareQueue: new PrepareQueue(createPrepareQueue(1, 1 << 20), 0),
       registry: testRegistry(),
     }
   }

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { LaneView } from '#phyllo/data/lane-view.js'
 import { BODY_KINDS, isPodRef, loadNative, slotOf } from '#phyllo/data/native.js'
 import { PodView } from '#phyllo/data/pod-view.js'
+import { createPrepareQueue, PrepareQueue } from '#phyllo/data/prepare-queue.js'
 import { compileProfile } from '#phyllo/decision/compile.js'
 import { RoutingContexts } from '#phyllo/decision/context.js'
 import { shippedProfiles } from '#phyllo/decision/profiles/index.js'
@@ -51,6 +52,7 @@ const compiled = compileProfile(profile, {
   now: () => state.now(),
   random: Math.random,
   asyncPrepareBytes: 1 << 20,
+  prepareQueue: new PrepareQueue(createPrepareQueue(1, 1 << 20), 0),
 })
 
 function serve(user: string): number {

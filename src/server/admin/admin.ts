@@ -4,6 +4,7 @@
  */
 import type { SharedState } from '../../data/native.js'
 import type { Pod, PodRegistry, PodSpec } from '../../data/pod-registry.js'
+import type { PrepareQueueHandle } from '../../data/prepare-queue.js'
 import { PhylloError, toPhylloError } from '../../errors.js'
 import { answerError } from '../../execution/error-answer.js'
 import type { CounterSums } from '../../telemetry/counters.js'
@@ -24,6 +25,7 @@ export interface AdminDeps {
   readonly registry: PodRegistry
   readonly decider: Decider
   readonly sums: CounterSums
+  readonly prepareQueue: PrepareQueueHandle
   readonly log: Logger
   add(spec: PodSpec): Promise<Pod>
   remove(id: string): Promise<boolean>

@@ -1,6 +1,7 @@
 /** Pods and index as the metrics page and `GET /pods` read them: fresh from the native state at each look. */
 import { type SharedState, slotOf } from '../../data/native.js'
 import type { Pod, PodRegistry } from '../../data/pod-registry.js'
+import { type PrepareQueueHandle, queuedBytes } from '../../data/prepare-queue.js'
 import type { Gauges } from '../../telemetry/prometheus.js'
 
 /** Names of the states that `podStatus` gives as a number. */
@@ -23,7 +24,14 @@ export function podStatus(state: SharedState, pod: Pod): PodStatus {
   return { inflight, pendingTokens, predictedBlocks, breaker, state: POD_STATES[code] ?? 'free' }
 }
 
-export function gauges({ state, registry }: { state: SharedState; registry: PodRegistry }): Gauges {
+/** Where the figures come from. */
+export interface GaugeSources {
+  readonly state: SharedState
+  readonly registry: PodRegistry
+  readonly prepareQueue: PrepareQueueHandle
+}
+
+export function gauges({ state, registry, prepareQueue }: GaugeSources): Gauges {
   const stats = new Float64Array(4)
   return {
     pods: () =>
@@ -36,5 +44,6 @@ export function gauges({ state, registry }: { state: SharedState; registry: PodR
       const [entries = 0, bytes = 0, , sessions = 0] = stats
       return { entries, bytes, sessions }
     },
+    queuedPrepareBytes: () => queuedBytes(prepareQueue),
   }
 }
