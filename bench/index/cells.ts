@@ -11,7 +11,7 @@ export interface Cell {
   readonly depth: number
 }
 
-export type TableName = 'queries' | 'large' | 'latency' | 'removal' | 'updates' | 'memory'
+export type TableName = 'queries' | 'large' | 'latency' | 'removal' | 'updates' | 'memory' | 'churn'
 
 /** How one table is measured. */
 export interface Plan {
@@ -38,9 +38,10 @@ export const fullPlans: readonly Plan[] = [
   { table: 'queries', cells: every, rounds: 5, ms: 80 },
   { table: 'large', cells: every, rounds: 3, ms: 200, pairs: 2 ** 24 },
   { table: 'latency', cells: [...middle, wideSystemPrompt], rounds: 7, ms: 500 },
-  { table: 'removal', cells: middle, rounds: 15, ms: 0 },
+  { table: 'removal', cells: middle, rounds: 31, ms: 0 },
   { table: 'updates', cells: [...cross([128], depths), ...cross([512], [512])], rounds: 5, ms: 0 },
   { table: 'memory', cells: middle, rounds: 3, ms: 0 },
+  { table: 'churn', cells: middle, rounds: 1, ms: 0, pairs: 2 ** 22 },
 ]
 
 /** Whether it works: little of everything. */
@@ -50,7 +51,8 @@ export const quickPlans: readonly Plan[] = [
   { table: 'latency', cells: middle.slice(0, 2), rounds: 2, ms: 50 },
   { table: 'removal', cells: middle.slice(0, 2), rounds: 2, ms: 0 },
   { table: 'updates', cells: middle, rounds: 2, ms: 0 },
-  { table: 'memory', cells: middle, rounds: 1, ms: 0 },
+  { table: 'memory', cells: middle.slice(0, 2), rounds: 1, ms: 0 },
+  { table: 'churn', cells: middle.slice(0, 1), rounds: 1, ms: 0, pairs: 2 ** 21 },
 ]
 
 export const cellName = ({ scenario, pods, depth }: Cell): string => `${scenario} W=${pods} D=${depth}`

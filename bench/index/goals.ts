@@ -151,14 +151,16 @@ const memory: Check = results =>
     ),
   )
 
+/** What an emptied index keeps of its memory. */
 const emptied: Check = results =>
-  over(ours(results, 'memory', 'heap, filled and emptied'), 'memory: returns after churn', values => {
-    const worst = greatest(values)
-    return {
-      result: `${worst === undefined ? '' : at(worst)} bytes a pair left`,
-      verdict: verdict(worst !== undefined && worst.ratio < 1),
-    }
-  })
+  over(
+    ours(results, 'churn', 'heap, filled and emptied').map(({ cell, ratio }) => ({
+      cell,
+      ratio: ratio / (results.row('churn', cell, subject.phyllo, 'heap, filled')?.med ?? 0),
+    })),
+    'memory: returns after churn (at most a tenth is kept, 4 million pairs)',
+    atMost(0.1, 'of it'),
+  )
 
 export const goals: Check = results =>
   [queries, threads, latency, updates, removal, memory, emptied].flatMap(check => check(results))

@@ -34,7 +34,8 @@ impl Options {
             Some("latency") => Table::Latency,
             Some("removal") => Table::Removal,
             Some("updates") => Table::Updates,
-            Some("memory") => Table::Memory,
+            // The same in indexes of two sizes: what is kept may not grow with what was there.
+            Some("memory" | "churn") => Table::Memory,
             other => return Err(format!("no table {other:?}")),
         };
         let (mut blocks, mut pairs, mut ms) = (131_072, None, 100);
