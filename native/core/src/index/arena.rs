@@ -7,10 +7,10 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 
-/// The smallest region, and the alignment of all.
-const HUGE_PAGE: usize = 2 << 20;
+/// The smallest region, and the alignment of all. With `pieces_apart`, for sanitizers, a region is one piece.
+const HUGE_PAGE: usize = if cfg!(pieces_apart) { 64 } else { 2 << 20 };
 /// A new region is as large as this part of what there is already: few regions, and little that lies idle.
-const GROWTH: usize = 8;
+const GROWTH: usize = if cfg!(pieces_apart) { usize::MAX } else { 8 };
 
 /// Pieces of one size side by side.
 struct Region {

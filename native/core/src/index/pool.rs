@@ -31,6 +31,9 @@ struct Slab {
 
 /// The class of a size, and the size of its places.
 fn class_of(size: usize) -> Option<(usize, usize)> {
+    if cfg!(pieces_apart) {
+        return None;
+    }
     if size <= STEP * STEPS {
         let class = size.div_ceil(STEP).max(1) - 1;
         return Some((class, (class + 1) * STEP));
@@ -179,6 +182,9 @@ impl Pool {
 
 /// Large pieces are arrays of hashes and tables; the arrays' sizes are rounded so that a region serves many.
 fn large(size: usize) -> usize {
+    if cfg!(pieces_apart) {
+        return size;
+    }
     let quarter = size.next_power_of_two() / 8;
     size.next_multiple_of(quarter)
 }
