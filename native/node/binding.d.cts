@@ -39,7 +39,7 @@ export declare class PrefixIndex {
   get width(): number
   addPod(): number
   removePod(pod: number): void
-  store(pod: number, hashes: BigUint64Array): void
+  store(pod: number, hashes: BigUint64Array, parent?: bigint | undefined | null): void
   remove(pod: number, hashes: BigUint64Array): void
   clear(pod: number): void
   query(hashes: BigUint64Array, out: Out<number>): number
