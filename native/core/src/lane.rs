@@ -3,6 +3,10 @@
 //! A ticket is a place in a slab, freed by hand. The caller ends every request in one place anyway, and a garbage
 //! collector's finalizer would keep the hashes of a long prompt alive for as long as it pleases.
 
+mod background;
+
+pub use background::stand_back;
+
 use crate::hash::{Root, SequenceHash, hash_blocks, hash_text_blocks};
 use crate::index::{Match, Matches};
 use crate::model::{BYTES_PER_TOKEN, Model, Prompt, PromptError, cache_salt};
