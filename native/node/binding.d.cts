@@ -82,6 +82,7 @@ export interface NativeModelOptions {
   dir?: string
   chatTemplate?: string
   blockSize: number
+  memoBytes?: number
 }
 
 /** Renders a chat template; `now_ms` is what `strftime_now` sees. */

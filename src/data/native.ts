@@ -162,6 +162,11 @@ export interface ModelOptions {
   chatTemplate?: string
   /** Tokens per KV block. */
   blockSize: number
+  /**
+   * Bytes of token ids that the tokenizer remembers of texts seen before, for all threads and all models of the
+   * directory; 0: none. Absent: 64 MiB.
+   */
+  memoBytes?: number
 }
 
 /** One memory for all threads of the process. */

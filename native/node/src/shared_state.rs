@@ -28,6 +28,7 @@ pub struct NativeModelOptions {
     pub dir: Option<String>,
     pub chat_template: Option<String>,
     pub block_size: u32,
+    pub memo_bytes: Option<f64>,
 }
 
 /// See `SharedState` in `src/data/native.ts`.
@@ -128,6 +129,7 @@ impl SharedState {
             dir: options.dir.map(Into::into),
             chat_template: options.chat_template,
             block_size: options.block_size,
+            memo_bytes: options.memo_bytes.map(|bytes| bytes as u64),
         };
         let model = Model::load(&name, &options).map_err(failure)?;
         let mut models = self.inner.models.write();
