@@ -97,6 +97,7 @@ export interface SharedStateOptions {
   breakerLatencyFloorMs: number
   predictedBlocks: number
   predictedTtlMs: number
+  indexBytes: number
   sessions: number
   sessionTtlMs: number
   virtualClock: boolean

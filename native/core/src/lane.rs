@@ -94,7 +94,7 @@ pub fn prepare(
     let hashed = Instant::now();
     out.micros[1] = micros(tokenized, hashed);
     if ops.has(Ops::MATCH_PREFIX) {
-        state.index.query(&out.hashes, scratch);
+        state.match_prefix(&out.hashes, scratch);
         out.matches.extend_from_slice(scratch.as_slice());
         out.fresh = true;
     }
@@ -193,7 +193,7 @@ impl Lane {
         if std::mem::take(&mut prepared.fresh) || prepared.hashes.is_empty() {
             return;
         }
-        self.state.index.query(&prepared.hashes, &mut self.scratch);
+        self.state.match_prefix(&prepared.hashes, &mut self.scratch);
         prepared.matches.clear();
         prepared.matches.extend_from_slice(self.scratch.as_slice());
     }
