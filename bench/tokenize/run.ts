@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { printTable, type Row, rootDir, summarise, updateReadme, writeResults } from '../lib/results.js'
+import { benchStall } from './stall.js'
 
 const ROUNDS = 5
 const models = ['qwen3', 'llama3_1', 'gptoss', 'deepseek_v3']
@@ -41,6 +42,7 @@ export async function benchTokenize(): Promise<void> {
       const { samples, ...about } = line.parse(JSON.parse(json))
       return { ...about, ...summarise(samples) }
     })
+  rows.push(...(await benchStall()))
   printTable(rows)
   updateReadme('tokenize', writeResults('tokenize', ['npm run bench -- tokenize'], rows))
 }

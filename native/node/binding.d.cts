@@ -39,7 +39,7 @@ export declare class PrefixIndex {
   get width(): number
   addPod(): number
   removePod(pod: number): void
-  store(pod: number, hashes: BigUint64Array): void
+  store(pod: number, hashes: BigUint64Array, parent?: bigint | undefined | null): void
   remove(pod: number, hashes: BigUint64Array): void
   clear(pod: number): void
   query(hashes: BigUint64Array, out: Out<number>): number
@@ -82,6 +82,7 @@ export interface NativeModelOptions {
   dir?: string
   chatTemplate?: string
   blockSize: number
+  memoBytes?: number
 }
 
 /** Renders a chat template; `now_ms` is what `strftime_now` sees. */
@@ -96,6 +97,7 @@ export interface SharedStateOptions {
   breakerLatencyFloorMs: number
   predictedBlocks: number
   predictedTtlMs: number
+  indexBytes: number
   sessions: number
   sessionTtlMs: number
   virtualClock: boolean

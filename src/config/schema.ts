@@ -153,6 +153,22 @@ const cache = z
     ),
     // An idle engine keeps blocks for ever, a busy one turns its cache over within minutes; in between.
     predictedTtlMs: ms(600_000, 'Time that a predicted block counts without being used again.'),
+    // 1,024 pods that hold 100,000 blocks each take 2.5 GiB (conversations shared by pods) to 3.8 GiB (each its own) as
+    // exact state; 256 such pods, the default width, a quarter of that.
+    maxBytes: bytes(
+      2048 * MiB,
+      MiB,
+      1024 * 1024 * MiB,
+      'Most memory of what is known of caches: over it, pods whose exact state is of least use become predicted, and the least recently used predicted blocks go.',
+    ),
+    // 16 million tokens, 4 bytes each: the last turns of 1,000 conversations of 16,000. What is not remembered is
+    // tokenized again, 2,000 tokens in 0.5 ms, so more is worth it only to a router of many long conversations.
+    tokenizerMemoBytes: bytes(
+      64 * MiB,
+      0,
+      16 * 1024 * MiB,
+      'Token ids remembered of texts seen before, per tokenizer and for all workers; the least useful go first. 0 = none.',
+    ),
   })
   .prefault({})
   .describe('What the router remembers of the KV caches.')

@@ -131,6 +131,21 @@ export const SUMMARY = {
 } as const
 export const SUMMARY_WORDS = 8
 
+/** Where `SharedState.stats` writes what. */
+export const STATS = {
+  /** Distinct blocks in the prefix index. */
+  entries: 0,
+  /** Memory of exact and predicted cache state. */
+  bytes: 1,
+  livePods: 2,
+  sessions: 3,
+  /** Predicted blocks dropped for the memory budget so far. */
+  shedBlocks: 4,
+  /** Exact pods that became predicted for the memory budget so far. */
+  demotedPods: 5,
+} as const
+export const STATS_WORDS = 6
+
 /** Options of the state, given by whoever creates it first. */
 export interface SharedStateOptions {
   /** 64, 256 or 1,024 pods. */
@@ -147,6 +162,8 @@ export interface SharedStateOptions {
   predictedBlocks: number
   /** Milliseconds that a prediction holds without being used again. */
   predictedTtlMs: number
+  /** Bytes that exact and predicted cache state together should not exceed. */
+  indexBytes: number
   /** Sessions remembered; the least recently used go first. */
   sessions: number
   /** Milliseconds that an unused session holds. */
@@ -162,6 +179,11 @@ export interface ModelOptions {
   chatTemplate?: string
   /** Tokens per KV block. */
   blockSize: number
+  /**
+   * Bytes of token ids that the tokenizer remembers of texts seen before, for all threads and all models of the
+   * directory; 0: none. Absent: 64 MiB.
+   */
+  memoBytes?: number
 }
 
 /** One memory for all threads of the process. */
@@ -185,7 +207,7 @@ export interface SharedState {
   /** Milliseconds of the state's clock. */
   now(): number
   setTime(ms: number): void
-  /** Entries, bytes, live pods of the prefix index; sessions held. */
+  /** Numbers at the places of {@link STATS}. */
   stats(out: Float64Array): void
   /** Forgets what was predicted of one pod: its engine has lost its cache. */
   forgetPredicted(ref: number): void

@@ -21,12 +21,13 @@ export class ModelTable {
     private readonly state: SharedState,
     private readonly configured: readonly ServedModelOptions[],
     private readonly defaultProfile: string,
+    private readonly memoBytes: number,
     private readonly onFallback: (model: string, reason: string) => void,
   ) {
     // What stands for any model is loaded as well, though it serves none: a fault in its files must show at the start,
     // not when a pod first tells a name.
     for (const options of configured) {
-      if (options.name === ANY_MODEL) state.addModel(ANY_MODEL, nativeOptions(options))
+      if (options.name === ANY_MODEL) state.addModel(ANY_MODEL, nativeOptions(options, memoBytes))
       else this.learn(options.name)
     }
   }
@@ -39,7 +40,7 @@ export class ModelTable {
   learn(name: string): void {
     if (this.#known.has(name)) return
     const options = this.#optionsOf(name)
-    const id = this.state.addModel(name, nativeOptions(options))
+    const id = this.state.addModel(name, nativeOptions(options, this.memoBytes))
     this.#known.set(name, {
       name,
       id,
@@ -79,8 +80,8 @@ export class ModelTable {
   }
 }
 
-function nativeOptions(options: ServedModelOptions | undefined): ModelOptions {
-  const native: ModelOptions = { blockSize: options?.blockSize ?? DEFAULT_BLOCK_SIZE }
+function nativeOptions(options: ServedModelOptions | undefined, memoBytes: number): ModelOptions {
+  const native: ModelOptions = { blockSize: options?.blockSize ?? DEFAULT_BLOCK_SIZE, memoBytes }
   if (options?.dir !== undefined) native.dir = options.dir
   if (options?.chatTemplate !== undefined) native.chatTemplate = options.chatTemplate
   return native

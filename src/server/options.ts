@@ -103,6 +103,10 @@ export interface CacheOptions {
   readonly width: 64 | 256 | 1024
   readonly predictedBlocks: number
   readonly predictedTtlMs: number
+  /** Bytes of exact and predicted cache state. */
+  readonly maxBytes: number
+  /** Most bytes of token ids that a tokenizer remembers of texts seen before; 0: none. */
+  readonly tokenizerMemoBytes: number
 }
 
 export interface SessionOptions {

@@ -69,7 +69,9 @@ class ControlPlane {
     // One more than workers: /explain prepares on the main thread.
     this.#prepareQueue = createPrepareQueue(workers + 1, options.limits.queuedPrepareBytes)
     this.registry = new PodRegistry(this.state, (version, pods) => this.#publish(version, pods))
-    this.#models = new ModelTable(this.state, options.models, options.defaults.profile, (model, why) => {
+    const { tokenizerMemoBytes } = options.cache
+    const { profile } = options.defaults
+    this.#models = new ModelTable(this.state, options.models, profile, tokenizerMemoBytes, (model, why) => {
       if (this.#once(`fallback ${model}`)) this.log.warn(`model '${model}' ${why}`)
     })
     this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())

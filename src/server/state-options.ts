@@ -11,6 +11,7 @@ export function stateOptions({ breaker, cache, sessions }: RouterOptions): Share
     breakerLatencyFloorMs: breaker.latencyFloorMs,
     predictedBlocks: cache.predictedBlocks,
     predictedTtlMs: cache.predictedTtlMs,
+    indexBytes: cache.maxBytes,
     sessions: sessions.max,
     sessionTtlMs: sessions.ttlMs,
     virtualClock: false,

@@ -20,7 +20,14 @@ export interface PodGauges {
 /** What is read at each scrape besides the counters. */
 export interface Gauges {
   pods(): readonly PodGauges[]
-  index(): { entries: number; bytes: number; sessions: number }
+  index(): {
+    entries: number
+    bytes: number
+    sessions: number
+    /** Since the start. */
+    shedBlocks: number
+    demotedPods: number
+  }
   /** Bytes of request bodies that wait for the thread pool or are on it. */
   queuedPrepareBytes(): number
 }
@@ -195,6 +202,16 @@ function podMetrics(registry: Registry, sums: CounterSums, gauges: Gauges): void
   const whole: [name: string, help: string, value: () => number][] = [
     ['phyllo_index_entries', 'Distinct blocks in the prefix index.', () => gauges.index().entries],
     ['phyllo_index_bytes', 'Memory of the prefix index.', () => gauges.index().bytes],
+    [
+      'phyllo_index_shed_blocks',
+      'Predicted blocks dropped since the start because the index reached cache.maxBytes.',
+      () => gauges.index().shedBlocks,
+    ],
+    [
+      'phyllo_index_demoted_pods',
+      'Pods whose exact state was given up since the start because the index reached cache.maxBytes.',
+      () => gauges.index().demotedPods,
+    ],
     ['phyllo_sessions', 'Sessions remembered.', () => gauges.index().sessions],
     [
       'phyllo_prepare_queued_bytes',

@@ -3,20 +3,10 @@ import test from 'ava'
 import { HealthChecker } from '#phyllo/data/health.js'
 import { loadNative } from '#phyllo/data/native.js'
 import { PodRegistry } from '#phyllo/data/pod-registry.js'
+import { STATE_OPTIONS } from './state-options.js'
 
 const options = { intervalMs: 10, timeoutMs: 1000, path: '/health', unhealthyAfter: 1, healthyAfter: 1 }
-const state = loadNative().SharedState.open('health-test', {
-  width: 64,
-  breakerFailures: 5,
-  breakerCooldownMs: 1000,
-  breakerLatencyFactor: 0,
-  breakerLatencyFloorMs: 0,
-  predictedBlocks: 16,
-  predictedTtlMs: 1000,
-  sessions: 16,
-  sessionTtlMs: 1000,
-  virtualClock: false,
-})
+const state = loadNative().SharedState.open('health-test', { ...STATE_OPTIONS, virtualClock: false })
 test.after(() => void loadNative().SharedState.close('health-test'))
 
 test('a pod that was removed while it was being added was checked for ever', async t => {

@@ -15,29 +15,35 @@ import {
   type PodRef,
   REFUSED,
   type SharedState,
+  type SharedStateOptions,
+  STATS,
+  STATS_WORDS,
   SUMMARY,
   SUMMARY_WORDS,
   slotOf,
 } from '#phyllo/data/native.js'
+import { STATE_OPTIONS } from './state-options.js'
 
 const addon = loadNative()
 const WIDTH = 64
 let states = 0
 
-function open(t: ExecutionContext): { state: SharedState; lane: Lane; pods: PodRef[] } {
+function open(
+  t: ExecutionContext,
+  options: Partial<SharedStateOptions> = {},
+): {
+  state: SharedState
+  lane: Lane
+  pods: PodRef[]
+} {
   const name = `codes-${states++}`
   t.teardown(() => addon.SharedState.close(name))
   const state = addon.SharedState.open(name, {
+    ...STATE_OPTIONS,
     width: WIDTH,
     breakerFailures: 2,
     breakerCooldownMs: 100,
-    breakerLatencyFactor: 0,
-    breakerLatencyFloorMs: 0,
-    predictedBlocks: 1000,
-    predictedTtlMs: 60_000,
-    sessions: 100,
-    sessionTtlMs: 60_000,
-    virtualClock: true,
+    ...options,
   })
   const pods = ['a', 'b', 'c'].map(id => state.addPod(id))
   for (const pod of pods) state.activatePod(pod)
@@ -83,6 +89,32 @@ test('SUMMARY words, cached tokens by slot, ranked pairs', t => {
   const pairs = new Uint32Array(2 * WIDTH)
   t.is(lane.ranked(again, pairs), 1)
   t.deepEqual([...pairs.subarray(0, 2)], [slotOf(pod), best])
+})
+
+test('STATS places; over the memory budget the least recently predicted blocks go', t => {
+  const { state, lane, pods } = open(t, { indexBytes: 2 ** 20, predictedBlocks: 1_000_000 })
+  const [pod] = pods
+  if (pod === undefined) return t.fail()
+  const out = new Uint32Array(1)
+  const stats = new Float64Array(STATS_WORDS)
+  state.stats(stats)
+  t.deepEqual([stats[STATS.entries], stats[STATS.livePods], stats[STATS.sessions]], [0, 3, 0])
+  // 20,000 blocks of 64 bytes in each of two prompts: over 2 MB of index and ledger.
+  const prompts = ['a', 'b'].map(letter => letter.repeat(20_000 * 64))
+  for (const prompt of prompts) lane.book(prepared(state, lane, prompt), pod, 0, BOOK.learnPrefix, out)
+  state.stats(stats)
+  t.is(stats[STATS.entries], 40_000)
+  t.true((stats[STATS.bytes] ?? 0) > 2 ** 20)
+  for (let second = 1; second <= 10; second++) state.setTime(second * 1000)
+  state.stats(stats)
+  t.true((stats[STATS.shedBlocks] ?? 0) > 20_000)
+  t.is((stats[STATS.entries] ?? 0) + (stats[STATS.shedBlocks] ?? 0), 40_000)
+  t.is(stats[STATS.demotedPods], 0)
+  t.true((stats[STATS.bytes] ?? 0) < 1.2 * 2 ** 20)
+  const cached = new Uint32Array(WIDTH)
+  const tokens = prompts.map(prompt => lane.cachedTokens(prepared(state, lane, prompt), cached))
+  t.is(tokens[0], 0, 'the older prompt is gone')
+  t.true((tokens[1] ?? 0) > 0, 'of the newer one the beginning is left')
 })
 
 test('LOAD columns and REFUSED codes, by doing what each stands for', t => {

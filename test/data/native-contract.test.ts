@@ -18,9 +18,10 @@ import {
   OPS,
   type PrefixIndex,
   type SharedState,
-  type SharedStateOptions,
+  STATS_WORDS,
   type Tokenizer,
 } from '#phyllo/data/native.js'
+import { STATE_OPTIONS } from './state-options.js'
 
 /** What a call must give, by the type that the interface says. */
 type KindOf<R> = undefined extends R
@@ -68,25 +69,13 @@ const staticsOf = (made: object): string[] => {
 }
 
 const addon = loadNative()
-const options: SharedStateOptions = {
-  width: 64,
-  breakerFailures: 3,
-  breakerCooldownMs: 1000,
-  breakerLatencyFactor: 0,
-  breakerLatencyFloorMs: 0,
-  predictedBlocks: 1000,
-  predictedTtlMs: 60_000,
-  sessions: 100,
-  sessionTtlMs: 60_000,
-  virtualClock: true,
-}
 const modelDir = fileURLToPath(new URL('../../../demo/model', import.meta.url))
 
 let states = 0
 function open(t: ExecutionContext): SharedState {
   const name = `contract-${states++}`
   t.teardown(() => addon.SharedState.close(name))
-  return addon.SharedState.open(name, options)
+  return addon.SharedState.open(name, STATE_OPTIONS)
 }
 
 test('the addon exports what the contract names', t => {
@@ -113,14 +102,16 @@ test('free functions and factories', t => {
   t.throws(() => addon.renderTemplate("{{ raise_exception('no') }}", '{}', 0), { message: /no/ })
   const name = `contract-${states++}`
   t.throws(() => addon.SharedState.open(name), { message: /no state/ })
-  const state = addon.SharedState.open(name, options)
+  const state = addon.SharedState.open(name, STATE_OPTIONS)
   state.addPod('a')
   const again = addon.SharedState.open(name)
   t.not(again, state)
   t.throws(() => again.addPod('a'), undefined, 'one memory by one name')
   addon.SharedState.close(name)
   t.throws(() => addon.SharedState.open(name))
-  t.throws(() => addon.SharedState.open(name, { ...options, width: 65 }), { message: /64, 256 or 1024/ })
+  t.throws(() => addon.SharedState.open(name, { ...STATE_OPTIONS, width: 65 }), {
+    message: /64, 256 or 1024/,
+  })
   t.deepEqual(staticsOf(addon.SharedState).sort(), ['close', 'open'])
   t.deepEqual(staticsOf(addon.Tokenizer), ['load'])
 })
@@ -141,7 +132,7 @@ test('SharedState', t => {
     modelFallback: ['string', () => state.modelFallback(model)],
     now: ['number', () => state.now()],
     setTime: ['undefined', () => state.setTime(5)],
-    stats: ['undefined', () => state.stats(new Float64Array(4))],
+    stats: ['undefined', () => state.stats(new Float64Array(STATS_WORDS))],
     forgetPredicted: ['undefined', () => state.forgetPredicted(ref)],
     clearPredicted: ['undefined', () => state.clearPredicted()],
   }

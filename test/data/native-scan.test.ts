@@ -9,6 +9,7 @@ import {
   loadNative,
   SCAN,
 } from '#phyllo/data/native.js'
+import { STATE_OPTIONS } from './state-options.js'
 
 let states = 0
 
@@ -16,18 +17,7 @@ function laneFor(t: ExecutionContext): Lane {
   const addon = loadNative()
   const name = `scan-${states++}`
   t.teardown(() => addon.SharedState.close(name))
-  const state = addon.SharedState.open(name, {
-    width: 64,
-    breakerFailures: 0,
-    breakerCooldownMs: 0,
-    breakerLatencyFactor: 0,
-    breakerLatencyFloorMs: 0,
-    predictedBlocks: 1,
-    predictedTtlMs: 1000,
-    sessions: 1,
-    sessionTtlMs: 1000,
-    virtualClock: true,
-  })
+  const state = addon.SharedState.open(name, STATE_OPTIONS)
   return new addon.Lane(state)
 }
 

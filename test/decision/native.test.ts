@@ -4,6 +4,7 @@ import test from 'ava'
 import { z } from 'zod'
 import { loadNative, type PodRef } from '#phyllo/data/native.js'
 import { shippedProfiles } from '#phyllo/decision/profiles/index.js'
+import { STATE_OPTIONS } from '../data/state-options.js'
 import { MODEL, single } from './helpers.js'
 import type { Orders } from './native-worker.js'
 
@@ -12,18 +13,7 @@ let states = 0
 
 function fleet() {
   const name = `decision-${states++}`
-  const state = loadNative().SharedState.open(name, {
-    width: 64,
-    breakerFailures: 3,
-    breakerCooldownMs: 1000,
-    breakerLatencyFactor: 0,
-    breakerLatencyFloorMs: 0,
-    predictedBlocks: 10_000,
-    predictedTtlMs: 60_000,
-    sessions: 1000,
-    sessionTtlMs: 60_000,
-    virtualClock: false,
-  })
+  const state = loadNative().SharedState.open(name, { ...STATE_OPTIONS, virtualClock: false })
   const refs: PodRef[] = Array.from({ length: PODS }, (_, i) => state.addPod(`pod-${i}`))
   for (const ref of refs) state.activatePod(ref)
   return { name, refs, model: state.addModel(MODEL, { blockSize: 16 }) }

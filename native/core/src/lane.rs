@@ -3,6 +3,10 @@
 //! A ticket is a place in a slab, freed by hand. The caller ends every request in one place anyway, and a garbage
 //! collector's finalizer would keep the hashes of a long prompt alive for as long as it pleases.
 
+mod background;
+
+pub use background::stand_back;
+
 use crate::hash::{Root, SequenceHash, hash_blocks, hash_text_blocks};
 use crate::index::{Match, Matches};
 use crate::model::{BYTES_PER_TOKEN, Model, Prompt, PromptError, cache_salt};
@@ -90,7 +94,7 @@ pub fn prepare(
     let hashed = Instant::now();
     out.micros[1] = micros(tokenized, hashed);
     if ops.has(Ops::MATCH_PREFIX) {
-        state.index.query(&out.hashes, scratch);
+        state.match_prefix(&out.hashes, scratch);
         out.matches.extend_from_slice(scratch.as_slice());
         out.fresh = true;
     }
@@ -189,7 +193,7 @@ impl Lane {
         if std::mem::take(&mut prepared.fresh) || prepared.hashes.is_empty() {
             return;
         }
-        self.state.index.query(&prepared.hashes, &mut self.scratch);
+        self.state.match_prefix(&prepared.hashes, &mut self.scratch);
         prepared.matches.clear();
         prepared.matches.extend_from_slice(self.scratch.as_slice());
     }

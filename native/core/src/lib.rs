@@ -14,6 +14,7 @@
 
 pub mod clock;
 pub mod cursors;
+pub mod exact;
 pub mod hash;
 pub mod index;
 pub mod lane;

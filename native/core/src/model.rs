@@ -7,7 +7,7 @@ pub use error::{ModelError, PromptError};
 
 use crate::request::{BodyKind, FIELD_COUNT, Field, Spans, elements, scan, unquote};
 use crate::template::{ChatFields, ChatTemplate, Rendered};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{DEFAULT_MEMO_BYTES, Tokenizer};
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +23,9 @@ pub struct ModelOptions {
     pub chat_template: Option<String>,
     /// Tokens per KV block of the engine.
     pub block_size: u32,
+    /// Bytes of token ids that its tokenizer remembers, for all threads and all models of the directory; 0: none.
+    /// Absent: [`DEFAULT_MEMO_BYTES`].
+    pub memo_bytes: Option<u64>,
 }
 
 /// What the prefix cache of a pod is asked about.
@@ -55,7 +58,8 @@ impl Model {
         if options.block_size == 0 {
             return Err(ModelError::BlockSize { name: name.to_owned() });
         }
-        let load = |dir: &PathBuf| Tokenizer::shared(dir);
+        let memo_bytes = options.memo_bytes.unwrap_or(DEFAULT_MEMO_BYTES);
+        let load = |dir: &PathBuf| Tokenizer::shared(dir, memo_bytes);
         let tokenizer = options.dir.as_ref().map(load).transpose();
         let tokenizer =
             tokenizer.map_err(|reason| ModelError::Tokenizer { name: name.to_owned(), reason })?;

@@ -2,8 +2,9 @@
 
 use crate::clock::Clock;
 use crate::cursors::Cursors;
+use crate::exact::Exact;
 use crate::hash::SequenceHash;
-use crate::index::{PrefixIndex, Slots, Width};
+use crate::index::{Matches, PrefixIndex, Slots, Width};
 use crate::model::Model;
 use crate::pods::{AddPodError, BreakerOptions, PodRef, PodTable};
 use crate::predicted::Predicted;
@@ -30,6 +31,8 @@ pub struct StateOptions {
     pub predicted_blocks: usize,
     /// Milliseconds that a prediction holds without being used again.
     pub predicted_ttl_ms: u64,
+    /// Bytes that exact and predicted state together should not exceed.
+    pub index_bytes: usize,
     /// Sessions remembered; as many response ids besides.
     pub sessions: usize,
     /// Milliseconds that an unused session holds.
@@ -54,8 +57,12 @@ pub enum StateError {
 pub struct StateStats {
     /// Blocks in the prefix index.
     pub entries: usize,
-    /// Bytes of its tables.
+    /// Bytes of exact and predicted state.
     pub bytes: usize,
+    /// Predicted blocks that were dropped for the sake of the budget, so far.
+    pub shed: u64,
+    /// Exact pods that became predicted for the sake of the budget, so far.
+    pub demoted: u64,
     /// Pods that queries see.
     pub live_pods: usize,
     /// Sessions held.
@@ -86,6 +93,8 @@ pub struct SharedState {
     pub pods: PodTable,
     /// What keeps the index.
     pub predicted: Predicted,
+    /// What engines say of themselves.
+    pub exact: Exact,
     /// Sessions.
     pub sessions: Sessions,
     /// Response ids. Apart from the sessions, so that a burst of the one does not push out the other.
@@ -96,6 +105,8 @@ pub struct SharedState {
     pub models: RwLock<Vec<Arc<Model>>>,
     slots: Arc<Slots>,
     maintained_ms: AtomicU64,
+    index_bytes: usize,
+    shed: AtomicU64,
 }
 
 static STATES: LazyLock<Mutex<HashMap<String, Arc<SharedState>>>> = LazyLock::new(Mutex::default);
@@ -128,10 +139,11 @@ impl SharedState {
         let width = Width::exactly(options.width).ok_or(StateError::Width(options.width))?;
         let clock = Arc::new(if options.virtual_clock { Clock::manual() } else { Clock::real() });
         let slots = Arc::new(Slots::default());
-        let index = PrefixIndex::new(width, slots.clone());
+        let planes = [width; 2].map(|width| PrefixIndex::new(width, slots.clone()));
+        let [index, exact] = planes.clone();
         let sessions = || Sessions::new(clock.clone(), options.sessions, options.session_ttl_ms);
         Ok(Self {
-            pods: PodTable::new(width, slots.clone(), vec![index.clone()], clock.clone(), options.breakers),
+            pods: PodTable::new(width, slots.clone(), planes.to_vec(), clock.clone(), options.breakers),
             predicted: Predicted::new(
                 index.clone(),
                 clock.clone(),
@@ -143,6 +155,9 @@ impl SharedState {
             cursors: Cursors::default(),
             models: RwLock::default(),
             maintained_ms: AtomicU64::new(0),
+            exact: Exact::new(exact),
+            index_bytes: options.index_bytes,
+            shed: AtomicU64::new(0),
             clock,
             index,
             slots,
@@ -164,6 +179,7 @@ impl SharedState {
         let removed = self.pods.remove(pod);
         if removed {
             self.predicted.forget(pod);
+            self.exact.forget(pod);
         }
         removed
     }
@@ -197,7 +213,9 @@ impl SharedState {
                 }
             }
         };
-        if let Some(chain) = booking.learn {
+        if let Some(chain) = booking.learn
+            && !self.exact.is_exact(booked.0)
+        {
             self.predicted.learn(booked.0, chain);
         }
         Ok(booked)
@@ -246,6 +264,30 @@ impl SharedState {
         self.notes.expire();
         // What was replaced waits for its readers; where traffic is thin, this sees that they have gone.
         self.index.tidy();
+        self.exact.index.tidy();
+        self.exact.age();
+        self.keep_budget();
+    }
+
+    /// Exact pods become predicted first; then what is predicted gets less.
+    fn keep_budget(&self) {
+        let predicted = self.predicted.bytes();
+        if self.exact.pods() > 0 {
+            self.exact.fit(self.index_bytes.saturating_sub(predicted));
+        }
+        if predicted > self.index_bytes {
+            // A tenth more than needed, so that the next blocks do not cross the line again at once.
+            let part = 1.0 - 0.9 * self.index_bytes as f64 / predicted as f64;
+            self.shed.fetch_add(self.predicted.shed(part) as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Ranks the living pods by the leading blocks that they hold, exact or predicted, as [`PrefixIndex::query`] does.
+    pub fn match_prefix(&self, hashes: &[SequenceHash], out: &mut Matches) {
+        self.index.query(hashes, out);
+        if self.exact.pods() > 0 {
+            self.exact.index.query_more(hashes, out);
+        }
     }
 
     /// Forgets everything that was predicted.
@@ -256,8 +298,10 @@ impl SharedState {
     /// Counts for the metrics.
     pub fn stats(&self) -> StateStats {
         StateStats {
-            entries: self.index.entries(),
-            bytes: self.index.bytes(),
+            entries: self.index.entries() + self.exact.index.entries(),
+            bytes: self.predicted.bytes() + self.exact.bytes(),
+            shed: self.shed.load(Ordering::Relaxed),
+            demoted: self.exact.demoted(),
             live_pods: self.slots.alive_count(),
             sessions: self.sessions.len(),
         }

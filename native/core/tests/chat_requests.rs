@@ -38,6 +38,7 @@ fn a_string_becomes_a_list_of_parts_for_a_template_that_wants_parts() {
         dir: Some(model_dir("qwen2_5")),
         chat_template: Some(source.to_owned()),
         block_size: 16,
+        ..ModelOptions::default()
     };
     let model = Model::load("parts", &options).expect("loads");
     let messages = json!([{"role": "user", "content": "a"}, {"role": "tool", "content": [{"type": "text", "text": "b"}]}]);
@@ -102,6 +103,7 @@ fn a_template_that_raises_is_an_error_with_its_message() {
         dir: Some(model_dir("qwen2_5")),
         chat_template: Some(source.to_owned()),
         block_size: 16,
+        ..ModelOptions::default()
     };
     let model = Model::load("strict", &options).expect("loads");
     let error = try_prompt(&model, BodyKind::Chat, &chat(json!([{"role": "tool", "content": "x"}])))

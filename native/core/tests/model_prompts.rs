@@ -302,4 +302,12 @@ fn models_of_one_directory_share_its_tokenizer() {
     let (one, other) = (load("qwen3"), load("qwen3"));
     assert!(std::ptr::eq(one.tokenizer().expect("loaded"), other.tokenizer().expect("loaded")));
     assert!(!std::ptr::eq(one.tokenizer().expect("loaded"), load("qwen2_5").tokenizer().expect("loaded")));
+    let options = ModelOptions {
+        dir: Some(model_dir("qwen3")),
+        block_size: 16,
+        memo_bytes: Some(0),
+        ..ModelOptions::default()
+    };
+    let forgetful = Model::load("qwen3", &options).expect("loads");
+    assert!(!std::ptr::eq(one.tokenizer().expect("loaded"), forgetful.tokenizer().expect("loaded")));
 }

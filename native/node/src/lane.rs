@@ -236,6 +236,7 @@ impl Task for Prepare {
     type JsValue = i32;
 
     fn compute(&mut self) -> Result<Self::Output> {
+        lane::stand_back();
         let mut scratch = Matches::default();
         let body: &[u8] = &self.body;
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

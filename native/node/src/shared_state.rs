@@ -17,6 +17,7 @@ pub struct SharedStateOptions {
     pub breaker_latency_floor_ms: f64,
     pub predicted_blocks: u32,
     pub predicted_ttl_ms: f64,
+    pub index_bytes: f64,
     pub sessions: u32,
     pub session_ttl_ms: f64,
     pub virtual_clock: bool,
@@ -28,6 +29,7 @@ pub struct NativeModelOptions {
     pub dir: Option<String>,
     pub chat_template: Option<String>,
     pub block_size: u32,
+    pub memo_bytes: Option<f64>,
 }
 
 /// See `SharedState` in `src/data/native.ts`.
@@ -62,6 +64,7 @@ impl SharedState {
             },
             predicted_blocks: o.predicted_blocks as usize,
             predicted_ttl_ms: o.predicted_ttl_ms as u64,
+            index_bytes: o.index_bytes as usize,
             sessions: o.sessions as usize,
             session_ttl_ms: o.session_ttl_ms as u64,
             virtual_clock: o.virtual_clock,
@@ -128,6 +131,7 @@ impl SharedState {
             dir: options.dir.map(Into::into),
             chat_template: options.chat_template,
             block_size: options.block_size,
+            memo_bytes: options.memo_bytes.map(|bytes| bytes as u64),
         };
         let model = Model::load(&name, &options).map_err(failure)?;
         let mut models = self.inner.models.write();
@@ -153,7 +157,8 @@ impl SharedState {
     #[napi(catch_unwind)]
     pub fn stats(&self, out: Out<f64>) {
         let stats = self.inner.stats();
-        let numbers = [stats.entries, stats.bytes, stats.live_pods, stats.sessions];
+        let counts = [stats.entries, stats.bytes, stats.live_pods, stats.sessions].map(|count| count as u64);
+        let numbers = [counts[0], counts[1], counts[2], counts[3], stats.shed, stats.demoted];
         fill(out, &numbers.map(|number| number as f64));
     }
 

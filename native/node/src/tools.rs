@@ -43,7 +43,7 @@ pub struct Tokenizer {
 impl Tokenizer {
     #[napi(factory, catch_unwind)]
     pub fn load(dir: String) -> Result<Self> {
-        let options = ModelOptions { dir: Some(dir.into()), chat_template: None, block_size: 1 };
+        let options = ModelOptions { dir: Some(dir.into()), block_size: 1, ..ModelOptions::default() };
         Ok(Self { model: Model::load("tokenizer", &options).map_err(failure)? })
     }
 

@@ -1,5 +1,5 @@
 /** Pods and index as the metrics page and `GET /pods` read them: fresh from the native state at each look. */
-import { type SharedState, slotOf } from '../../data/native.js'
+import { type SharedState, STATS, STATS_WORDS, slotOf } from '../../data/native.js'
 import type { Pod, PodRegistry } from '../../data/pod-registry.js'
 import { type PrepareQueueHandle, queuedBytes } from '../../data/prepare-queue.js'
 import type { Gauges } from '../../telemetry/prometheus.js'
@@ -32,7 +32,8 @@ export interface GaugeSources {
 }
 
 export function gauges({ state, registry, prepareQueue }: GaugeSources): Gauges {
-  const stats = new Float64Array(4)
+  const stats = new Float64Array(STATS_WORDS)
+  const at = (place: number): number => stats[place] ?? 0
   return {
     pods: () =>
       registry.pods.map(pod => {
@@ -41,8 +42,13 @@ export function gauges({ state, registry, prepareQueue }: GaugeSources): Gauges 
       }),
     index: () => {
       state.stats(stats)
-      const [entries = 0, bytes = 0, , sessions = 0] = stats
-      return { entries, bytes, sessions }
+      return {
+        entries: at(STATS.entries),
+        bytes: at(STATS.bytes),
+        sessions: at(STATS.sessions),
+        shedBlocks: at(STATS.shedBlocks),
+        demotedPods: at(STATS.demotedPods),
+      }
     },
     queuedPrepareBytes: () => queuedBytes(prepareQueue),
   }

@@ -72,6 +72,8 @@ impl Width {
 #[derive(Default)]
 pub struct Matches {
     pairs: Vec<Match>,
+    /// Another index's answer.
+    others: Vec<Match>,
     way1: Way<1>,
     way4: Way<4>,
     way16: Way<16>,
@@ -176,12 +178,31 @@ impl PrefixIndex {
     pub fn query(&self, hashes: &[SequenceHash], out: &mut Matches) {
         let slots = &self.inner.slots;
         let guard = epoch::pin();
-        let Matches { pairs, way1, way4, way16 } = out;
+        let Matches { pairs, way1, way4, way16, .. } = out;
         match &self.inner.tables {
             Tables::Pods64(table) => search(table, &guard, slots.alive_words(), hashes, way1, pairs),
             Tables::Pods256(table) => search(table, &guard, slots.alive_words(), hashes, way4, pairs),
             Tables::Pods1024(table) => search(table, &guard, slots.alive_words(), hashes, way16, pairs),
         }
+    }
+
+    /// As [`PrefixIndex::query`], but adds to the answer that `out` has of another index over the same slots: a pod in
+    /// both has the greater depth.
+    pub fn query_more(&self, hashes: &[SequenceHash], out: &mut Matches) {
+        std::mem::swap(&mut out.pairs, &mut out.others);
+        self.query(hashes, out);
+        if out.others.is_empty() {
+            return;
+        }
+        out.pairs.append(&mut out.others);
+        out.pairs.sort_unstable_by_key(|found| (std::cmp::Reverse(found.depth), found.slot));
+        let mut seen = [0; 16];
+        out.pairs.retain(|found| {
+            let slot = usize::from(found.slot);
+            let new = !chain::has::<16>(&seen, slot);
+            chain::add::<16>(&mut seen, slot);
+            new
+        });
     }
 
     /// Whether stores for this pod take effect.

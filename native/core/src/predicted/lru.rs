@@ -124,6 +124,38 @@ impl<V: Copy> Lru<V> {
         }
     }
 
+    /// Heap bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.places.allocation_size()
+            + self.nodes.capacity() * size_of::<Node<V>>()
+            + self.free.capacity() * size_of::<u32>()
+    }
+
+    /// Gives back the memory of a past that was more than twice as large.
+    pub(crate) fn shrink(&mut self) {
+        if self.nodes.len() < 2 * self.places.len() {
+            return;
+        }
+        let mut nodes = Vec::with_capacity(self.places.len());
+        let mut place = self.oldest;
+        self.places.clear();
+        while let Some(&Node { key, stamp, newer, value, .. }) = self.nodes.get(place as usize) {
+            let at = nodes.len() as u32;
+            self.places.insert(key, at);
+            // In order, so the neighbours are the ones before and behind.
+            nodes.push(Node { key, stamp, newer: at + 1, older: at.wrapping_sub(1), value });
+            place = newer;
+        }
+        if let Some(last) = nodes.last_mut() {
+            last.newer = NIL;
+        }
+        self.oldest = if nodes.is_empty() { NIL } else { 0 };
+        self.newest = (nodes.len() as u32).wrapping_sub(1);
+        self.nodes = nodes;
+        self.free = Vec::new();
+        self.places.shrink_to_fit();
+    }
+
     /// Takes out the key that was not used for longest, if its last use was before or at `limit`.
     pub(crate) fn pop_oldest(&mut self, limit: u64) -> Option<u64> {
         let place = self.oldest;
@@ -153,6 +185,7 @@ mod tests {
             let mut model: Vec<(u64, u64, u64)> = Vec::new();
             for (now, &(step, key)) in (0u64..).zip(&steps) {
                 match step {
+                    5 if key == 0 => lru.shrink(),
                     0 => {
                         let limit = now.saturating_sub(key);
                         let due = model.first().is_some_and(|first| first.2 <= limit);

@@ -106,6 +106,28 @@ impl Predicted {
         self.places.iter().enumerate().for_each(|(slot, place)| self.drop_until(slot, place, u64::MAX));
     }
 
+    /// Bytes of the ledgers and of their plane of the index.
+    pub fn bytes(&self) -> usize {
+        let ledgers: usize = self.places.iter().map(|place| place.ledger.lock().blocks.bytes()).sum();
+        ledgers + self.index.bytes()
+    }
+
+    /// Drops that part (0 to 1) of each pod's blocks, the least recently used ones. Answers how many.
+    pub fn shed(&self, part: f64) -> usize {
+        let shed = |(slot, place): (usize, &Place)| {
+            let mut left = (place.len.load(Ordering::Relaxed) as f64 * part).ceil() as usize;
+            let mut dropped = 0;
+            while left > 0 {
+                let took = self.drop_some(slot, place, u64::MAX, left.min(CHUNK));
+                dropped += took;
+                left = if took == 0 { 0 } else { left - took };
+            }
+            place.ledger.lock().blocks.shrink();
+            dropped
+        };
+        self.places.iter().enumerate().map(shed).sum()
+    }
+
     /// Forgets everything of one pod, which stays in use: its engine has lost its cache.
     pub fn clear_pod(&self, pod: PodRef) {
         if let Some(place) = self.places.get(pod.slot())
@@ -142,18 +164,19 @@ impl Predicted {
     }
 
     fn drop_until(&self, slot: usize, place: &Place, limit: u64) {
-        loop {
-            let mut ledger = place.ledger.lock();
-            let pod = PodRef::new(slot as u32, ledger.generation);
-            let Ledger { blocks, scratch, .. } = &mut *ledger;
-            scratch.clear();
-            take_oldest(blocks, CHUNK, limit, scratch);
-            self.index.remove(pod, scratch);
-            place.len.store(blocks.len(), Ordering::Relaxed);
-            if scratch.len() < CHUNK {
-                return;
-            }
-        }
+        while self.drop_some(slot, place, limit, CHUNK) == CHUNK {}
+    }
+
+    /// Drops up to `count` of the oldest blocks, last used at or before `limit`, and answers how many.
+    fn drop_some(&self, slot: usize, place: &Place, limit: u64, count: usize) -> usize {
+        let mut ledger = place.ledger.lock();
+        let pod = PodRef::new(slot as u32, ledger.generation);
+        let Ledger { blocks, scratch, .. } = &mut *ledger;
+        scratch.clear();
+        take_oldest(blocks, count, limit, scratch);
+        self.index.remove(pod, scratch);
+        place.len.store(blocks.len(), Ordering::Relaxed);
+        scratch.len()
     }
 }
 
@@ -262,6 +285,21 @@ mod tests {
         assert_eq!((fleet.predicted.blocks(a), fleet.predicted.blocks(b)), (0, 2 * CHUNK));
         fleet.predicted.clear();
         assert_eq!((fleet.predicted.blocks(b), fleet.index.entries()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_shed_is_what_was_used_least_recently() {
+        let fleet = fleet(usize::MAX, 1_000_000);
+        let (a, b) = (fleet.pod(0, 1), fleet.pod(1, 1));
+        for c in 0..50 {
+            fleet.predicted.learn(a, &chain(c, 0, 100));
+            fleet.predicted.learn(b, &chain(c + 100, 0, 10));
+        }
+        let bytes = fleet.predicted.bytes();
+        assert_eq!(fleet.predicted.shed(0.6), 3300);
+        assert_eq!((fleet.predicted.blocks(a), fleet.predicted.blocks(b)), (2000, 200));
+        assert_eq!((fleet.depth(&chain(29, 0, 100)), fleet.depth(&chain(30, 0, 100))), (0, 100));
+        assert!(fleet.predicted.bytes() < bytes * 2 / 3, "{} of {bytes}", fleet.predicted.bytes());
     }
 
     #[test]

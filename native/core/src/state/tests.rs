@@ -1,12 +1,14 @@
 //! Bookings, sessions and time over the whole state.
 
 use super::*;
+use crate::exact::EngineHash;
 
 const OPTIONS: StateOptions = StateOptions {
     width: 64,
     breakers: BreakerOptions { failures: 2, cooldown_ms: 1000, latency_factor: 0.0, latency_floor_ms: 0.0 },
     predicted_blocks: 1000,
     predicted_ttl_ms: 5000,
+    index_bytes: 64 << 20,
     sessions: 1000,
     session_ttl_ms: 60_000,
     virtual_clock: true,
@@ -150,4 +152,66 @@ fn threads_that_start_a_session_at_once_meet_on_one_pod() {
         assert!(booked.iter().all(|&pod| pod == booked[0]));
         assert_eq!(state.session(&session), Some(booked[0]));
     }
+}
+
+fn blocks(prompt: u64, count: u64) -> Vec<SequenceHash> {
+    (0..count).map(|i| SequenceHash((prompt << 24 | i).wrapping_mul(0xD6E8_FEB8_6659_FD93) | 1)).collect()
+}
+
+#[test]
+fn exact_and_predicted_pods_are_ranked_together() {
+    let state = state();
+    let pods: Vec<PodRef> = (0..4).map(|i| pod(&state, &format!("pod-{i}"))).collect();
+    let prompt = blocks(1, 30);
+    for (i, depth) in [(0, 10), (2, 20)] {
+        assert!(state.exact.begin(pods[i]));
+        let named: Vec<_> = prompt[..depth].iter().map(|hash| (EngineHash(hash.0 >> 1), *hash)).collect();
+        state.exact.store(pods[i], None, &named);
+    }
+    for (i, depth) in [(1, 20), (3, 15)] {
+        state.predicted.learn(pods[i], &prompt[..depth]);
+    }
+    let mut out = Matches::default();
+    state.match_prefix(&prompt, &mut out);
+    let ranked: Vec<(usize, u32)> =
+        out.as_slice().iter().map(|found| (found.slot.into(), found.depth)).collect();
+    let slot = |i: usize| pods[i].slot();
+    assert_eq!(ranked, [(slot(1), 20), (slot(2), 20), (slot(3), 15), (slot(0), 10)]);
+}
+
+#[test]
+fn an_exact_pod_is_taught_by_its_events_alone() {
+    let state = state();
+    let (exact, predicted) = (pod(&state, "exact"), pod(&state, "predicted"));
+    assert!(state.exact.begin(exact));
+    let prompt = blocks(1, 5);
+    let booking = Booking { learn: Some(&prompt), ..Booking::default() };
+    for pod in [exact, predicted] {
+        state.book(pod, &booking, |_| 0).expect("booked");
+    }
+    assert_eq!((state.predicted.blocks(exact), state.predicted.blocks(predicted)), (0, 5));
+}
+
+#[test]
+fn beyond_the_budget_exact_pods_go_first_and_predictions_shrink() {
+    let state =
+        SharedState::new(&StateOptions { index_bytes: 400_000, predicted_blocks: 1 << 20, ..OPTIONS })
+            .expect("a good width");
+    let (exact, predicted) = (pod(&state, "exact"), pod(&state, "predicted"));
+    assert!(state.exact.begin(exact));
+    let prompt = blocks(1, 10_000);
+    let named: Vec<_> = prompt.iter().map(|hash| (EngineHash(hash.0 >> 1), *hash)).collect();
+    state.exact.store(exact, None, &named);
+    (2..22).for_each(|prompt| state.predicted.learn(predicted, &blocks(prompt, 1000)));
+    assert!(state.stats().bytes > 800_000);
+    for _ in 0..20 {
+        state.maintain();
+    }
+    let stats = state.stats();
+    assert_eq!((state.exact.pods(), stats.demoted), (0, 1));
+    assert!(stats.shed > 5_000 && stats.bytes < 440_000, "{stats:?}");
+    // The newest predictions are still there.
+    let mut out = Matches::default();
+    state.match_prefix(&blocks(21, 1000), &mut out);
+    assert_eq!(out.as_slice().len(), 1);
 }

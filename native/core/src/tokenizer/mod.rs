@@ -70,7 +70,7 @@ impl Tokenizer {
     /// Loads `tokenizer.json` (required), `tokenizer_config.json`, `special_tokens_map.json` and
     /// `chat_template.jinja` from a model's directory. Blocking: a large tokenizer takes seconds.
     pub fn load(dir: &Path) -> Result<Self, TokenizerError> {
-        Self::load_remembering(dir, MEMO_BYTES)
+        Self::load_remembering(dir, DEFAULT_MEMO_BYTES)
     }
 
     /// [`load`](Self::load) with another bound on the bytes of remembered ids; 0: none.
@@ -160,8 +160,9 @@ impl Tokenizer {
     }
 }
 
-/// Bytes of remembered ids per tokenizer: those of 16 million tokens, which is 1,000 conversations of 16,000.
-const MEMO_BYTES: u64 = 64 << 20;
+/// Bytes of remembered ids per tokenizer where nobody says otherwise: those of 16 million tokens, which is 1,000
+/// conversations of 16,000.
+pub const DEFAULT_MEMO_BYTES: u64 = 64 << 20;
 
 /// What the tokenizer's post-processor puts before and after any text; `None` if that can't be told from two texts.
 fn special_ends(inner: &HfTokenizer) -> Option<(Vec<u32>, Vec<u32>)> {

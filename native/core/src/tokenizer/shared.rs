@@ -7,36 +7,40 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::SystemTime;
 
-/// A directory as it is now: files that were replaced are loaded anew, while who has the old ones keeps them.
+/// A directory as it is now: files that were replaced are loaded anew, while who has the old ones keeps them. Who wants
+/// another bound on its memory gets a tokenizer of its own.
 #[derive(PartialEq, Eq, Hash)]
 struct Source {
     dir: PathBuf,
     changed: Vec<Option<SystemTime>>,
+    memo_bytes: u64,
 }
 
 impl Source {
     /// `None` where the directory is not there; loading it says so.
-    fn of(dir: &Path) -> Option<Self> {
+    fn of(dir: &Path, memo_bytes: u64) -> Option<Self> {
         let dir = dir.canonicalize().ok()?;
         let changed = |name: &&str| dir.join(name).metadata().and_then(|file| file.modified()).ok();
         let changed = super::FILES.iter().map(changed).collect();
-        Some(Self { dir, changed })
+        Some(Self { dir, changed, memo_bytes })
     }
 }
 
 static LOADED: LazyLock<Mutex<HashMap<Source, Weak<Tokenizer>>>> = LazyLock::new(Mutex::default);
 
 impl Tokenizer {
-    /// The directory's tokenizer, loaded unless some model in this process has it. See [`Tokenizer::load`].
-    pub fn shared(dir: &Path) -> Result<Arc<Self>, TokenizerError> {
-        let Some(source) = Source::of(dir) else { return Self::load(dir).map(Arc::new) };
+    /// The directory's tokenizer, loaded unless some model in this process has it. See
+    /// [`Tokenizer::load_remembering`].
+    pub fn shared(dir: &Path, memo_bytes: u64) -> Result<Arc<Self>, TokenizerError> {
+        let load = || Self::load_remembering(dir, memo_bytes).map(Arc::new);
+        let Some(source) = Source::of(dir, memo_bytes) else { return load() };
         // Held while loading: whoever asks for the same one meanwhile should wait for it, and loading is rare.
         let mut loaded = LOADED.lock();
         loaded.retain(|_, tokenizer| tokenizer.strong_count() > 0);
         if let Some(tokenizer) = loaded.get(&source).and_then(Weak::upgrade) {
             return Ok(tokenizer);
         }
-        let tokenizer = Arc::new(Self::load(dir)?);
+        let tokenizer = load()?;
         loaded.insert(source, Arc::downgrade(&tokenizer));
         Ok(tokenizer)
     }

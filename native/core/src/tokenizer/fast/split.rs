@@ -68,6 +68,9 @@ fn split_by<'a>(stages: &[Stage], text: &'a str, each: &mut dyn FnMut(&'a str)) 
 #[derive(Debug)]
 struct Stage {
     dfa: DFA,
+    /// Bytes that a match can begin with. Where only digits or only ideographs make a word, nearly no byte of English
+    /// can, and asking the automaton at each was most of DeepSeek's time.
+    begins: [bool; 256],
     /// Number of this automaton, to find its cache by.
     number: u64,
     /// Whether white space before a word loses its last character.
@@ -97,7 +100,7 @@ impl Stage {
             .build(&plain)
             .ok()?;
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        Some(Self { dfa, number, hands_back })
+        Some(Self { begins: begins(&dfa)?, dfa, number, hands_back })
     }
 
     fn split<'a>(&self, text: &'a str, each: &mut dyn FnMut(&'a str)) {
@@ -105,7 +108,11 @@ impl Stage {
         let mut from = 0;
         // Where what no alternative matched began.
         let mut gap = 0;
-        while from < text.len() {
+        while let Some(&first) = text.as_bytes().get(from) {
+            if !self.begins[usize::from(first)] {
+                from += char_len(first);
+                continue;
+            }
             match self.end(&mut cache, text, from) {
                 Some(end) => {
                     if gap < from {
@@ -115,7 +122,7 @@ impl Stage {
                     from = end;
                     gap = end;
                 }
-                None => from += char_len(text.as_bytes()[from]),
+                None => from += char_len(first),
             }
         }
         if gap < from {
@@ -150,6 +157,20 @@ impl Stage {
             caches.push((self.number, cache));
         });
     }
+}
+
+/// Which bytes lead from the automaton's start to a state that is not dead. No pattern here looks at what stands before
+/// it or matches nothing, so any other byte begins no match.
+fn begins(dfa: &DFA) -> Option<[bool; 256]> {
+    let mut cache = dfa.create_cache();
+    let mut begins = [true; 256];
+    for (byte, begins) in (0..=u8::MAX).zip(&mut begins) {
+        let text = [byte];
+        let input = Input::new(&text).anchored(Anchored::Yes);
+        let start = dfa.start_state_forward(&mut cache, &input).ok()?;
+        *begins = !dfa.next_state(&mut cache, start, byte).ok()?.is_dead();
+    }
+    Some(begins)
 }
 
 /// `\s+(?!\S)|\s+` for a match of `\s+`. Which alternative a match is of shows in its last character: none but the
