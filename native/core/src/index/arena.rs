@@ -13,7 +13,7 @@ const HUGE_PAGE: usize = if cfg!(pieces_apart) { 64 } else { 2 << 20 };
 const GROWTH: usize = if cfg!(pieces_apart) { usize::MAX } else { 8 };
 
 /// The largest region that is kept although nothing is in it.
-const SPARE: usize = HUGE_PAGE;
+const SPARE: usize = if cfg!(pieces_apart) { 0 } else { HUGE_PAGE };
 
 /// Pieces of one size side by side.
 struct Region {

@@ -30,6 +30,29 @@ proptest! {
             prop_assert_eq!(answer(&index, &hashes), naive.query(&hashes));
         }
     }
+
+    /// Of two planes over the same pods, each pod's greater depth.
+    #[test]
+    fn two_planes_are_answered_as_the_deeper_of_both(
+        depths in prop::collection::vec((0usize..64, 0usize..=16, any::<bool>()), 0..40),
+    ) {
+        let slots = Arc::new(Slots::default());
+        let planes = [Width::Pods64; 2].map(|width| PrefixIndex::new(width, slots.clone()));
+        let hashes = prompt(1, 16);
+        let mut deeper = NaiveIndex::default();
+        (0..64).for_each(|slot| deeper.add_pod(slot));
+        for (slot, depth, plane) in depths {
+            let pod = PodRef::new(slot as u32, 1);
+            slots.open(pod);
+            slots.show(pod);
+            planes[usize::from(plane)].store(pod, None, &hashes[..depth]);
+            deeper.store(slot as u32, &hashes[..depth]);
+        }
+        let mut out = Matches::default();
+        planes[0].query(&hashes, &mut out);
+        planes[1].query_more(&hashes, &mut out);
+        prop_assert_eq!(out.as_slice(), deeper.query(&hashes));
+    }
 }
 
 #[test]
