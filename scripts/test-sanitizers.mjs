@@ -25,7 +25,9 @@ function output(command, args) {
   return status === 0 ? stdout.trim() : undefined
 }
 
-const components = output('rustup', ['component', 'list', '--toolchain', 'nightly', '--installed'])?.split('\n')
+const components = output('rustup', ['component', 'list', '--toolchain', 'nightly', '--installed'])?.split(
+  '\n',
+)
 const target = output('rustc', ['+nightly', '--print', 'host-tuple'])
 
 /** Why something that needs this component cannot run here; undefined if it can. */
@@ -74,7 +76,11 @@ function fuzz() {
   mkdirSync(corpus, { recursive: true })
   const build = ['run', '--release', '--bin', 'index', '--target', target, '--target-dir', cache('fuzz')]
   const time = `-max_total_time=${process.env.FUZZ_SECONDS ?? 60}`
-  return cargo('fuzz', [...build, '--', corpus, time, '-max_len=4096', `-artifact_prefix=${cache('fuzz')}/`], env)
+  return cargo(
+    'fuzz',
+    [...build, '--', corpus, time, '-max_len=4096', `-artifact_prefix=${cache('fuzz')}/`],
+    env,
+  )
 }
 
 const jobs = [
