@@ -7,8 +7,8 @@ use crossbeam_epoch::Guard;
 
 type Slot<const W: usize> = AtomicPtr<Chain<W>>;
 
-/// Numbers in the first segment, few in model tests and under Miri; each further one has twice as many.
-const FIRST: u32 = if cfg!(any(loom, miri)) { 4 } else { 256 };
+/// Numbers in the first segment, few in model tests and for sanitizers; each further one has twice as many.
+const FIRST: u32 = if cfg!(any(loom, pieces_apart)) { 4 } else { 256 };
 /// Segments up to the largest number.
 const SEGMENTS: usize = (MAX_ID / FIRST).ilog2() as usize + 2;
 

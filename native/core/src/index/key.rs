@@ -4,8 +4,8 @@ use crate::hash::SequenceHash;
 
 /// 2^64 divided by the golden ratio, made odd: the multiplier of Fibonacci hashing (Knuth, vol. 3, 6.4).
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-/// 256 shards; 2 in model tests and under Miri, where each costs time.
-pub(super) const SHARD_BITS: u32 = if cfg!(any(loom, miri)) { 1 } else { 8 };
+/// 256 shards; 2 in model tests and for sanitizers, where each costs time.
+pub(super) const SHARD_BITS: u32 = if cfg!(any(loom, pieces_apart)) { 1 } else { 8 };
 /// Bits of a hash that a table keeps of it, so the logarithm of the largest table.
 pub(super) const TAG_BITS: u32 = 24;
 
