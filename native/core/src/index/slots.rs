@@ -76,7 +76,8 @@ impl Slots {
     /// Whether stores for this pod are accepted.
     #[inline]
     pub fn is_open(&self, pod: PodRef) -> bool {
-        self.holder[pod.slot()].load(Ordering::Acquire) == pod.raw()
+        // The number 0, which no pod has, is what a closed slot's holder is.
+        pod.raw() != 0 && self.holder[pod.slot()].load(Ordering::Acquire) == pod.raw()
     }
 
     /// Whether queries see the pod in that slot.

@@ -155,6 +155,17 @@ fn stores_of_an_earlier_generation_do_not_reach_the_slots_new_pod() {
     assert_eq!(index.entries(), 8);
 }
 
+#[test]
+fn the_number_0_is_no_pod_not_even_of_the_empty_slot_0() {
+    let slots = Arc::new(Slots::default());
+    let index = PrefixIndex::new(Width::Pods64, slots.clone());
+    let nobody = PodRef::from_raw(0);
+    assert!(!index.accepts(nobody));
+    index.store(nobody, None, &prompt(1, 8));
+    assert_eq!(index.entries(), 0);
+    assert!(!retire(&slots, std::slice::from_ref(&index), nobody));
+}
+
 /// Two planes over the same pods: one removal hides the pod in both, and its slot is free when both are swept.
 #[test]
 fn one_removal_reaches_every_index_over_the_same_slots() {
