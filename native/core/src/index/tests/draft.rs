@@ -38,7 +38,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<u8>().prop_map(|pods| Step::DropPods(pods & pods >> 1)),
         2 => Just(Step::Reload),
     ];
-    prop::collection::vec(step, 1..if cfg!(miri) { 20 } else { 80 })
+    prop::collection::vec(step, if cfg!(miri) { 15..25 } else { 1..80 })
 }
 
 /// By slot: which blocks it holds.
