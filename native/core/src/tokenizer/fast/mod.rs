@@ -24,6 +24,7 @@ mod split;
 use added::AddedTokens;
 use bpe::{Bpe, Scratch};
 use file::File;
+pub(super) use memo::ByBytes;
 use memo::Memo;
 use split::Splitter;
 use std::borrow::Cow;
