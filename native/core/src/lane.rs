@@ -106,6 +106,7 @@ fn micros(from: Instant, to: Instant) -> u32 {
     to.duration_since(from).as_micros().min(u128::from(u32::MAX)) as u32
 }
 
+/// Of known tokens, too: 33 µs for 83,500, which is less than it takes to find out that they are known.
 fn hash_prompt(model: &Model, prompt: &Prompt, salt: Option<&str>, out: &mut Vec<SequenceHash>) {
     let size = model.block_size() as usize;
     let root = Root::new(model.name(), None, salt, size);

@@ -7,7 +7,7 @@ pub use error::{ModelError, PromptError};
 
 use crate::request::{BodyKind, FIELD_COUNT, Field, Spans, elements, scan, unquote};
 use crate::template::{ChatFields, ChatTemplate, Rendered};
-use crate::tokenizer::{DEFAULT_MEMO_BYTES, Tokenizer};
+use crate::tokenizer::{DEFAULT_MEMO_BYTES, PromptKey, Tokenizer};
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -153,14 +153,18 @@ impl Model {
         };
         let with_tools = self.tool_template.as_ref().filter(|_| chat.tools.is_some());
         let Some(template) = with_tools.or(self.template.as_ref()) else { return Ok(None) };
-        match template.render_chat(&chat, now)? {
-            Rendered::Multimodal => Ok(None),
-            Rendered::Text(text) => {
-                // The template has written the special tokens; vLLM adds more only if the request says so.
-                let tokens = tokenizer.encode(&text, add_special_tokens(body, spans).unwrap_or(false))?;
-                Ok(Some(exactly(tokens, 0)))
-            }
+        // The template writes the special tokens; vLLM adds more only if the request says so.
+        let special = add_special_tokens(body, spans).unwrap_or(false);
+        let key = PromptKey::new(template.id(), &chat, special);
+        if let Some(tokens) = key.and_then(|key| tokenizer.prompts().get(key, now)) {
+            return Ok(Some(exactly(tokens.to_vec(), 0)));
         }
+        let (Rendered::Text(text), dates) = template.render_chat(&chat, now)? else { return Ok(None) };
+        let tokens = tokenizer.encode(&text, special)?;
+        if let Some(key) = key {
+            tokenizer.prompts().put(key, &tokens, dates);
+        }
+        Ok(Some(exactly(tokens, 0)))
     }
 
     fn completion(&self, body: &[u8], spans: &Spans) -> Result<Option<Prompt>, PromptError> {

@@ -6,8 +6,9 @@ use phyllo_core::model::{Model, ModelOptions, PromptError};
 use phyllo_core::request::BodyKind;
 use phyllo_core::template::TemplateError;
 use serde_json::{Value, json};
+use std::time::Duration;
 use support::model_dir;
-use support::models::{QWEN2_5, QWEN3, chat, chat_text, try_prompt};
+use support::models::{NOW, QWEN2_5, QWEN3, chat, chat_text, prompt, scanned, try_prompt};
 
 #[test]
 fn a_null_a_missing_and_an_empty_content_are_the_same_prompt() {
@@ -111,4 +112,70 @@ fn a_template_that_raises_is_an_error_with_its_message() {
     let PromptError::Template(TemplateError::Raised(message)) = &error else { panic!("{error:?}") };
     assert_eq!(message, "a user must begin, not tool");
     assert_eq!(error.to_string(), "the chat template refuses this request: a user must begin, not tool");
+}
+
+/// The whole chat is remembered: all that changes its prompt must change what it is remembered by.
+#[test]
+fn a_chat_seen_before_has_the_same_tokens_and_one_that_differs_in_anything_its_own() {
+    let messages = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
+    let plain = chat(messages.clone());
+    let changed = [
+        json!({"add_generation_prompt": false}),
+        json!({"continue_final_message": true}),
+        json!({"add_special_tokens": true}),
+        json!({"tools": [{"type": "function", "function": {"name": "f"}}]}),
+        json!({"documents": [{"title": "t", "text": "x"}]}),
+        json!({"chat_template_kwargs": {"note": "n"}}),
+        json!({"messages": [{"role": "user", "content": "p"}]}),
+    ];
+    let source = "{{ messages|tojson }}{{ tools }}{{ documents }}{{ note }}{{ add_generation_prompt }}";
+    let options = ModelOptions {
+        dir: Some(model_dir("llama3_1")),
+        chat_template: Some(source.to_owned()),
+        block_size: 16,
+        ..ModelOptions::default()
+    };
+    let model = Model::load("all", &options).expect("loads");
+    let tokens = |body: &Value| prompt(&model, BodyKind::Chat, body).tokens;
+    let mut seen = vec![tokens(&plain)];
+    for fields in changed {
+        let mut body = plain.clone();
+        body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        let first = tokens(&body);
+        assert!(!seen.contains(&first), "{fields}");
+        assert_eq!(tokens(&body), first, "{fields}");
+        seen.push(first);
+    }
+    assert_eq!(tokens(&plain), seen[0]);
+    // Another template of the same tokenizer, whose memory they share.
+    let options = ModelOptions {
+        dir: Some(model_dir("llama3_1")),
+        chat_template: Some("other".to_owned()),
+        block_size: 16,
+        ..ModelOptions::default()
+    };
+    let other = Model::load("other", &options).expect("loads");
+    assert_ne!(prompt(&other, BodyKind::Chat, &plain).tokens, seen[0]);
+}
+
+#[test]
+fn a_chat_seen_before_whose_template_tells_the_date_is_another_one_tomorrow() {
+    let source = "{{ strftime_now('%d %b %Y') }} {{ messages[0].content }}";
+    let options = ModelOptions {
+        dir: Some(model_dir("qwen2_5")),
+        chat_template: Some(source.to_owned()),
+        block_size: 16,
+        ..ModelOptions::default()
+    };
+    let model = Model::load("dated", &options).expect("loads");
+    let body = serde_json::to_vec(&chat(json!([{"role": "user", "content": "q"}]))).expect("JSON");
+    let spans = scanned(BodyKind::Chat, &body);
+    let text = |now: Duration| {
+        let prompt = model.prompt(BodyKind::Chat, &body, &spans, now).expect("a prompt");
+        model.tokenizer().expect("a tokenizer").decode(&prompt.tokens).expect("decodes")
+    };
+    assert_eq!(text(NOW), "21 Nov 2026 q");
+    assert_eq!(text(NOW + Duration::from_secs(60)), "21 Nov 2026 q");
+    assert_eq!(text(NOW + Duration::from_secs(86_400)), "22 Nov 2026 q");
+    assert_eq!(text(NOW), "21 Nov 2026 q");
 }

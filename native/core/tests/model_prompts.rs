@@ -69,7 +69,7 @@ fn a_fixtures_conversation_gives_the_ids_of_its_expected_text() {
             let body = serde_json::to_vec(&request_of(&case.context)).expect("JSON");
             let chat = ChatFields::of(&body, &scanned(BodyKind::Chat, &body)).expect("messages");
             let rendered =
-                template.render_chat(&chat, NOW).unwrap_or_else(|error| panic!("{}: {error}", case.case));
+                template.render_chat(&chat, NOW).unwrap_or_else(|error| panic!("{}: {error}", case.case)).0;
             let Rendered::Text(text) = rendered else { panic!("text only") };
             assert_eq!(
                 tokenizer.encode(&text, false).expect("encodes"),

@@ -4,12 +4,10 @@ use super::generator::Generator;
 use super::python_json::{self, Layout, float_repr};
 use super::source;
 use super::sum::{Concatenation, Sum};
-use jiff::{Timestamp, tz::TimeZone};
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value, filters, syntax::SyntaxConfig};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use std::borrow::Cow;
-use std::time::Duration;
 
 type Args = Rest<ValueOrKwargs>;
 type Test = Option<String>;
@@ -61,15 +59,6 @@ pub(super) fn python_like() -> Environment<'static> {
     environment.add_test("number", |value: &Value| value.is_number() || value.kind() == ValueKind::Bool);
     environment.add_function("raise_exception", raise_exception);
     environment
-}
-
-/// `strftime_now(format)` at a fixed moment.
-pub(super) fn strftime_now(now: Duration) -> Value {
-    Value::from_function(move |format: &str| -> Result<String, Error> {
-        let failed = |error: jiff::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
-        let moment = Timestamp::UNIX_EPOCH.checked_add(now).map_err(failed)?;
-        jiff::fmt::strtime::format(format, &moment.to_zoned(TimeZone::system())).map_err(failed)
-    })
 }
 
 /// The message of `raise_exception`, if that is what ended the rendering.

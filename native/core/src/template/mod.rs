@@ -4,6 +4,7 @@
 //! transformers renders (Jinja2 in its sandbox) and the values it is given are those vLLM gives it, since a single
 //! differing byte changes every block hash after it.
 
+mod clock;
 mod content_format;
 mod conversation;
 mod dict;
@@ -16,10 +17,13 @@ mod sum;
 mod tools;
 mod value;
 
+pub use clock::Dates;
 pub use content_format::ContentFormat;
 pub use conversation::ChatFields;
 
+use clock::Clock;
 use minijinja::{Environment, ErrorKind, Value};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The tag whose place in the rendered text tells where the final message ends. It ends in a space, as in
@@ -56,6 +60,7 @@ pub enum Rendered {
 /// A compiled chat template, with the special tokens it may name.
 #[derive(Debug)]
 pub struct ChatTemplate {
+    id: u64,
     environment: Environment<'static>,
     special_tokens: Vec<(String, String)>,
     content_format: ContentFormat,
@@ -68,11 +73,18 @@ impl ChatTemplate {
         environment
             .add_template_owned(TEMPLATE, source::adapted(source))
             .map_err(|error| TemplateError::Compile(describe(&error)))?;
+        static IDS: AtomicU64 = AtomicU64::new(0);
         Ok(ChatTemplate {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
             environment,
             special_tokens: special_tokens.to_vec(),
             content_format: ContentFormat::detect(source),
         })
+    }
+
+    /// Number of this template; no other one of the process has it.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Whether the template expects a message's content as a string or as a list of parts.
@@ -87,8 +99,16 @@ impl ChatTemplate {
         variables: impl IntoIterator<Item = (K, Value)>,
         now: Duration,
     ) -> Result<String, TemplateError> {
+        self.render_at(variables, &Clock::new(now))
+    }
+
+    fn render_at<K: Into<Value>>(
+        &self,
+        variables: impl IntoIterator<Item = (K, Value)>,
+        clock: &Clock,
+    ) -> Result<String, TemplateError> {
         let special = self.special_tokens.iter().map(|(name, token)| (Value::from(name), Value::from(token)));
-        let clock = (Value::from("strftime_now"), environment::strftime_now(now));
+        let clock = (Value::from("strftime_now"), clock.strftime_now());
         let own = variables.into_iter().map(|(name, value)| (name.into(), value));
         let context = Value::from_pairs(std::iter::once(clock).chain(special).chain(own));
         self.environment
@@ -97,17 +117,23 @@ impl ChatTemplate {
             .map_err(|error| rendering_error(&error))
     }
 
-    /// Renders a chat request as vLLM does.
-    pub fn render_chat(&self, chat: &ChatFields<'_>, now: Duration) -> Result<Rendered, TemplateError> {
+    /// Renders a chat request as vLLM does. The second answer is what the template was told of the time.
+    pub fn render_chat(
+        &self,
+        chat: &ChatFields<'_>,
+        now: Duration,
+    ) -> Result<(Rendered, Dates), TemplateError> {
         let Some(mut variables) = conversation::variables(chat, self.content_format)? else {
-            return Ok(Rendered::Multimodal);
+            return Ok((Rendered::Multimodal, Dates::default()));
         };
-        if !chat.continue_final_message {
-            return self.render(variables, now).map(Rendered::Text);
-        }
-        conversation::tag_final_message(&mut variables, CONTINUE_TAG)?;
-        let text = self.render(variables, now)?;
-        cut_at_tag(text).map(Rendered::Text)
+        let clock = Clock::new(now);
+        let text = if chat.continue_final_message {
+            conversation::tag_final_message(&mut variables, CONTINUE_TAG)?;
+            cut_at_tag(self.render_at(variables, &clock)?)?
+        } else {
+            self.render_at(variables, &clock)?
+        };
+        Ok((Rendered::Text(text), clock.dates()))
     }
 }
 

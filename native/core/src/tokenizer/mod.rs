@@ -2,9 +2,11 @@
 
 mod config;
 mod fast;
+mod prompts;
 mod shared;
 
 pub use config::ChatTemplates;
+pub use prompts::{PromptKey, PromptMemo};
 
 use config::Config;
 use fast::FastTokenizer;
@@ -57,6 +59,7 @@ pub struct Tokenizer {
     inner: HfTokenizer,
     /// The same in our own code, if it is of a kind known there.
     fast: Option<FastTokenizer>,
+    prompts: PromptMemo,
     /// Ids that `inner` puts around a text when special tokens are asked for.
     around: (Vec<u32>, Vec<u32>),
     special_tokens: Vec<(String, String)>,
@@ -73,17 +76,20 @@ impl Tokenizer {
         Self::load_remembering(dir, DEFAULT_MEMO_BYTES)
     }
 
-    /// [`load`](Self::load) with another bound on the bytes of remembered ids; 0: none.
+    /// [`load`](Self::load) with another bound on the bytes of remembered ids, pieces' and whole chats'; 0: none.
     pub fn load_remembering(dir: &Path, memo_bytes: u64) -> Result<Self, TokenizerError> {
         // Whoever asks for a batch would wake rayon's pool; nothing here does, and nothing should.
         tokenizers::utils::parallelism::set_parallelism(false);
         let (inner, json) = load_tokenizer_json(&dir.join("tokenizer.json"))?;
         let config = Config::load(dir)?;
         let around = special_ends(&inner);
-        let fast = around.is_some().then(|| FastTokenizer::from_json(&json, memo_bytes)).flatten();
+        let prompt_bytes = memo_bytes / PROMPTS_SHARE;
+        let piece_bytes = memo_bytes - prompt_bytes;
+        let fast = around.is_some().then(|| FastTokenizer::from_json(&json, piece_bytes)).flatten();
         let mut tokenizer = Tokenizer {
             inner,
             fast,
+            prompts: PromptMemo::new(prompt_bytes),
             around: around.unwrap_or_default(),
             special_tokens: config.special_tokens,
             templates: config.templates,
@@ -129,6 +135,11 @@ impl Tokenizer {
         self.fast.is_some()
     }
 
+    /// Chats seen before.
+    pub fn prompts(&self) -> &PromptMemo {
+        &self.prompts
+    }
+
     /// The text of token ids, special tokens included. Ids that the tokenizer does not know are left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
         self.inner.decode(ids, false).map_err(|error| TokenizerError::Decode(error.to_string()))
@@ -163,6 +174,10 @@ impl Tokenizer {
 /// Bytes of remembered ids per tokenizer where nobody says otherwise: those of 16 million tokens, which is 1,000
 /// conversations of 16,000.
 pub const DEFAULT_MEMO_BYTES: u64 = 64 << 20;
+
+/// One part in so many of the memory is for whole chats, the rest for pieces of text. At the default that is 2,000 chats
+/// of 2,000 tokens: more than are ever retried or sampled at a time.
+const PROMPTS_SHARE: u64 = 4;
 
 /// What the tokenizer's post-processor puts before and after any text; `None` if that can't be told from two texts.
 fn special_ends(inner: &HfTokenizer) -> Option<(Vec<u32>, Vec<u32>)> {

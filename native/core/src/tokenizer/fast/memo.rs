@@ -20,12 +20,41 @@ const PLACE_BYTES: u64 = 96;
 /// Ids of a chunk, for the guess at how many fit.
 const TYPICAL_BYTES: u64 = 2048;
 
+/// Weighs remembered ids by the bytes they take.
 #[derive(Clone, Debug)]
-struct ByBytes;
+pub(in crate::tokenizer) struct ByBytes;
+
+impl ByBytes {
+    /// Bytes that ids and their place in a cache take.
+    pub(in crate::tokenizer) fn of(ids: &[u32]) -> u64 {
+        size_of_val::<[u32]>(ids) as u64 + PLACE_BYTES
+    }
+
+    /// A cache of at most so many bytes, made for entries of about the typical size.
+    pub(in crate::tokenizer) fn cache<K, V>(bytes: u64, typical: u64) -> Cache<K, V, ByBytes>
+    where
+        K: Eq + std::hash::Hash,
+        V: Clone,
+        ByBytes: Weighter<K, V>,
+    {
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity((bytes / typical).max(1) as usize)
+            .weight_capacity(bytes)
+            .build();
+        let lifecycle = quick_cache::sync::DefaultLifecycle::default();
+        match options {
+            Ok(options) => {
+                Cache::with_options(options, ByBytes, quick_cache::DefaultHashBuilder::default(), lifecycle)
+            }
+            // Both figures that it asks for are given.
+            Err(_) => Cache::with_weighter(1, bytes, ByBytes),
+        }
+    }
+}
 
 impl Weighter<Key, Arc<[u32]>> for ByBytes {
     fn weight(&self, _: &Key, ids: &Arc<[u32]>) -> u64 {
-        size_of_val::<[u32]>(ids) as u64 + PLACE_BYTES
+        Self::of(ids)
     }
 }
 
@@ -42,19 +71,7 @@ impl std::fmt::Debug for Memo {
 impl Memo {
     /// Holds at most so many bytes; the least useful go first.
     pub(super) fn new(bytes: u64) -> Self {
-        let options = OptionsBuilder::new()
-            .estimated_items_capacity((bytes / TYPICAL_BYTES).max(1) as usize)
-            .weight_capacity(bytes)
-            .build();
-        let lifecycle = quick_cache::sync::DefaultLifecycle::default();
-        let cache = match options {
-            Ok(options) => {
-                Cache::with_options(options, ByBytes, quick_cache::DefaultHashBuilder::default(), lifecycle)
-            }
-            // Both figures that it asks for are given.
-            Err(_) => Cache::with_weighter(1, bytes, ByBytes),
-        };
-        Self { cache }
+        Self { cache: ByBytes::cache(bytes, TYPICAL_BYTES) }
     }
 
     #[inline]

@@ -14,6 +14,14 @@
 //! piece. Within a piece, all known patterns have a word boundary where an ASCII letter is followed by a space: no
 //! alternative matches a letter and then a space, and none looks back. So the ids of what comes before such a place and
 //! of what comes after it do not depend on each other, nor does NFC compose across it.
+//!
+//! # Why there is no memo of whole prefixes
+//!
+//! Known text costs 0.6 to 0.8 ns per token (395 KB, 112,000 to 123,000 tokens: 73 to 83 µs with the tokenizers of Qwen3,
+//! Llama 3.1 and gpt-oss, 93 to 98 with DeepSeek's). It is in proportion to the old text, but at the speed of memory: a
+//! fifth is the copy of the ids, a seventh the hash of the text, and as much the search for special tokens. A memo of
+//! prefixes would have to hash the text and copy the ids as well; at most half of those microseconds could go, of a
+//! request that parses and renders the same text in 300 to 1,000.
 
 mod added;
 mod bpe;
@@ -24,6 +32,7 @@ mod split;
 use added::AddedTokens;
 use bpe::{Bpe, Scratch};
 use file::File;
+pub(super) use memo::ByBytes;
 use memo::Memo;
 use split::Splitter;
 use std::borrow::Cow;
