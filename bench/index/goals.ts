@@ -151,6 +151,13 @@ const memory: Check = results =>
     ),
   )
 
+const names: Check = results =>
+  over(
+    ours(results, 'memory', 'heap, engine hashes'),
+    'memory: engine hashes ≤ 24 heap bytes a pair besides',
+    atMost(24, 'bytes'),
+  )
+
 /** What an emptied index keeps of its memory. */
 const emptied: Check = results =>
   over(
@@ -163,4 +170,4 @@ const emptied: Check = results =>
   )
 
 export const goals: Check = results =>
-  [queries, threads, latency, updates, removal, memory, emptied].flatMap(check => check(results))
+  [queries, threads, latency, updates, removal, memory, names, emptied].flatMap(check => check(results))

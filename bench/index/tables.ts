@@ -113,6 +113,7 @@ function listing(
 
 const memory = [
   'heap, filled',
+  'heap, engine hashes',
   'resident, filled',
   'heap, filled and emptied',
   'resident, filled and emptied',

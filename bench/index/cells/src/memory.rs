@@ -11,6 +11,8 @@ use crate::rounds::{Rounds, sample};
 use crate::workload::{BATCH, Workload};
 use dynamo_kv_router::SyncIndexer;
 use dynamo_kv_router::indexer::WorkerTask;
+use phyllo_core::exact::{EngineHash, EngineMap};
+use phyllo_core::hash::SequenceHash;
 use phyllo_core::index::Matches;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
@@ -86,6 +88,8 @@ fn trim() {
 }
 
 const FILLED: &str = "filled";
+const ENGINE_HASHES: &str = "engine hashes";
+const NAMES: u64 = 0x6a09_e667_f3bc_c908;
 const EMPTIED: &str = "filled and emptied";
 /// Events that follow when all is removed, and leave nothing: what was retired may be freed as later ones come.
 const LATER: usize = 1_000;
@@ -109,6 +113,21 @@ fn ours(workload: &Workload) {
     assert_eq!(index.entries(), 0, "all is removed");
     drop((batch, matches));
     before.sample(phyllo::NAME, EMPTIED);
+}
+
+/// The engines' own names of the blocks, which exact state keeps for each pod besides the index.
+fn names(workload: &Workload) {
+    let before = Before::now(workload);
+    let mut maps: Vec<EngineMap> = (0..workload.shape.pods).map(|_| EngineMap::default()).collect();
+    workload.stores(|pod, _, blocks| {
+        for block in blocks {
+            // An engine's hash is as good as random to ours, and its own.
+            let name = EngineHash(block.sequence.rotate_left(32) ^ NAMES);
+            maps[usize::from(pod)].add(name, SequenceHash(block.sequence));
+        }
+    });
+    before.sample(phyllo::NAME, ENGINE_HASHES);
+    drop(maps);
 }
 
 fn peer<B: SyncIndexer>(name: &str, index: impl Fn() -> B, workload: &Workload) {
@@ -141,6 +160,7 @@ pub fn run(options: &Options) -> ! {
     drop(inputs);
     Rounds::ready(workload.pairs, workload.shape.groups).each(|_| {
         ours(&workload);
+        names(&workload);
         peer(COMPRESSED, dynamo::compressed, &workload);
         peer(BINARY, dynamo::binary, &workload);
         radix(&workload);

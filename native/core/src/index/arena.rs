@@ -10,7 +10,11 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 /// The smallest region, and the alignment of all. With `pieces_apart`, for sanitizers, a region is one piece.
 const HUGE_PAGE: usize = if cfg!(pieces_apart) { 64 } else { 2 << 20 };
 /// A new region is as large as this part of what there is already: few regions, and little that lies idle.
-const GROWTH: usize = if cfg!(pieces_apart) { usize::MAX } else { 8 };
+const GROWTH: usize = if cfg!(pieces_apart) { usize::MAX } else { 16 };
+/// But no larger than this, if a piece is not: a region goes back to the system when the last piece in it is freed.
+const LARGEST: usize = 8 * HUGE_PAGE;
+/// Below this, nothing is kept idle: it would be most of what there is.
+const SMALL: usize = 4 * HUGE_PAGE;
 
 /// The largest region that is kept although nothing is in it.
 const SPARE: usize = if cfg!(pieces_apart) { 0 } else { HUGE_PAGE };
@@ -56,6 +60,10 @@ impl Region {
         Some(self.start.wrapping_add(offset))
     }
 
+    fn has_room(&self) -> bool {
+        !self.free.is_empty() || self.fresh + self.size <= self.layout.size()
+    }
+
     fn offset_of(&self, piece: *mut u8) -> Option<usize> {
         piece.addr().checked_sub(self.start.addr()).filter(|&offset| offset < self.layout.size())
     }
@@ -83,7 +91,7 @@ impl Arena {
         {
             return piece;
         }
-        let mut region = Region::new(size, self.bytes / GROWTH);
+        let mut region = Region::new(size, (self.bytes / GROWTH).min(LARGEST));
         self.bytes += region.layout.size();
         let piece = region.take().expect("a region has room for one piece at least");
         self.regions.push(region);
@@ -99,29 +107,28 @@ impl Arena {
     /// # Safety
     /// `piece` is of this arena's `allocate`, and nobody uses it any more.
     pub(super) unsafe fn free(&mut self, piece: *mut u8) {
-        let found = self.regions.iter_mut().position(|region| match region.offset_of(piece) {
-            Some(offset) => {
-                region.free.push(offset);
-                region.live -= 1;
-                true
-            }
-            None => false,
-        });
-        if found.is_some_and(|at| self.regions[at].live == 0) {
-            self.drop_empty();
+        let found = self.regions.iter().position(|region| region.offset_of(piece).is_some());
+        let Some(at) = found else { return };
+        let region = &mut self.regions[at];
+        region.free.extend(region.offset_of(piece));
+        region.live -= 1;
+        if region.live == 0 && !self.is_spare(at) {
+            self.bytes -= self.regions.swap_remove(at).layout.size();
+        }
+        if self.bytes < SMALL {
+            self.regions.retain(|region| region.live > 0);
+            self.bytes = self.regions.iter().map(|region| region.layout.size()).sum();
         }
     }
 
-    /// Gives regions without a piece back to the system, but for one: else a piece that comes and goes would take and
-    /// give back its region each time.
-    fn drop_empty(&mut self) {
-        let mut spare = true;
-        let bytes = &mut self.bytes;
-        self.regions.retain(|region| {
-            let keep = region.live > 0 || std::mem::take(&mut spare) && region.layout.size() <= SPARE;
-            *bytes -= if keep { 0 } else { region.layout.size() };
-            keep
-        });
+    /// Whether an empty region is to be kept, as the only room for pieces of its size: else a piece that comes and goes
+    /// would take and give back its region each time.
+    fn is_spare(&self, at: usize) -> bool {
+        let empty = &self.regions[at];
+        let others =
+            || self.regions.iter().enumerate().filter(|&(other, _)| other != at).map(|(_, region)| region);
+        empty.layout.size() <= SPARE
+            && !others().any(|region| region.live == 0 || region.size == empty.size && region.has_room())
     }
 
     /// Bytes of all regions, used or not.
@@ -170,7 +177,7 @@ mod tests {
         assert_eq!(arena.allocate(size), pieces[7]);
         // SAFETY: each is freed once, the seventh in its second life.
         pieces.into_iter().for_each(|piece| unsafe { arena.free(piece) });
-        assert!(arena.bytes() <= SPARE);
+        assert_eq!(arena.bytes(), 0);
     }
 
     #[test]
@@ -184,6 +191,6 @@ mod tests {
             arena.free(small);
             arena.free(huge);
         }
-        assert_eq!(arena.bytes(), HUGE_PAGE);
+        assert_eq!(arena.bytes(), 0);
     }
 }

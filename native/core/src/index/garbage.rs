@@ -67,22 +67,20 @@ impl<const W: usize> Garbage<W> {
 
     fn defer(&mut self, guard: &Guard) {
         let batch = std::mem::take(&mut self.waiting);
-        let tables = batch.iter().any(|piece| matches!(piece, Piece::Table(_)));
         let bin = self.bin.clone();
         // SAFETY: the closure owns what it uses, and may run on any thread.
         unsafe { guard.defer_unchecked(move || bin.0.lock().extend(batch)) };
-        if tables {
-            // They are large: do not let them wait in this thread's bag.
-            guard.flush();
-        }
+        // Else it would wait until this thread has 64 of them: megabytes.
+        guard.flush();
     }
 
     /// Hands over all that was retired, and pushes what the thread has handed over before.
     pub(super) fn flush(&mut self, guard: &Guard) {
-        if !self.waiting.is_empty() {
+        if self.waiting.is_empty() {
+            guard.flush();
+        } else {
             self.defer(guard);
         }
-        guard.flush();
     }
 
     /// Gives back to the pool what no reader has any more.

@@ -245,8 +245,7 @@ mod tests {
                 unsafe { pool.free(piece, size) };
             }
             prop_assert_eq!(pool.used(), 0);
-            // A spare region.
-            prop_assert!(pool.taken() <= 2 << 20, "{} bytes", pool.taken());
+            prop_assert_eq!(pool.taken(), 0);
         }
     }
 }
