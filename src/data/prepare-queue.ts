@@ -12,12 +12,22 @@ export interface PrepareQueueHandle {
   readonly memory: SharedArrayBuffer
   /** Most bytes that may wait; a body beyond it waits only alone. */
   readonly limitBytes: number
+  /** Most bodies of one worker on the pool at a time. */
+  readonly concurrent: number
 }
 
 /** A queue that so many threads can use. */
-export function createPrepareQueue(rows: number, limitBytes: number): PrepareQueueHandle {
-  return { memory: new SharedArrayBuffer(rows * Float64Array.BYTES_PER_ELEMENT), limitBytes }
+export function createPrepareQueue(rows: number, limitBytes: number, concurrent: number): PrepareQueueHandle {
+  const memory = new SharedArrayBuffer(rows * Float64Array.BYTES_PER_ELEMENT)
+  return { memory, limitBytes, concurrent }
 }
+
+/**
+ * How many bodies of each worker may be on the pool at a time: its share of the cores that event loops leave. On two
+ * cores with one worker, four pool threads kept the loop waiting for a core; one at a time more than halves the delay.
+ */
+export const concurrentPrepares = (cores: number, workers: number): number =>
+  Math.max(1, Math.floor((cores - workers) / workers))
 
 /** Bytes that wait, over all threads. */
 export function queuedBytes({ memory }: PrepareQueueHandle): number {
@@ -29,27 +39,41 @@ export class PrepareQueue {
   readonly limitBytes: number
   readonly #rows: Float64Array
   readonly #row: number
+  readonly #concurrent: number
+  readonly #waiting: (() => void)[] = []
+  #running = 0
 
-  constructor({ memory, limitBytes }: PrepareQueueHandle, row: number) {
+  constructor({ memory, limitBytes, concurrent }: PrepareQueueHandle, row: number) {
     this.limitBytes = limitBytes
+    this.#concurrent = concurrent
     this.#rows = new Float64Array(memory)
     this.#row = row
     // What a worker that died had waiting is gone with it.
     this.#rows[row] = 0
   }
 
-  /** Counts a body in; false where too much waits already. What was let in must `leave` again, however it ends. */
-  enter(bytes: number): boolean {
-    let waiting = 0
-    for (const row of this.#rows) waiting += row
+  /** Does a body's work when its turn comes, first come, first served; undefined where too much waits already. */
+  run<T>(bytes: number, work: () => Promise<T>): Promise<T> | undefined {
+    let queued = 0
+    for (const row of this.#rows) queued += row
     // A body that is larger than the bound would otherwise never have its turn.
-    if (waiting > 0 && waiting + bytes > this.limitBytes) return false
+    if (queued > 0 && queued + bytes > this.limitBytes) return undefined
     this.#add(bytes)
-    return true
+    return this.#inTurn(bytes, work)
   }
 
-  leave(bytes: number): void {
-    this.#add(-bytes)
+  async #inTurn<T>(bytes: number, work: () => Promise<T>): Promise<T> {
+    if (this.#running < this.#concurrent) this.#running++
+    else await new Promise<void>(resolve => this.#waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      this.#add(-bytes)
+      const next = this.#waiting.shift()
+      // Whoever is next takes the place over.
+      if (next === undefined) this.#running--
+      else next()
+    }
   }
 
   #add(bytes: number): void {

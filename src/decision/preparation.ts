@@ -54,14 +54,16 @@ export class Preparation {
   async #onPool(ctx: RoutingContext, kind: number, trace: Trace | undefined): Promise<void> {
     const { prepareQueue } = this.#limits
     const { length } = ctx.body
-    if (!prepareQueue.enter(length)) throw queueFull(length, prepareQueue.limitBytes)
+    const { native } = this.#env.lane
+    const pending = prepareQueue.run(length, async () =>
+      native.prepareAsync(ctx.modelId, this.ops, kind, ctx.body, ctx.fields),
+    )
+    if (pending === undefined) throw queueFull(length, prepareQueue.limitBytes)
     let code: number
     try {
-      code = await this.#env.lane.native.prepareAsync(ctx.modelId, this.ops, kind, ctx.body, ctx.fields)
+      code = await pending
     } catch (error) {
       throw preparationError(error)
-    } finally {
-      prepareQueue.leave(length)
     }
     await this.#prepared(ctx, code, trace)
   }

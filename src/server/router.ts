@@ -9,7 +9,12 @@ import { LaneView } from '../data/lane-view.js'
 import { loadNative, type SharedState } from '../data/native.js'
 import { type Pod, PodRegistry, type PodSpec } from '../data/pod-registry.js'
 import type { PodInfo } from '../data/pod-view.js'
-import { createPrepareQueue, PrepareQueue, type PrepareQueueHandle } from '../data/prepare-queue.js'
+import {
+  concurrentPrepares,
+  createPrepareQueue,
+  PrepareQueue,
+  type PrepareQueueHandle,
+} from '../data/prepare-queue.js'
 import { CounterSums, type CountersHandle, createCounters } from '../telemetry/counters.js'
 import { createLogger, type Logger, saidOnce } from '../telemetry/log.js'
 import { type Admin, startAdmin } from './admin/admin.js'
@@ -67,7 +72,11 @@ class ControlPlane {
     const workers = workersWanted(options)
     this.#counters = createCounters(options.cache.width, workers)
     // One more than workers: /explain prepares on the main thread.
-    this.#prepareQueue = createPrepareQueue(workers + 1, options.limits.queuedPrepareBytes)
+    this.#prepareQueue = createPrepareQueue(
+      workers + 1,
+      options.limits.queuedPrepareBytes,
+      concurrentPrepares(availableParallelism(), workers),
+    )
     this.registry = new PodRegistry(this.state, (version, pods) => this.#publish(version, pods))
     const { tokenizerMemoBytes } = options.cache
     const { profile } = options.defaults

@@ -77,7 +77,7 @@ test('a template error on the thread pool rejects with the same', async t => {
 
 test('beyond the bound of the thread pool’s queue a body is refused, and what ends makes room however it ends', async t => {
   const { worker, fleet } = fleetOf(4)
-  const handle = createPrepareQueue(1, 1)
+  const handle = createPrepareQueue(1, 1, 4)
   const prepareQueue = new PrepareQueue(handle, 0)
   const compiled = worker.compile(cacheAware, { asyncPrepareBytes: 0, prepareQueue })
   const first = compiled.prepare(worker.request())

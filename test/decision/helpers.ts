@@ -66,7 +66,7 @@ export class TestWorker {
       now: () => 0,
       random: seeded(seed),
       asyncPrepareBytes: 1 << 20,
-      prepareQueue: new PrepareQueue(createPrepareQueue(1, 1 << 20), 0),
+      prepareQueue: new PrepareQueue(createPrepareQueue(1, 1 << 20, 4), 0),
       registry: testRegistry(),
     }
   }

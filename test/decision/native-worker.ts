@@ -52,7 +52,7 @@ const compiled = compileProfile(profile, {
   now: () => state.now(),
   random: Math.random,
   asyncPrepareBytes: 1 << 20,
-  prepareQueue: new PrepareQueue(createPrepareQueue(1, 1 << 20), 0),
+  prepareQueue: new PrepareQueue(createPrepareQueue(1, 1 << 20, 4), 0),
 })
 
 function serve(user: string): number {
