@@ -94,7 +94,7 @@ fn read(shared: &Shared, mut random: Random) {
         let found = out.as_slice();
         assert!(found.is_sorted_by(|a, b| (b.depth, a.slot) < (a.depth, b.slot)), "{found:?}");
         assert!(found.iter().all(|found| (1..=length).contains(&(found.depth as usize))), "{found:?}");
-        assert!(found.iter().all(|found| (0..before.len()).any(|pod| slot_of(pod) == found.slot.into())));
+        assert!(found.iter().all(|found| (0..before.len()).any(|pod| slot_of(pod) == u32::from(found.slot))));
         for pod in (0..before.len()).filter(|&pod| before[pod] == after[pod]) {
             let depth = found.iter().find(|found| u32::from(found.slot) == slot_of(pod));
             let depth = depth.map_or(0, |found| found.depth as usize);
