@@ -61,8 +61,9 @@ const limits = z
       1024 * MiB,
       'Bodies from this size on are tokenized on the thread pool instead of the event loop.',
     ),
-    // The pool's four threads do 40–80 MB/s on as many cores: what is let in waits a second or two, and whoever is
-    // refused had better try another router than wait longer. As much as the largest body, so that one always fits.
+    // A core does 10–20 MB/s of text never seen before. On four that event loops leave, what is let in waits for a second
+    // or two, on one for three to six; whoever is refused had better try another router than wait longer. As much as the
+    // largest body, so that one always fits.
     queuedPrepareBytes: bytes(
       64 * MiB,
       0,
