@@ -23,6 +23,8 @@ macro_rules! index_over {
         mod arena;
         #[path = "../../core/src/index/blocks.rs"]
         mod blocks;
+        #[path = "../../core/src/index/books.rs"]
+        mod books;
         #[path = "../../core/src/index/chain.rs"]
         mod chain;
         #[path = "../../core/src/index/chains.rs"]
@@ -39,6 +41,8 @@ macro_rules! index_over {
         mod model;
         #[path = "../../core/src/index/pool.rs"]
         mod pool;
+        #[path = "../../core/src/index/publish.rs"]
+        mod publish;
         #[path = "../../core/src/index/search.rs"]
         mod search;
         #[path = "../../core/src/index/slots.rs"]

@@ -205,10 +205,7 @@ impl Exact {
     /// Demotes pods until no more than `budget` bytes are in use: those first whose blocks were of least use for the
     /// bytes they take.
     pub fn fit(&self, budget: usize) {
-        // Memory in use does not fall at once, as readers may still look at it: each pod's share is counted off.
-        let mut bytes = self.bytes();
-        let maps = self.places.iter().map(|place| place.bytes.load(Ordering::Relaxed)).sum::<usize>().max(1);
-        while bytes > budget {
+        while self.bytes() > budget {
             let exact = |place: &&Place| place.exact.load(Ordering::Acquire) != 0;
             let use_of = |place: &&Place| {
                 let bytes = place.bytes.load(Ordering::Relaxed).max(1);
@@ -216,8 +213,6 @@ impl Exact {
             };
             let least = self.places.iter().filter(exact).min_by(|a, b| use_of(a).total_cmp(&use_of(b)));
             let Some(place) = least else { return };
-            let share = place.bytes.load(Ordering::Relaxed) as f64 / maps as f64;
-            bytes = bytes.saturating_sub((share * self.bytes() as f64) as usize + 1);
             self.demote(PodRef::from_raw(place.exact.load(Ordering::Acquire)));
             self.demoted.fetch_add(1, Ordering::Relaxed);
         }

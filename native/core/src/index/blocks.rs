@@ -1,5 +1,6 @@
 //! All shards' tables under one name: where is a block?
 
+use super::chain::Chain;
 use super::chains::Chains;
 use super::garbage::{Garbage, Piece};
 use super::key::{Key, SHARD_BITS};
@@ -47,17 +48,34 @@ impl Blocks {
         self.heads[key.shard()].table().prefetch(key);
     }
 
-    /// The place of a block that some chain has. The guard keeps the tables that readers may meet.
+    /// The chain that has a block, and the block's place. The guard keeps the tables that readers may meet.
+    ///
+    /// A word may have been read just before its chain was cut, and the chain just after: then the word has changed
+    /// since, and is read again.
     #[inline]
-    pub(super) fn find<const W: usize>(
+    pub(super) fn find<'a, const W: usize>(
         &self,
         chains: &Chains<W>,
-        guard: &Guard,
+        guard: &'a Guard,
         hash: SequenceHash,
-    ) -> Option<Place> {
-        match self.entry(chains, guard, Key::new(hash)) {
-            Found::Block(_, place) => Some(place),
-            Found::Vacant(_) => None,
+    ) -> Option<(&'a Chain<W>, Place)> {
+        let key = Key::new(hash);
+        let (mut found, mut stale) = (None, None);
+        loop {
+            let before = stale.take();
+            let holds = |place: Place| {
+                found = holder(chains, guard, place, key);
+                if found.is_none() {
+                    stale = Some(place);
+                }
+                found.is_some()
+            };
+            // SAFETY: the table's address is read here, under the guard.
+            match unsafe { self.heads[key.shard()].table().find(key, holds) } {
+                Found::Block(_, place) => return found.map(|chain| (chain, place)),
+                Found::Vacant(_) if stale == before => return None,
+                Found::Vacant(_) => {}
+            }
         }
     }
 
@@ -65,9 +83,7 @@ impl Blocks {
     fn entry<'a, const W: usize>(&self, chains: &Chains<W>, guard: &'a Guard, key: Key) -> Found<'a> {
         // SAFETY: the table's address is read here, under the guard.
         unsafe {
-            self.heads[key.shard()].table().find(key, |place| {
-                chains.get(guard, place.id).is_some_and(|chain| chain.holds(place.offset, key.hash))
-            })
+            self.heads[key.shard()].table().find(key, |place| holder(chains, guard, place, key).is_some())
         }
     }
 
@@ -148,4 +164,15 @@ impl Blocks {
         *count = Count { used: copied, live: copied };
         tables.garbage.retire(Piece::Table(head.replace(next)));
     }
+}
+
+/// The chain at a place, if it has the block there.
+#[inline]
+fn holder<'a, const W: usize>(
+    chains: &Chains<W>,
+    guard: &'a Guard,
+    place: Place,
+    key: Key,
+) -> Option<&'a Chain<W>> {
+    chains.get(guard, place.id).filter(|chain| chain.holds(place.offset, key.hash))
 }

@@ -72,10 +72,14 @@ pub(super) struct Hashes {
 impl Hashes {
     /// Room for `capacity` hashes, at most [`super::table::MAX_LEN`].
     pub(super) fn allocate(pool: &mut Pool, capacity: u32) -> Self {
-        Self { start: pool.allocate(Self::bytes(capacity)).cast(), capacity: capacity as u16 }
+        Self { start: pool.allocate(Self::size(capacity)).cast(), capacity: capacity as u16 }
     }
 
-    fn bytes(capacity: u32) -> usize {
+    pub(super) fn bytes(self) -> usize {
+        Self::size(self.capacity())
+    }
+
+    fn size(capacity: u32) -> usize {
         size_of::<u64>() * capacity as usize
     }
 
@@ -100,7 +104,7 @@ impl Hashes {
     /// It is of this pool, and no one uses it from here on.
     pub(super) unsafe fn free(self, pool: &mut Pool) {
         // SAFETY: made by `allocate` of that size.
-        unsafe { pool.free(self.start.cast(), Self::bytes(self.capacity())) }
+        unsafe { pool.free(self.start.cast(), Self::size(self.capacity())) }
     }
 }
 
@@ -157,6 +161,10 @@ impl<const W: usize> Chain<W> {
 
     fn size(partials: usize) -> usize {
         size_of::<Self>() + partials * size_of::<Partial>()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        Self::size(self.partials.into())
     }
 
     /// Frees a snapshot; its array stays.

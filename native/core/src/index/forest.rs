@@ -8,11 +8,12 @@
 //! only be more work.
 
 use super::blocks::Blocks;
+use super::books::Books;
 use super::chain::Chain;
 use super::chains::Chains;
 use super::pool::Pool;
 use super::slots::Slots;
-use super::writer::{Books, Writer};
+use super::writer::Writer;
 use crate::hash::SequenceHash;
 use crate::pods::PodRef;
 use crossbeam_epoch::{self as epoch, Guard};
@@ -39,10 +40,7 @@ impl<const W: usize> Forest<W> {
     /// The chain that a block is in, and its place there.
     #[inline]
     pub(super) fn find<'a>(&self, guard: &'a Guard, hash: SequenceHash) -> Option<(&'a Chain<W>, u32)> {
-        let place = self.blocks.find(&self.chains, guard, hash)?;
-        // The snapshot may be a newer one than the one in which the block was found.
-        let chain = self.chains.get(guard, place.id)?;
-        chain.holds(place.offset, hash.0).then_some((chain, place.offset))
+        self.blocks.find(&self.chains, guard, hash).map(|(chain, place)| (chain, place.offset))
     }
 
     fn write<R>(&self, slots: &Slots, change: impl FnOnce(&mut Writer<'_, W>) -> R) -> R {
@@ -115,7 +113,7 @@ impl<const W: usize> Forest<W> {
         self.books.lock().held()
     }
 
-    /// Bytes in use, with what waits for its last reader.
+    /// Bytes in use, without what waits for its last reader.
     pub(super) fn bytes(&self) -> usize {
         self.books.lock().bytes() + self.chains.bytes()
     }

@@ -25,6 +25,16 @@ pub(super) enum Piece<const W: usize> {
 unsafe impl<const W: usize> Send for Piece<W> {}
 
 impl<const W: usize> Piece<W> {
+    /// Bytes, as asked of the pool.
+    fn bytes(&self) -> usize {
+        match self {
+            // SAFETY: a piece is whole until it is freed, and this is its only owner.
+            Self::Snapshot(chain) => unsafe { &**chain }.bytes(),
+            Self::Array(hashes) => hashes.bytes(),
+            Self::Table(table) => table.bytes(),
+        }
+    }
+
     /// # Safety
     /// It is of this pool, and no reader can have it.
     unsafe fn free(self, pool: &mut Pool) {
@@ -45,16 +55,19 @@ pub(super) struct Bin<const W: usize>(Mutex<Vec<Piece<W>>>);
 /// A writer's retired pieces.
 pub(super) struct Garbage<const W: usize> {
     waiting: Vec<Piece<W>>,
+    /// Of all that is not free yet, wherever it is.
+    bytes: usize,
     bin: Arc<Bin<W>>,
 }
 
 impl<const W: usize> Garbage<W> {
     pub(super) fn new() -> Self {
-        Self { waiting: Vec::new(), bin: Arc::new(Bin(Mutex::default())) }
+        Self { waiting: Vec::new(), bytes: 0, bin: Arc::new(Bin(Mutex::default())) }
     }
 
     /// Takes a piece that no reader that comes from now on can find.
     pub(super) fn retire(&mut self, piece: Piece<W>) {
+        self.bytes += piece.bytes();
         self.waiting.push(piece);
     }
 
@@ -83,9 +96,15 @@ impl<const W: usize> Garbage<W> {
         }
     }
 
+    /// Bytes that wait for their last reader, or for a writer to free them.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Gives back to the pool what no reader has any more.
     pub(super) fn empty_bin(&mut self, pool: &mut Pool) {
         let pieces = std::mem::take(&mut *self.bin.0.lock());
+        self.bytes -= pieces.iter().map(Piece::bytes).sum::<usize>();
         // SAFETY: only what has outlived its readers is put into the bin, and it is of the index's one pool.
         pieces.into_iter().for_each(|piece| unsafe { piece.free(pool) });
     }

@@ -1,7 +1,8 @@
 //! The prefix index: which pods hold the leading blocks of a prompt?
 //!
 //! - [`search`]: the query, and what it guarantees
-//! - [`forest`]: the chains of all prompts · [`writer`]: storing and removing · [`draft`]: a chain's next snapshot
+//! - [`forest`]: the chains of all prompts · [`writer`]: storing and removing · [`draft`], [`publish`]: a chain's next
+//!   snapshot · [`books`]: what the writer lock protects
 //! - [`chain`]: a snapshot · [`chains`]: chains by number · [`blocks`], [`table`], [`key`]: block → place in a chain
 //! - [`pool`], [`arena`]: memory, on huge pages · [`garbage`]: memory that readers may still look at
 //! - [`slots`]: generations and the alive mask · [`sweep`]: a removed pod's blocks leave in the background
@@ -11,6 +12,7 @@
 
 mod arena;
 mod blocks;
+mod books;
 mod chain;
 mod chains;
 mod draft;
@@ -20,6 +22,7 @@ mod key;
 pub mod naive;
 pub mod owned;
 mod pool;
+mod publish;
 mod search;
 mod slots;
 mod sweep;
@@ -231,7 +234,7 @@ impl PrefixIndex {
         each_width!(&self.inner.tables, table => table.held())
     }
 
-    /// Bytes in use, with what waits for its last reader.
+    /// Bytes in use, without what waits for its last reader.
     pub fn bytes(&self) -> usize {
         each_width!(&self.inner.tables, table => table.bytes())
     }

@@ -93,7 +93,7 @@ impl OwnedIndex {
         self.index.entries()
     }
 
-    /// Bytes in use, with what waits for its last reader.
+    /// Bytes in use, without what waits for its last reader.
     pub fn bytes(&self) -> usize {
         self.index.bytes()
     }

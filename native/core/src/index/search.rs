@@ -14,6 +14,8 @@
 //! linear scan over them would find it, whatever holes it has behind them (a pod's blocks behind a hole are kept as
 //! islands, which no query sees until the hole is filled). This is for hashes that are cumulative; for others, an
 //! answer is made of true statements about chains, but chains are not what they say.
+//! It is also for stores that name the block before them, or none: one that names another block puts its blocks behind
+//! that, and its pods' depths come out too low until they are stored again, never too high.
 //! A request may begin in the middle of a chain (its caller has cut off the beginning): then blocks in islands do not
 //! count, all else is as above.
 //!
