@@ -154,7 +154,7 @@ const cache = z
     ),
     // An idle engine keeps blocks for ever, a busy one turns its cache over within minutes; in between.
     predictedTtlMs: ms(600_000, 'Time that a predicted block counts without being used again.'),
-    // 1,024 pods that hold 100,000 blocks each take 2.5 GiB (conversations shared by pods) to 3.8 GiB (each its own) as
+    // 1,024 pods that hold 100,000 blocks each take 2.6 GB (conversations shared by pods) to 4.0 GB (each its own) as
     // exact state; 256 such pods, the default width, a quarter of that.
     maxBytes: bytes(
       2048 * MiB,

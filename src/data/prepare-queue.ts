@@ -22,16 +22,33 @@ export function createPrepareQueue(rows: number, limitBytes: number, concurrent:
   return { memory, limitBytes, concurrent }
 }
 
+/** libuv's threads, where the environment does not say otherwise. */
+const POOL_THREADS = 4
+
+function poolThreads(): number {
+  const { UV_THREADPOOL_SIZE: wanted } = process.env
+  return Number(wanted) || POOL_THREADS
+}
+
 /**
  * How many bodies of each worker may be on the pool at a time: its share of the cores that event loops leave. On two
  * cores with one worker, four pool threads kept the loop waiting for a core; one at a time more than halves the delay.
+ * One of the pool's threads is left to what else needs the pool, looking up host names for one; where there are more
+ * workers than that, each still has its one.
  */
-export const concurrentPrepares = (cores: number, workers: number): number =>
-  Math.max(1, Math.floor((cores - workers) / workers))
+export function concurrentPrepares(cores: number, workers: number, threads = poolThreads()): number {
+  const free = Math.min(cores - workers, threads - 1)
+  return Math.max(1, Math.floor(free / workers))
+}
 
 /** Bytes that wait, over all threads. */
 export function queuedBytes({ memory }: PrepareQueueHandle): number {
   return new Float64Array(memory).reduce((sum, bytes) => sum + bytes, 0)
+}
+
+/** What a thread that died had waiting is gone with it. */
+export function forgetQueued({ memory }: PrepareQueueHandle, row: number): void {
+  new Float64Array(memory)[row] = 0
 }
 
 /** One thread's access. */
@@ -48,8 +65,6 @@ export class PrepareQueue {
     this.#concurrent = concurrent
     this.#rows = new Float64Array(memory)
     this.#row = row
-    // What a worker that died had waiting is gone with it.
-    this.#rows[row] = 0
   }
 
   /** Does a body's work when its turn comes, first come, first served; undefined where too much waits already. */

@@ -12,6 +12,7 @@ import type { PodInfo } from '../data/pod-view.js'
 import {
   concurrentPrepares,
   createPrepareQueue,
+  forgetQueued,
   PrepareQueue,
   type PrepareQueueHandle,
 } from '../data/prepare-queue.js'
@@ -204,6 +205,7 @@ class ControlPlane {
   #workerDied(row: number, error: Error): void {
     this.log.error({ err: error }, `worker ${row} died`)
     this.#broken = `worker ${row} died`
+    forgetQueued(this.#prepareQueue, row)
   }
 
   close(): Promise<void> {

@@ -3,6 +3,7 @@ import test from 'ava'
 import {
   concurrentPrepares,
   createPrepareQueue,
+  forgetQueued,
   PrepareQueue,
   queuedBytes,
 } from '#phyllo/data/prepare-queue.js'
@@ -88,15 +89,17 @@ test('bodies have their turn in order, so many at a time, also after one that fa
   )
 })
 
-test('a worker in a dead one’s place starts with nothing that waits', t => {
+test('what a dead worker had waiting is forgotten', t => {
   const handle = createPrepareQueue(2, 100, 4)
   t.not(new PrepareQueue(handle, 0).run(70, work().run), undefined)
   t.not(new PrepareQueue(handle, 1).run(30, work().run), undefined)
+  forgetQueued(handle, 0)
+  t.is(queuedBytes(handle), 30)
   t.not(new PrepareQueue(handle, 0).run(70, work().run), undefined)
   t.is(queuedBytes(handle), 100)
 })
 
-test('a worker’s share of the cores that event loops leave is never none', t => {
+test('a worker’s share of the cores that event loops leave, and of the pool but for a thread, is never none', t => {
   t.deepEqual(
     [
       [2, 1],
@@ -105,7 +108,15 @@ test('a worker’s share of the cores that event loops leave is never none', t =
       [8, 4],
       [16, 4],
       [8, 1],
-    ].map(([cores = 0, workers = 0]) => concurrentPrepares(cores, workers)),
-    [1, 1, 1, 1, 3, 7],
+      [64, 4],
+    ].map(([cores = 0, workers = 0]) => concurrentPrepares(cores, workers, 16)),
+    [1, 1, 1, 1, 3, 7, 3],
+  )
+})
+
+test('of libuv’s four threads three at most prepare', t => {
+  t.deepEqual(
+    [1, 2, 3, 4].map(workers => concurrentPrepares(64, workers, 4)),
+    [3, 1, 1, 1],
   )
 })

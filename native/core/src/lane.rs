@@ -260,6 +260,9 @@ impl Lane {
             learn: prepared.map(|p| p.hashes.as_slice()).filter(|_| flags & LEARN_PREFIX != 0),
         };
         let booked = self.state.book(pod, &booking, |pod| prepared.map_or(0, |p| p.uncached(pod)))?;
+        if let Some(prepared) = prepared {
+            self.state.exact.used(booked.0, prepared.depth(booked.0));
+        }
         if let Some(prepared) = self.get_mut(ticket) {
             prepared.seen = Some(booked.0);
         }
@@ -273,8 +276,13 @@ impl Prepared {
         (blocks * self.block_size).min(self.prompt_tokens)
     }
 
-    fn uncached(&self, pod: PodRef) -> u32 {
+    /// Leading blocks that the pod holds.
+    fn depth(&self, pod: PodRef) -> u32 {
         let found = self.matches.iter().find(|found| usize::from(found.slot) == pod.slot());
-        self.prompt_tokens - found.map_or(0, |found| self.cached(found.depth))
+        found.map_or(0, |found| found.depth)
+    }
+
+    fn uncached(&self, pod: PodRef) -> u32 {
+        self.prompt_tokens - self.cached(self.depth(pod))
     }
 }

@@ -107,6 +107,8 @@ pub struct SharedState {
     maintained_ms: AtomicU64,
     index_bytes: usize,
     shed: AtomicU64,
+    /// Of maintenance.
+    rounds: AtomicU64,
 }
 
 static STATES: LazyLock<Mutex<HashMap<String, Arc<SharedState>>>> = LazyLock::new(Mutex::default);
@@ -158,6 +160,7 @@ impl SharedState {
             exact: Exact::new(exact),
             index_bytes: options.index_bytes,
             shed: AtomicU64::new(0),
+            rounds: AtomicU64::new(0),
             clock,
             index,
             slots,
@@ -265,8 +268,20 @@ impl SharedState {
         // What was replaced waits for its readers; where traffic is thin, this sees that they have gone.
         self.index.tidy();
         self.exact.index.tidy();
-        self.exact.age();
+        // Use counts half after a minute.
+        if self.rounds.fetch_add(1, Ordering::Relaxed) % 60 == 59 {
+            self.exact.age();
+        }
         self.keep_budget();
+    }
+
+    /// The pod holds nothing, and from now on what its own events say; nothing is predicted of it. False if it is gone.
+    pub fn begin_exact(&self, pod: PodRef) -> bool {
+        let begun = self.exact.begin(pod);
+        if begun {
+            self.predicted.clear_pod(pod);
+        }
+        begun
     }
 
     /// Exact pods become predicted first; then what is predicted gets less.

@@ -23,13 +23,15 @@ type Entry = (EngineHash, SequenceHash);
 pub struct EngineMap {
     buckets: Vec<Vec<Entry>>,
     len: usize,
+    /// Entries that all buckets have memory for.
+    room: usize,
     /// Copies beyond the first, of the few blocks that have any.
     copies: HashMap<EngineHash, u32>,
 }
 
 impl Default for EngineMap {
     fn default() -> Self {
-        Self { buckets: vec![Vec::new()], len: 0, copies: HashMap::new() }
+        Self { buckets: vec![Vec::new()], len: 0, room: 0, copies: HashMap::new() }
     }
 }
 
@@ -46,8 +48,7 @@ impl EngineMap {
 
     /// Heap bytes, as asked for.
     pub fn bytes(&self) -> usize {
-        let entries: usize = self.buckets.iter().map(Vec::capacity).sum();
-        entries * size_of::<Entry>()
+        self.room * size_of::<Entry>()
             + self.buckets.capacity() * size_of::<Vec<Entry>>()
             + self.copies.allocation_size()
     }
@@ -75,10 +76,12 @@ impl EngineMap {
             *self.copies.entry(hash).or_default() += 1;
             return false;
         }
-        if bucket.len() == bucket.capacity() {
+        let room = bucket.capacity();
+        if bucket.len() == room {
             bucket.reserve_exact(STEP);
         }
         bucket.push((hash, block));
+        self.room += bucket.capacity() - room;
         self.len += 1;
         if self.len > self.buckets.len() * FULL {
             self.split();
@@ -97,18 +100,16 @@ impl EngineMap {
             }
             return None;
         }
-        let (_, block) = self.buckets[bucket].swap_remove(at);
-        trim(&mut self.buckets[bucket]);
+        let bucket = &mut self.buckets[bucket];
+        let room = bucket.capacity();
+        let (_, block) = bucket.swap_remove(at);
+        trim(bucket);
+        self.room -= room - bucket.capacity();
         self.len -= 1;
         if self.buckets.len() > 1 && self.len < self.buckets.len() * SPARSE {
             self.join();
         }
         Some(block)
-    }
-
-    /// All blocks, in no order.
-    pub fn blocks(&self) -> impl Iterator<Item = SequenceHash> {
-        self.buckets.iter().flatten().map(|entry| entry.1)
     }
 
     /// One bucket more: it takes its entries from the one that had them so far.
@@ -120,10 +121,12 @@ impl EngineMap {
         }
         self.buckets.push(Vec::new());
         let entries = std::mem::take(&mut self.buckets[old]);
+        self.room -= entries.capacity();
         let (stay, go): (Vec<Entry>, Vec<Entry>) =
             entries.into_iter().partition(|entry| self.bucket(entry.0) == old);
         self.buckets[old] = fitted(stay);
         self.buckets[new] = fitted(go);
+        self.room += self.buckets[old].capacity() + self.buckets[new].capacity();
     }
 
     /// One bucket less: its entries go back.
@@ -131,8 +134,10 @@ impl EngineMap {
         let Some(entries) = self.buckets.pop() else { return };
         let gone = self.buckets.len();
         let bucket = &mut self.buckets[gone - (gone + 1).next_power_of_two() / 2];
+        self.room -= entries.capacity() + bucket.capacity();
         bucket.reserve_exact(entries.len());
         bucket.extend(entries);
+        self.room += bucket.capacity();
         if self.buckets.capacity() > 2 * self.buckets.len() {
             self.buckets.shrink_to_fit();
         }
@@ -176,6 +181,7 @@ mod tests {
                     prop_assert_eq!(map.remove(hash), (known == 1).then_some(block));
                     model.insert(key, known.saturating_sub(1));
                 }
+                prop_assert_eq!(map.room, map.buckets.iter().map(Vec::capacity).sum::<usize>());
                 prop_assert_eq!(map.len(), model.values().filter(|&&copies| copies > 0).count());
             }
             for (key, copies) in model {

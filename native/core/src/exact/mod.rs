@@ -2,13 +2,15 @@
 //!
 //! A pod is *exact* once its events are followed from a known state on, else *predicted*. Engines name blocks by hashes
 //! of their own, one event per physical copy; here they are counted per pod and translated, and the plane has a block
-//! from its first copy to its last.
+//! from its first copy to its last. (Two names of an engine for what is one block to the router would count as two
+//! blocks, the first of which to go takes it out of the plane; names of other models, adapters or salts are other blocks
+//! to both.)
 //!
 //! # Memory
 //!
-//! Exact state grows with the fleet: measured on this structure, 6 to 17 bytes per pod and block in the plane
-//! (conversations that pods share to those that each has for itself) and 18 to 20 in the map of engine hashes, so 1,024
-//! pods of 100,000 blocks take 2.5 to 3.8 GB. There is a budget; over it whole pods become predicted, the one that was
+//! Exact state grows with the fleet: measured on this structure, 8 to 21 bytes per pod and block in the plane
+//! (conversations that pods share to those that each has for itself) and 18 in the map of engine hashes, so 1,024
+//! pods of 100,000 blocks take 2.6 to 4 GB (docs/design/index.md). There is a budget; over it whole pods become predicted, the one that was
 //! of least use for its bytes first. (Dropping single blocks would leave the engine's later events without the parents
 //! that place them.) Such a pod is exact again when its engine starts anew or clears its cache.
 
@@ -27,6 +29,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[repr(transparent)]
 pub struct EngineHash(pub u64);
 
+/// Bytes of a map without blocks, more or less.
+const EMPTY_MAP: usize = 1024;
+
 /// What is known of one slot's pod.
 #[derive(Default)]
 struct Ledger {
@@ -34,6 +39,13 @@ struct Ledger {
     pod: u64,
     blocks: EngineMap,
     scratch: Vec<SequenceHash>,
+}
+
+impl Ledger {
+    /// Whether this pod is exact. (The number 0 is none.)
+    fn is_of(&self, pod: PodRef) -> bool {
+        self.pod == pod.raw() && self.pod != 0
+    }
 }
 
 #[derive(Default)]
@@ -66,7 +78,8 @@ impl Exact {
     /// Whether the pod's own events say what it holds.
     #[inline]
     pub fn is_exact(&self, pod: PodRef) -> bool {
-        self.places.get(pod.slot()).is_some_and(|place| place.exact.load(Ordering::Acquire) == pod.raw())
+        let place = self.places.get(pod.slot()).filter(|_| pod.raw() != 0);
+        place.is_some_and(|place| place.exact.load(Ordering::Acquire) == pod.raw())
     }
 
     /// Pods that are exact.
@@ -84,11 +97,15 @@ impl Exact {
     pub fn begin(&self, pod: PodRef) -> bool {
         let Some(place) = self.places.get(pod.slot()) else { return false };
         let mut ledger = place.ledger.lock();
+        let again = ledger.pod == pod.raw();
         self.end(place, &mut ledger);
         if !self.index.accepts(pod) {
             return false;
         }
-        self.index.clear(pod);
+        // A slot that was another pod's is swept.
+        if again {
+            self.index.clear(pod);
+        }
         ledger.pod = pod.raw();
         place.exact.store(pod.raw(), Ordering::Release);
         place.used.store(0, Ordering::Relaxed);
@@ -100,7 +117,7 @@ impl Exact {
     fn change<R>(&self, pod: PodRef, change: impl FnOnce(&Self, &mut Ledger) -> R) -> Option<R> {
         let place = self.places.get(pod.slot())?;
         let mut ledger = place.ledger.lock();
-        if ledger.pod != pod.raw() {
+        if !ledger.is_of(pod) {
             return None;
         }
         let changed = change(self, &mut ledger);
@@ -111,7 +128,7 @@ impl Exact {
     /// What the router calls a block of the pod: the parent that an event names.
     pub fn block(&self, pod: PodRef, hash: EngineHash) -> Option<SequenceHash> {
         let ledger = self.places.get(pod.slot())?.ledger.lock();
-        if ledger.pod == pod.raw() { ledger.blocks.get(hash) } else { None }
+        if ledger.is_of(pod) { ledger.blocks.get(hash) } else { None }
     }
 
     /// The pod has one more copy of each of these blocks, which follow the block `parent`. Without effect on a pod that
@@ -156,7 +173,7 @@ impl Exact {
     pub fn demote(&self, pod: PodRef) {
         let Some(place) = self.places.get(pod.slot()) else { return };
         let mut ledger = place.ledger.lock();
-        if ledger.pod == pod.raw() {
+        if ledger.is_of(pod) {
             self.end(place, &mut ledger);
             self.index.clear(pod);
         }
@@ -166,7 +183,7 @@ impl Exact {
     pub fn forget(&self, pod: PodRef) {
         let Some(place) = self.places.get(pod.slot()) else { return };
         let mut ledger = place.ledger.lock();
-        if ledger.pod == pod.raw() {
+        if ledger.is_of(pod) {
             self.end(place, &mut ledger);
         }
     }
@@ -206,7 +223,10 @@ impl Exact {
     /// bytes they take.
     pub fn fit(&self, budget: usize) {
         while self.bytes() > budget {
-            let exact = |place: &&Place| place.exact.load(Ordering::Acquire) != 0;
+            // One without blocks takes no memory.
+            let exact = |place: &&Place| {
+                place.exact.load(Ordering::Acquire) != 0 && place.bytes.load(Ordering::Relaxed) > EMPTY_MAP
+            };
             let use_of = |place: &&Place| {
                 let bytes = place.bytes.load(Ordering::Relaxed).max(1);
                 place.used.load(Ordering::Relaxed) as f64 / bytes as f64

@@ -121,3 +121,14 @@ fn over_the_budget_the_pods_of_least_use_become_predicted() {
     fleet.exact.fit(0);
     assert_eq!((fleet.exact.pods(), fleet.exact.demoted()), (0, 8));
 }
+
+#[test]
+fn the_number_0_is_no_exact_pod_though_slot_0_is_predicted() {
+    let fleet = fleet(0);
+    let (none, pod) = (PodRef::from_raw(0), PodRef::new(0, 1));
+    fleet.exact.store(none, None, &blocks(1));
+    assert!(!fleet.exact.is_exact(none));
+    assert!(fleet.join(pod));
+    fleet.exact.store(pod, None, &blocks(1));
+    assert_eq!(fleet.depth(pod, 1), BLOCKS as u32);
+}

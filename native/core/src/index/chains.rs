@@ -4,6 +4,8 @@ use super::chain::Chain;
 use super::sync::{AtomicPtr, Ordering};
 use super::table::MAX_ID;
 use crossbeam_epoch::Guard;
+#[cfg(not(loom))]
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 
 type Slot<const W: usize> = AtomicPtr<Chain<W>>;
 
@@ -27,6 +29,26 @@ fn split(id: u32) -> (usize, usize) {
 
 fn size(segment: usize) -> usize {
     (FIRST as usize) << segment
+}
+
+/// Slots without a snapshot, made by the allocator that has zeroed pages: a large segment is not touched before it is
+/// used, under the writer lock.
+#[cfg(not(loom))]
+fn fresh<const W: usize>(count: usize) -> *mut Slot<W> {
+    let layout = Layout::array::<Slot<W>>(count).expect("segments end at 67 million slots");
+    // SAFETY: the size is not 0. All-zero pointers are null, which is what an empty slot has.
+    let start = unsafe { alloc_zeroed(layout) }.cast::<Slot<W>>();
+    if start.is_null() {
+        handle_alloc_error(layout);
+    }
+    start
+}
+
+/// loom's atomics are made one by one.
+#[cfg(loom)]
+fn fresh<const W: usize>(count: usize) -> *mut Slot<W> {
+    let slots: Box<[Slot<W>]> = (0..count).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
+    Box::into_raw(slots).cast()
 }
 
 impl<const W: usize> Chains<W> {
@@ -55,9 +77,7 @@ impl<const W: usize> Chains<W> {
         let (segment, at) = split(id);
         let mut start = self.segments[segment].load(Ordering::Relaxed);
         if start.is_null() {
-            let fresh: Box<[Slot<W>]> =
-                (0..size(segment)).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
-            start = Box::into_raw(fresh).cast();
+            start = fresh(size(segment));
             self.segments[segment].store(start, Ordering::Release);
         }
         // SAFETY: as in `slot`.
@@ -78,7 +98,7 @@ impl<const W: usize> Drop for Chains<W> {
             if start.is_null() {
                 continue;
             }
-            // SAFETY: `&mut self`: nobody else is left. The segment was made as a box of that many slots. (The
+            // SAFETY: `&mut self`: nobody else is left. The segment was made with a box's layout for that many slots. (The
             // snapshots are the pool's.)
             drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(start, size(segment))) });
         }

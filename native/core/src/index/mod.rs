@@ -198,7 +198,8 @@ impl PrefixIndex {
             return;
         }
         out.pairs.append(&mut out.others);
-        out.pairs.sort_unstable_by_key(|found| (std::cmp::Reverse(found.depth), found.slot));
+        // The stable sort finds that these are two sorted runs, and merges them.
+        out.pairs.sort_by_key(|found| (std::cmp::Reverse(found.depth), found.slot));
         let mut seen = [0; 16];
         out.pairs.retain(|found| {
             let slot = usize::from(found.slot);

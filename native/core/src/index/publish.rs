@@ -107,7 +107,7 @@ impl<const W: usize> Writer<'_, W> {
         let Some(tail_id) = self.books.new_id() else { return };
         self.load(id);
         let mut tail = self.books.draft.cut(at);
-        // The number may be one that a sweep has passed: what it would have taken out stays behind.
+        // What a sweep under way would take out need not be made first.
         tail.drop_pods(&self.slots.open_words::<W>().map(|open| !open));
         let len = tail.trim();
         if len > 0 {

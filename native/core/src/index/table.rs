@@ -11,7 +11,7 @@ use super::sync::{AtomicPtr, AtomicU64, Ordering};
 
 const OFFSET_BITS: u32 = 14;
 const ID_BITS: u32 = 64 - TAG_BITS - OFFSET_BITS;
-/// Most blocks of a chain: 262,144 tokens at 16 a block. Longer prompts go on in a further chain.
+/// Most blocks of a chain: 262,128 tokens at 16 a block. Longer prompts go on in a further chain.
 pub(super) const MAX_LEN: u32 = (1 << OFFSET_BITS) - 1;
 /// Chain numbers start here, so that no word of a block is [`FREE`] or [`GONE`].
 pub(super) const FIRST_ID: u32 = 2;

@@ -131,9 +131,9 @@ impl<V: Copy> Lru<V> {
             + self.free.capacity() * size_of::<u32>()
     }
 
-    /// Gives back the memory of a past that was more than twice as large.
+    /// Gives back the memory of a past that was more than an eighth larger.
     pub(crate) fn shrink(&mut self) {
-        if self.nodes.len() < 2 * self.places.len() {
+        if self.nodes.len() * 8 <= self.places.len() * 9 {
             return;
         }
         let mut nodes = Vec::with_capacity(self.places.len());

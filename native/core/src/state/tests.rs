@@ -164,7 +164,7 @@ fn exact_and_predicted_pods_are_ranked_together() {
     let pods: Vec<PodRef> = (0..4).map(|i| pod(&state, &format!("pod-{i}"))).collect();
     let prompt = blocks(1, 30);
     for (i, depth) in [(0, 10), (2, 20)] {
-        assert!(state.exact.begin(pods[i]));
+        assert!(state.begin_exact(pods[i]));
         let named: Vec<_> = prompt[..depth].iter().map(|hash| (EngineHash(hash.0 >> 1), *hash)).collect();
         state.exact.store(pods[i], None, &named);
     }
@@ -183,7 +183,7 @@ fn exact_and_predicted_pods_are_ranked_together() {
 fn an_exact_pod_is_taught_by_its_events_alone() {
     let state = state();
     let (exact, predicted) = (pod(&state, "exact"), pod(&state, "predicted"));
-    assert!(state.exact.begin(exact));
+    assert!(state.begin_exact(exact));
     let prompt = blocks(1, 5);
     let booking = Booking { learn: Some(&prompt), ..Booking::default() };
     for pod in [exact, predicted] {
@@ -198,7 +198,7 @@ fn beyond_the_budget_exact_pods_go_first_and_predictions_shrink() {
         SharedState::new(&StateOptions { index_bytes: 400_000, predicted_blocks: 1 << 20, ..OPTIONS })
             .expect("a good width");
     let (exact, predicted) = (pod(&state, "exact"), pod(&state, "predicted"));
-    assert!(state.exact.begin(exact));
+    assert!(state.begin_exact(exact));
     let prompt = blocks(1, 10_000);
     let named: Vec<_> = prompt.iter().map(|hash| (EngineHash(hash.0 >> 1), *hash)).collect();
     state.exact.store(exact, None, &named);
