@@ -4,6 +4,7 @@
  * succeeded and how long it took.
  */
 import { Pool } from 'undici'
+import { answerOrders } from '../lib/orders.js'
 
 export interface LoadOrder {
   readonly origin: string
@@ -48,12 +49,4 @@ async function run({ origin, bodies, expected, connections, requests }: LoadOrde
   return { ok, failed: requests - ok, failure, seconds }
 }
 
-process.on('message', (order: LoadOrder) => {
-  run(order).then(
-    report => process.send?.(report),
-    error => {
-      console.error(error)
-      process.exit(1)
-    },
-  )
-})
+answerOrders(run)

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { Pool } from 'undici'
+import { answerOrders } from '../lib/orders.js'
 
 export interface StallOrder {
   readonly origin: string
@@ -73,12 +74,4 @@ async function run(order: StallOrder): Promise<StallReport> {
   return { long: long ?? {}, short: short ?? {}, shortMs: shortMs.sort((a, b) => a - b) }
 }
 
-process.on('message', (order: StallOrder) => {
-  run(order).then(
-    report => process.send?.(report),
-    error => {
-      console.error(error)
-      process.exit(1)
-    },
-  )
-})
+answerOrders(run)

@@ -260,7 +260,7 @@ impl Lane {
             learn: prepared.map(|p| p.hashes.as_slice()).filter(|_| flags & LEARN_PREFIX != 0),
         };
         let booked = self.state.book(pod, &booking, |pod| prepared.map_or(0, |p| p.uncached(pod)))?;
-        if let Some(prepared) = prepared {
+        if let Some(prepared) = prepared.filter(|_| self.state.exact.is_exact(booked.0)) {
             self.state.exact.used(booked.0, prepared.depth(booked.0));
         }
         if let Some(prepared) = self.get_mut(ticket) {

@@ -33,12 +33,16 @@ impl Clears {
     }
 }
 
-/// The three parts of a round, in the order in which an index takes them: filled, emptied, filled again, cleared.
+/// Events made beforehand, for the three parts of a round, in the order in which an index takes them: filled, emptied,
+/// filled again, cleared.
+trait Events {
+    fn stores(workload: &Workload) -> Self;
+    fn removals(workload: &Workload) -> Self;
+    fn clears(pods: &[u16]) -> Self;
+}
+
 trait Subject {
-    type Events;
-    fn stores(workload: &Workload) -> Self::Events;
-    fn removals(workload: &Workload) -> Self::Events;
-    fn clears(pods: &[u16]) -> Self::Events;
+    type Events: Events;
     /// Applies them all; answers the CPU time it took.
     fn run(&mut self, events: Self::Events) -> Duration;
 }
@@ -47,10 +51,10 @@ fn measure<S: Subject>(name: &str, mut index: S, workload: &Workload, clears: &C
     let mut part = |metric: &str, events: S::Events, blocks: usize| {
         sample(name, metric, "ns a block", index.run(events).as_nanos() as f64 / blocks as f64);
     };
-    part("store CPU", S::stores(workload), workload.pairs);
-    part("remove CPU", S::removals(workload), workload.pairs);
-    index.run(S::stores(workload));
-    let spent = index.run(S::clears(&clears.pods));
+    part("store CPU", S::Events::stores(workload), workload.pairs);
+    part("remove CPU", S::Events::removals(workload), workload.pairs);
+    index.run(S::Events::stores(workload));
+    let spent = index.run(S::Events::clears(&clears.pods));
     sample(name, "clear CPU", "ns a block", spent.as_nanos() as f64 / clears.pairs as f64);
 }
 
@@ -68,24 +72,26 @@ fn batch(pod: u16, parent: Option<&Block>, blocks: &[Block]) -> Batch {
     (pod, parent.map(|block| SequenceHash(block.sequence)), hashes)
 }
 
-impl Subject for OwnedIndex {
-    type Events = Ours;
-
-    fn stores(workload: &Workload) -> Ours {
+impl Events for Ours {
+    fn stores(workload: &Workload) -> Self {
         let mut events = Vec::new();
         workload.stores(|pod, parent, blocks| events.push(batch(pod, parent, blocks)));
-        Ours::Store(events)
+        Self::Store(events)
     }
 
-    fn removals(workload: &Workload) -> Ours {
+    fn removals(workload: &Workload) -> Self {
         let mut events = Vec::new();
         workload.removals(|pod, blocks| events.push(batch(pod, None, blocks)));
-        Ours::Remove(events)
+        Self::Remove(events)
     }
 
-    fn clears(pods: &[u16]) -> Ours {
-        Ours::Clear(pods.to_vec())
+    fn clears(pods: &[u16]) -> Self {
+        Self::Clear(pods.to_vec())
     }
+}
+
+impl Subject for OwnedIndex {
+    type Events = Ours;
 
     fn run(&mut self, events: Ours) -> Duration {
         let index: &OwnedIndex = self;
@@ -105,36 +111,27 @@ impl Subject for OwnedIndex {
     }
 }
 
-fn stored_events(workload: &Workload) -> Vec<RouterEvent> {
-    let mut events = Vec::new();
-    workload.stores(|pod, parent, blocks| events.push(stored(pod, parent, blocks)));
-    events
-}
+/// Of all the peer's indexes.
+impl Events for Vec<RouterEvent> {
+    fn stores(workload: &Workload) -> Self {
+        let mut events = Vec::new();
+        workload.stores(|pod, parent, blocks| events.push(stored(pod, parent, blocks)));
+        events
+    }
 
-fn removed_events(workload: &Workload) -> Vec<RouterEvent> {
-    let mut events = Vec::new();
-    workload.removals(|pod, blocks| events.push(removed(pod, blocks)));
-    events
-}
+    fn removals(workload: &Workload) -> Self {
+        let mut events = Vec::new();
+        workload.removals(|pod, blocks| events.push(removed(pod, blocks)));
+        events
+    }
 
-fn cleared_events(pods: &[u16]) -> Vec<RouterEvent> {
-    pods.iter().map(|&pod| cleared(pod)).collect()
+    fn clears(pods: &[u16]) -> Self {
+        pods.iter().map(|&pod| cleared(pod)).collect()
+    }
 }
 
 impl<B: SyncIndexer> Subject for Lane<B> {
     type Events = Vec<RouterEvent>;
-
-    fn stores(workload: &Workload) -> Self::Events {
-        stored_events(workload)
-    }
-
-    fn removals(workload: &Workload) -> Self::Events {
-        removed_events(workload)
-    }
-
-    fn clears(pods: &[u16]) -> Self::Events {
-        cleared_events(pods)
-    }
 
     /// The thread is held back until all are in its queue, so that it never has to wait for the next.
     fn run(&mut self, events: Self::Events) -> Duration {
@@ -160,18 +157,6 @@ impl<B: SyncIndexer> Subject for Lane<B> {
 
 impl Subject for RadixTree {
     type Events = Vec<RouterEvent>;
-
-    fn stores(workload: &Workload) -> Self::Events {
-        stored_events(workload)
-    }
-
-    fn removals(workload: &Workload) -> Self::Events {
-        removed_events(workload)
-    }
-
-    fn clears(pods: &[u16]) -> Self::Events {
-        cleared_events(pods)
-    }
 
     fn run(&mut self, events: Self::Events) -> Duration {
         let start = process_cpu();

@@ -10,9 +10,9 @@
 //!
 //! Exact state grows with the fleet: measured on this structure, 8 to 21 bytes per pod and block in the plane
 //! (conversations that pods share to those that each has for itself) and 18 in the map of engine hashes, so 1,024
-//! pods of 100,000 blocks take 2.6 to 4 GB (docs/design/index.md). There is a budget; over it whole pods become predicted, the one that was
-//! of least use for its bytes first. (Dropping single blocks would leave the engine's later events without the parents
-//! that place them.) Such a pod is exact again when its engine starts anew or clears its cache.
+//! pods of 100,000 blocks take 2.6 to 4 GB (docs/design/index.md). There is a budget; over it whole pods become
+//! predicted, the one that was of least use for its bytes first. (Dropping single blocks would leave the engine's later
+//! events without the parents that place them.) Such a pod is exact again when its engine starts anew or clears its cache.
 
 mod engine_map;
 
@@ -21,7 +21,7 @@ pub use engine_map::EngineMap;
 use crate::hash::SequenceHash;
 use crate::index::PrefixIndex;
 use crate::pods::PodRef;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// An engine's own name for a block, as 64 bits.
@@ -39,13 +39,6 @@ struct Ledger {
     pod: u64,
     blocks: EngineMap,
     scratch: Vec<SequenceHash>,
-}
-
-impl Ledger {
-    /// Whether this pod is exact. (The number 0 is none.)
-    fn is_of(&self, pod: PodRef) -> bool {
-        self.pod == pod.raw() && self.pod != 0
-    }
 }
 
 #[derive(Default)]
@@ -113,28 +106,31 @@ impl Exact {
         true
     }
 
-    /// Runs `change` on the ledger if the pod is exact.
-    fn change<R>(&self, pod: PodRef, change: impl FnOnce(&Self, &mut Ledger) -> R) -> Option<R> {
+    /// The place of an exact pod, its ledger locked.
+    fn exactly(&self, pod: PodRef) -> Option<(&Place, MutexGuard<'_, Ledger>)> {
         let place = self.places.get(pod.slot())?;
-        let mut ledger = place.ledger.lock();
-        if !ledger.is_of(pod) {
-            return None;
+        let ledger = place.ledger.lock();
+        // A predicted pod's ledger has the number 0, which is no pod.
+        (ledger.pod == pod.raw() && ledger.pod != 0).then_some((place, ledger))
+    }
+
+    /// Changes an exact pod's ledger.
+    fn change(&self, pod: PodRef, change: impl FnOnce(&mut Ledger)) {
+        if let Some((place, mut ledger)) = self.exactly(pod) {
+            change(&mut ledger);
+            place.bytes.store(ledger.blocks.bytes(), Ordering::Relaxed);
         }
-        let changed = change(self, &mut ledger);
-        place.bytes.store(ledger.blocks.bytes(), Ordering::Relaxed);
-        Some(changed)
     }
 
     /// What the router calls a block of the pod: the parent that an event names.
     pub fn block(&self, pod: PodRef, hash: EngineHash) -> Option<SequenceHash> {
-        let ledger = self.places.get(pod.slot())?.ledger.lock();
-        if ledger.is_of(pod) { ledger.blocks.get(hash) } else { None }
+        self.exactly(pod)?.1.blocks.get(hash)
     }
 
     /// The pod has one more copy of each of these blocks, which follow the block `parent`. Without effect on a pod that
     /// is not exact.
     pub fn store(&self, pod: PodRef, parent: Option<SequenceHash>, blocks: &[(EngineHash, SequenceHash)]) {
-        self.change(pod, |exact, ledger| {
+        self.change(pod, |ledger| {
             ledger.scratch.clear();
             let mut parent = parent;
             for &(engine, block) in blocks {
@@ -142,38 +138,36 @@ impl Exact {
                     ledger.scratch.push(block);
                 } else {
                     // The plane has it; what follows has it as parent.
-                    exact.index.store(pod, parent, &ledger.scratch);
+                    self.index.store(pod, parent, &ledger.scratch);
                     ledger.scratch.clear();
                     parent = Some(block);
                 }
             }
-            exact.index.store(pod, parent, &ledger.scratch);
+            self.index.store(pod, parent, &ledger.scratch);
         });
     }
 
     /// The pod has one copy less of each of these blocks; ones it never had are passed over.
     pub fn remove(&self, pod: PodRef, blocks: &[EngineHash]) {
-        self.change(pod, |exact, ledger| {
+        self.change(pod, |ledger| {
             ledger.scratch.clear();
             let Ledger { blocks: map, scratch, .. } = ledger;
             scratch.extend(blocks.iter().filter_map(|&hash| map.remove(hash)));
-            exact.index.remove(pod, scratch);
+            self.index.remove(pod, scratch);
         });
     }
 
     /// The pod holds nothing any more; it stays exact.
     pub fn clear(&self, pod: PodRef) {
-        self.change(pod, |exact, ledger| {
+        self.change(pod, |ledger| {
             ledger.blocks = EngineMap::default();
-            exact.index.clear(pod);
+            self.index.clear(pod);
         });
     }
 
     /// From now on the pod's events say nothing: it becomes predicted, and its blocks are forgotten.
     pub fn demote(&self, pod: PodRef) {
-        let Some(place) = self.places.get(pod.slot()) else { return };
-        let mut ledger = place.ledger.lock();
-        if ledger.is_of(pod) {
+        if let Some((place, mut ledger)) = self.exactly(pod) {
             self.end(place, &mut ledger);
             self.index.clear(pod);
         }
@@ -181,9 +175,7 @@ impl Exact {
 
     /// The pod was removed: its map's memory is given back. The plane sweeps by itself.
     pub fn forget(&self, pod: PodRef) {
-        let Some(place) = self.places.get(pod.slot()) else { return };
-        let mut ledger = place.ledger.lock();
-        if ledger.is_of(pod) {
+        if let Some((place, mut ledger)) = self.exactly(pod) {
             self.end(place, &mut ledger);
         }
     }
@@ -228,8 +220,7 @@ impl Exact {
                 place.exact.load(Ordering::Acquire) != 0 && place.bytes.load(Ordering::Relaxed) > EMPTY_MAP
             };
             let use_of = |place: &&Place| {
-                let bytes = place.bytes.load(Ordering::Relaxed).max(1);
-                place.used.load(Ordering::Relaxed) as f64 / bytes as f64
+                place.used.load(Ordering::Relaxed) as f64 / place.bytes.load(Ordering::Relaxed) as f64
             };
             let least = self.places.iter().filter(exact).min_by(|a, b| use_of(a).total_cmp(&use_of(b)));
             let Some(place) = least else { return };

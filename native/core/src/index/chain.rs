@@ -5,7 +5,6 @@
 //! reaches, so that a chain grows by 16 blocks without its thousands being copied.
 
 use super::pool::Pool;
-use super::search::Match;
 use super::table::prefetch;
 
 /// A pod that holds the first `end` blocks of a chain, and not all: the larger the word, the larger the end; of equal
@@ -60,6 +59,14 @@ pub(super) fn both<const W: usize>(a: &Pods<W>, b: &Pods<W>) -> Pods<W> {
 #[inline]
 pub(super) fn without<const W: usize>(a: &Pods<W>, b: &Pods<W>) -> Pods<W> {
     std::array::from_fn(|word| a[word] & !b[word])
+}
+
+/// How many blocks of a chain of that length a pod holds from the start on.
+pub(super) fn end_of<const W: usize>(len: u32, whole: &Pods<W>, partials: &[Partial], slot: usize) -> u32 {
+    if has(whole, slot) {
+        return len;
+    }
+    partials.iter().find(|partial| partial.slot() == slot).map_or(0, |partial| partial.end())
 }
 
 /// The hashes of a chain's blocks: memory for `capacity` of them, of which a snapshot's first `len` are written.
@@ -222,10 +229,7 @@ impl<const W: usize> Chain<W> {
 
     /// How many blocks the pod holds from the start on.
     pub(super) fn end_of(&self, slot: usize) -> u32 {
-        if has(&self.whole, slot) {
-            return self.len();
-        }
-        self.partials().iter().find(|partial| partial.slot() == slot).map_or(0, |partial| partial.end())
+        end_of(self.len(), &self.whole, self.partials(), slot)
     }
 
     /// Pods that hold at least the first `end` blocks.
@@ -301,9 +305,4 @@ impl<const W: usize> Chain<W> {
         }
         equal
     }
-}
-
-/// Used where the answer is written, to keep the two next to each other.
-pub(super) fn found(partial: Partial, base: u32, from: u32) -> Match {
-    Match { slot: partial.slot() as u16, depth: base + (partial.end() - from) }
 }

@@ -1,6 +1,6 @@
 //! A chain's next snapshot while a writer changes it: who holds how much.
 
-use super::chain::{Chain, Partial, Pods, add, drop_pod, has, without};
+use super::chain::{Chain, Partial, Pods, add, drop_pod, end_of, has, without};
 
 /// Blocks that a pod holds behind a hole: `from` is above where its holding from the start ends. Queries do not see
 /// islands; they join when the hole is filled.
@@ -12,23 +12,18 @@ pub(super) struct Island {
 }
 
 /// The parts of a snapshot and the chain's islands, open to change.
-#[derive(Default)]
 pub(super) struct Draft<const W: usize> {
     pub(super) len: u32,
-    pub(super) whole: WholePods<W>,
+    pub(super) whole: Pods<W>,
     /// Falling, ends below `len`.
     pub(super) partials: Vec<Partial>,
     pub(super) islands: Vec<Island>,
     changed: bool,
 }
 
-/// `Pods`, with a default for any width.
-#[derive(Clone, Copy)]
-pub(super) struct WholePods<const W: usize>(pub(super) Pods<W>);
-
-impl<const W: usize> Default for WholePods<W> {
+impl<const W: usize> Default for Draft<W> {
     fn default() -> Self {
-        Self([0; W])
+        Self { len: 0, whole: [0; W], partials: Vec::new(), islands: Vec::new(), changed: false }
     }
 }
 
@@ -40,7 +35,7 @@ impl<const W: usize> Draft<W> {
         self.islands.extend_from_slice(islands);
         self.changed = false;
         self.len = chain.map_or(0, Chain::len);
-        self.whole = WholePods(chain.map_or([0; W], |chain| *chain.whole()));
+        self.whole = chain.map_or([0; W], |chain| *chain.whole());
         self.partials.extend_from_slice(chain.map_or(&[], Chain::partials));
     }
 
@@ -49,22 +44,24 @@ impl<const W: usize> Draft<W> {
     }
 
     fn end_of(&self, slot: usize) -> u32 {
-        if has(&self.whole.0, slot) {
-            return self.len;
-        }
-        self.partials.iter().find(|partial| partial.slot() == slot).map_or(0, |partial| partial.end())
+        end_of(self.len, &self.whole, &self.partials, slot)
+    }
+
+    /// How far from the start on some pod holds all.
+    fn reached(&self) -> u32 {
+        if self.whole == [0; W] { self.partials.first().map_or(0, |partial| partial.end()) } else { self.len }
     }
 
     /// The pod holds the first `end` blocks and no more in a row.
     fn set_end(&mut self, slot: usize, end: u32) {
         self.changed = true;
-        if has(&self.whole.0, slot) {
-            drop_pod(&mut self.whole.0, slot);
+        if has(&self.whole, slot) {
+            drop_pod(&mut self.whole, slot);
         } else if let Some(at) = self.partials.iter().position(|partial| partial.slot() == slot) {
             self.partials.remove(at);
         }
         if end == self.len && end > 0 {
-            add(&mut self.whole.0, slot);
+            add(&mut self.whole, slot);
         } else if end > 0 {
             let partial = Partial::new(slot, end);
             let at = self.partials.partition_point(|&other| other > partial);
@@ -76,7 +73,7 @@ impl<const W: usize> Draft<W> {
     pub(super) fn lengthen(&mut self, len: u32) {
         self.changed = true;
         let end = std::mem::replace(&mut self.len, len);
-        let whole = std::mem::take(&mut self.whole).0;
+        let whole = std::mem::replace(&mut self.whole, [0; W]);
         if end > 0 {
             let all = slots(&whole).map(|slot| Partial::new(slot, end));
             self.partials.splice(0..0, all);
@@ -145,37 +142,29 @@ impl<const W: usize> Draft<W> {
 
     /// The pods hold nothing here.
     pub(super) fn drop_pods(&mut self, gone: &Pods<W>) {
-        let kept = without(&self.whole.0, gone);
+        let kept = without(&self.whole, gone);
         let before = self.partials.len() + self.islands.len();
         self.partials.retain(|partial| !has(gone, partial.slot()));
         self.islands.retain(|island| !has(gone, island.slot.into()));
-        self.changed |= kept != self.whole.0 || before != self.partials.len() + self.islands.len();
-        self.whole.0 = kept;
+        self.changed |= kept != self.whole || before != self.partials.len() + self.islands.len();
+        self.whole = kept;
     }
 
     /// Ends the chain where the last held block is, and answers where that is; 0 where none is held.
     pub(super) fn trim(&mut self) -> u32 {
-        if self.whole.0 != [0; W] {
-            return self.len;
-        }
-        let held = self.partials.first().map_or(0, |partial| partial.end());
-        let len = self.islands.iter().map(|island| island.to).fold(held, u32::max);
+        let len = self.islands.iter().map(|island| island.to).fold(self.reached(), u32::max);
         if len < self.len {
             self.changed = true;
             self.len = len;
             let whole = self.partials.iter().take_while(|partial| partial.end() == len).count();
-            self.partials.drain(..whole).for_each(|partial| add(&mut self.whole.0, partial.slot()));
+            self.partials.drain(..whole).for_each(|partial| add(&mut self.whole, partial.slot()));
         }
         self.len
     }
 
     /// Blocks that some pod holds.
     pub(super) fn held(&self) -> u32 {
-        let held = if self.whole.0 == [0; W] {
-            self.partials.first().map_or(0, |partial| partial.end())
-        } else {
-            self.len
-        };
+        let held = self.reached();
         if self.islands.is_empty() {
             return held;
         }
@@ -213,7 +202,7 @@ impl<const W: usize> Draft<W> {
             islands: Vec::new(),
             changed: true,
         };
-        self.partials.drain(..through).for_each(|partial| add(&mut self.whole.0, partial.slot()));
+        self.partials.drain(..through).for_each(|partial| add(&mut self.whole, partial.slot()));
         self.len = at;
         self.changed = true;
         for island in std::mem::take(&mut self.islands) {

@@ -50,7 +50,7 @@ impl<const W: usize> Piece<W> {
 }
 
 /// Pieces that no reader can have.
-pub(super) struct Bin<const W: usize>(Mutex<Vec<Piece<W>>>);
+type Bin<const W: usize> = Mutex<Vec<Piece<W>>>;
 
 /// A writer's retired pieces.
 pub(super) struct Garbage<const W: usize> {
@@ -62,7 +62,7 @@ pub(super) struct Garbage<const W: usize> {
 
 impl<const W: usize> Garbage<W> {
     pub(super) fn new() -> Self {
-        Self { waiting: Vec::new(), bytes: 0, bin: Arc::new(Bin(Mutex::default())) }
+        Self { waiting: Vec::new(), bytes: 0, bin: Arc::default() }
     }
 
     /// Takes a piece that no reader that comes from now on can find.
@@ -82,7 +82,7 @@ impl<const W: usize> Garbage<W> {
         let batch = std::mem::take(&mut self.waiting);
         let bin = self.bin.clone();
         // SAFETY: the closure owns what it uses, and may run on any thread.
-        unsafe { guard.defer_unchecked(move || bin.0.lock().extend(batch)) };
+        unsafe { guard.defer_unchecked(move || bin.lock().extend(batch)) };
         // Else it would wait until this thread has 64 of them: megabytes.
         guard.flush();
     }
@@ -103,7 +103,7 @@ impl<const W: usize> Garbage<W> {
 
     /// Gives back to the pool what no reader has any more.
     pub(super) fn empty_bin(&mut self, pool: &mut Pool) {
-        let pieces = std::mem::take(&mut *self.bin.0.lock());
+        let pieces = std::mem::take(&mut *self.bin.lock());
         self.bytes -= pieces.iter().map(Piece::bytes).sum::<usize>();
         // SAFETY: only what has outlived its readers is put into the bin, and it is of the index's one pool.
         pieces.into_iter().for_each(|piece| unsafe { piece.free(pool) });

@@ -82,7 +82,7 @@ impl<const W: usize> Writer<'_, W> {
             std::ptr::null_mut()
         } else {
             // SAFETY: the caller wrote the hashes that the draft counts; the array is retired below, after this.
-            unsafe { Chain::allocate(pool, hashes, draft.len, draft.whole.0, &draft.partials) }
+            unsafe { Chain::allocate(pool, hashes, draft.len, draft.whole, &draft.partials) }
         };
         let moved = old.is_some_and(|old| old.hashes().start() != hashes.start());
         if next.is_null() {

@@ -21,7 +21,7 @@
 //!
 //! Under concurrent changes each chain is seen as it was at some moment of the query, one after the other.
 
-use super::chain::{Chain, Pods, add, both, found, has, without};
+use super::chain::{Chain, Pods, add, both, has, without};
 use super::forest::Forest;
 use crate::hash::SequenceHash;
 use crossbeam_epoch::Guard;
@@ -103,7 +103,8 @@ fn rank<const W: usize>(way: &Way<W>, out: &mut Vec<Match>) {
         let inside = chain.partials().iter().skip_while(|partial| partial.end() >= step.to);
         for &partial in inside.take_while(|partial| partial.end() > step.from) {
             if has(&step.entered, partial.slot()) {
-                out.push(found(partial, step.base, step.from));
+                let depth = step.base + (partial.end() - step.from);
+                out.push(Match { slot: partial.slot() as u16, depth });
                 add(&mut written, partial.slot());
             }
         }

@@ -2,7 +2,7 @@
 
 use super::blocks::Blocks;
 use super::books::Books;
-use super::chain::{Chain, Pods, both};
+use super::chain::{Chain, Pods, both, drop_pod};
 use super::chains::Chains;
 use super::slots::Slots;
 use super::table::{MAX_LEN, Place};
@@ -39,30 +39,26 @@ impl<'a, const W: usize> Writer<'a, W> {
     /// The pod holds these blocks, each the next one's parent.
     pub(super) fn store(&mut self, slot: usize, parent: Option<SequenceHash>, hashes: &[SequenceHash]) {
         hashes.iter().take(LOOKAHEAD).for_each(|&hash| self.blocks.prefetch(hash));
-        let mut done = 0;
+        let mut rest = hashes;
         let mut previous = None;
-        while let Some(&hash) = hashes.get(done) {
-            let rest = &hashes[done..];
-            (done, previous) = match self.find(hash) {
-                Some(place) => self.follow(slot, place, done, rest),
+        while let Some(&hash) = rest.first() {
+            let count;
+            (count, previous) = match self.find(hash) {
+                Some(place) => self.follow(slot, place, rest),
                 None => {
-                    let previous =
-                        if done == 0 { parent.and_then(|parent| self.find(parent)) } else { previous };
-                    self.grow(slot, previous, done, rest)
+                    let at_start = rest.len() == hashes.len();
+                    let parent =
+                        if at_start { parent.and_then(|parent| self.find(parent)) } else { previous };
+                    self.grow(slot, parent, rest)
                 }
             };
+            rest = &rest[count..];
         }
     }
 
-    /// The first of `rest` is at `place`: covers as many as are in that chain.
-    fn follow(
-        &mut self,
-        slot: usize,
-        place: Place,
-        done: usize,
-        rest: &[SequenceHash],
-    ) -> (usize, Option<Place>) {
-        let Some(chain) = self.chain(place.id) else { return (done + 1, None) };
+    /// The first of `rest` is at `place`: covers as many as are in that chain. Answers how many, and where the last is.
+    fn follow(&mut self, slot: usize, place: Place, rest: &[SequenceHash]) -> (usize, Option<Place>) {
+        let Some(chain) = self.chain(place.id) else { return (1, None) };
         let known =
             (place.offset..chain.len()).zip(rest).take_while(|&(at, hash)| chain.hash(at) == hash.0).count();
         let to = place.offset + known as u32;
@@ -75,22 +71,22 @@ impl<'a, const W: usize> Writer<'a, W> {
             if let Some(at) = crowded {
                 self.cut(place.id, at);
                 if at < to {
-                    return (done + known, self.find(rest[known - 1]));
+                    return (known, self.find(rest[known - 1]));
                 }
             }
         }
-        (done + known, Some(Place { id: place.id, offset: to - 1 }))
+        (known, Some(Place { id: place.id, offset: to - 1 }))
     }
 
     /// The first of `rest` is new: adds as many as are, at the end of the chain that `previous` ends, or in a new one.
+    /// Answers as [`Writer::follow`].
     fn grow(
         &mut self,
         slot: usize,
         previous: Option<Place>,
-        done: usize,
         rest: &[SequenceHash],
     ) -> (usize, Option<Place>) {
-        let Some((id, from)) = self.place_for(slot, previous) else { return (done + rest.len(), None) };
+        let Some((id, from)) = self.place_for(slot, previous) else { return (rest.len(), None) };
         let room = rest.len().min((MAX_LEN - from) as usize);
         let hashes = self.reserve(id, from, room as u32);
         let mut to = from;
@@ -111,7 +107,7 @@ impl<'a, const W: usize> Writer<'a, W> {
         draft.lengthen(to);
         draft.cover(slot, from, to);
         self.publish(id, hashes);
-        (done + (to - from) as usize, Some(Place { id, offset: to - 1 }))
+        ((to - from) as usize, Some(Place { id, offset: to - 1 }))
     }
 
     /// The chain to write new blocks to that follow `previous`, and the offset of the first; `None` if there are more
@@ -124,7 +120,7 @@ impl<'a, const W: usize> Writer<'a, W> {
         {
             // Who held the whole chain will end in its middle.
             let mut others = *chain.whole();
-            others[slot / 64] &= !(1 << (slot % 64));
+            drop_pod(&mut others, slot);
             if others.iter().map(|word| word.count_ones() as usize).sum::<usize>() <= CROWD {
                 return Some((place.id, chain.len()));
             }

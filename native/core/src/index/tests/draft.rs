@@ -93,13 +93,13 @@ impl Model {
 /// What a draft says, block by block; and what a snapshot and a query rely on.
 fn read(draft: &Draft<4>) -> Model {
     let mut model = Model::new(draft.len);
-    let mut strangers = draft.whole.0;
+    let mut strangers = draft.whole;
     SLOTS.iter().for_each(|&slot| strangers[slot / 64] &= !(1 << (slot % 64)));
     assert_eq!(strangers, [0; 4]);
     assert!(draft.partials.iter().all(|partial| SLOTS.contains(&partial.slot())));
     assert!(draft.islands.iter().all(|island| SLOTS.contains(&island.slot.into())));
     for slot in SLOTS {
-        let whole = draft.whole.0[slot / 64] >> (slot % 64) & 1 == 1;
+        let whole = draft.whole[slot / 64] >> (slot % 64) & 1 == 1;
         let partials: Vec<_> = draft.partials.iter().filter(|partial| partial.slot() == slot).collect();
         assert!(partials.len() + usize::from(whole) <= 1, "slot {slot} ends twice");
         let end = if whole { draft.len } else { partials.first().map_or(0, |partial| partial.end()) };
