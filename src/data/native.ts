@@ -106,8 +106,87 @@ export const LOAD = {
   breaker: 3,
   /** 1 ready for new requests; 0 joining, cordoned, leaving or free. */
   ready: 4,
+  /**
+   * Requests on the pod as far as anyone knows: those booked here, and those that its own metrics report beyond them
+   * (other routers, direct clients). Equal to `inflight` where no metrics are read, or none lately.
+   */
+  requests: 5,
+  /** Requests that wait in the engine's own queue, by its metrics; 0 while unknown. */
+  waiting: 6,
+  /** Part of the engine's KV blocks in use, 0 to 1, by its metrics; 0 while unknown. */
+  kvUse: 7,
+  /** How much of its share a pod should get: grows from 0.1 to 1 over the slow start of a new pod; 1 afterwards. */
+  warmth: 8,
 } as const
-export const LOAD_COLUMNS = 5
+export const LOAD_COLUMNS = 9
+
+/** How the router knows what a pod's cache holds. */
+export const CACHE_MODE = {
+  /** From what it sent there. */
+  predicted: 0,
+  /** Predicted, and corrected by the pod's events, of which some are missing. */
+  stale: 1,
+  /** From the pod's events, all of them. */
+  exact: 2,
+} as const
+export const CACHE_MODES = ['predicted', 'stale', 'exact'] as const
+
+/** Where `SharedState.cacheStatus` writes what. */
+export const CACHE = {
+  /** A CACHE_MODE. */
+  mode: 0,
+  /** Blocks in the engine's GPU cache, by its events. */
+  blocks: 1,
+  /** Blocks in slower tiers (CPU, disk, …), by its events. */
+  lowerBlocks: 2,
+  /** Blocks predicted from what was sent there. */
+  predictedBlocks: 3,
+  /** Tokens in a block; 0 while unknown. */
+  blockSize: 4,
+  /** Blocks that the engine's cache has room for; 0 while unknown. */
+  capacity: 5,
+  /** Milliseconds between the engine's writing of the last batch and its arrival here, by both clocks. */
+  lagMs: 6,
+  /** Sequence number of the last batch applied; -1 before the first. */
+  sequence: 7,
+  /** Batches applied. */
+  batches: 8,
+  /** Stored and removed blocks applied. */
+  events: 9,
+  /** Times that sequence numbers were missing. */
+  gaps: 10,
+  /** Batches that never came, not by replay either. */
+  lostBatches: 11,
+  /** Replays asked for. */
+  replays: 12,
+  /** Batches that a replay brought. */
+  replayedBatches: 13,
+  /** Stored blocks whose parent was not known, which therefore could not be placed. */
+  orphans: 14,
+  /** Messages that could not be read. */
+  malformed: 15,
+  /** Times that the engine was seen to have started anew. */
+  restarts: 16,
+  /** Batches that came twice, or late. */
+  duplicates: 17,
+} as const
+export const CACHE_WORDS = 18
+
+/** Where `Lane.cacheHint` writes what, all in tokens. */
+export const HINT = { prompt: 0, gpu: 1, lower: 2, predicted: 3, blockSize: 4, mode: 5 } as const
+export const HINT_WORDS = 6
+
+/** Answers of `Lane.checkUsage`. */
+export const USAGE = {
+  /** The router's count of prompt tokens is the engine's. */
+  agrees: 0,
+  /** It is not. */
+  differs: 1,
+  /** It is not, once too often: requests of that shape are matched as text from now on. */
+  distrusted: 2,
+  /** Nothing to compare: the router only estimated. */
+  estimated: 3,
+} as const
 
 /** How a booking ended, for the breaker and the counters. */
 export const OUTCOME = { ok: 0, failed: 1, cancelled: 2 } as const
@@ -162,6 +241,10 @@ export interface SharedStateOptions {
   predictedBlocks: number
   /** Milliseconds that a prediction holds without being used again. */
   predictedTtlMs: number
+  /** Worth of a cached token in a tier below the GPU (CPU memory, disk) against one on it, 0 to 1. */
+  lowerTierWorth: number
+  /** Milliseconds in which a new pod's share of new work grows to its full size; 0: at once. */
+  slowStartMs: number
   /** Bytes that exact and predicted cache state together should not exceed. */
   indexBytes: number
   /** Sessions remembered; the least recently used go first. */
@@ -202,6 +285,12 @@ export interface SharedState {
   podStatus(ref: number, out: Float64Array): boolean
   /** Loads a model (blocking: seconds for a large tokenizer; a directory is loaded once) and gives its id. Throws with the file and the reason. */
   addModel(name: string, options: ModelOptions): number
+  /** The same on the thread pool. Rejects as `addModel` throws. */
+  addModelAsync(name: string, options: ModelOptions): Promise<number>
+  /**
+   * Loads files for a model that was added without, on the thread pool; requests prepared meanwhile are matched as text.
+   */
+  loadModel(model: number, options: ModelOptions): Promise<void>
   /** Why chats of that model are matched as text, for the log; null where they are matched by tokens. */
   modelFallback(model: number): string | null
   /** Milliseconds of the state's clock. */
@@ -211,6 +300,25 @@ export interface SharedState {
   stats(out: Float64Array): void
   /** Forgets what was predicted of one pod: its engine has lost its cache. */
   forgetPredicted(ref: number): void
+  /**
+   * The pod's engine is out of service. What is known of its cache is forgotten, unless its event feed can find out by
+   * a replay whether it is still the same engine (`canVerify`).
+   */
+  podLost(ref: number, canVerify: boolean): void
+  /**
+   * What the engine says of its cache: tokens in a block and blocks in all (0: unknown, which leaves what was known
+   * before), and the native model whose template and tokenizer it runs, where that is not the served model's own (-1).
+   */
+  setPodCache(ref: number, blockSize: number, blocks: number, variant: number): void
+  /** The engine's own metrics: requests running and waiting, part of its KV blocks in use (0 to 1). */
+  setEngineLoad(ref: number, running: number, waiting: number, kvUse: number): void
+  /** Numbers at the places of {@link CACHE}; false if the pod is gone. */
+  cacheStatus(ref: number, out: Float64Array): boolean
+  /**
+   * The block chains that requests of a model are hashed to, one per distinct pair of variant and block size in its
+   * pool: `[model or variant, block size, …]`. Without a call: the model itself at its own block size.
+   */
+  setChains(model: number, pairs: Uint32Array): void
   /** Forgets everything that was predicted (for fair comparisons in demos and benches). */
   clearPredicted(): void
 }
@@ -260,10 +368,67 @@ export interface Lane {
   book(ticket: number, ref: number, bound: number, flags: number, out: Uint32Array): number
   /** First byte came: its time, and the pending tokens leave the queue. */
   firstByte(ref: number, ms: number, pendingTokens: number): void
+  /** What the pod is thought to hold of the ticket's prompt, by tier, at the places of {@link HINT}. */
+  cacheHint(ticket: number, ref: number, out: Uint32Array): boolean
+  /**
+   * Compares the engine's `usage` (prompt tokens, and cached ones or -1) with what the router counted and expected of
+   * that pod at the booking: a USAGE code.
+   */
+  checkUsage(ticket: number, ref: number, promptTokens: number, cachedTokens: number): number
+  /** The shape of a ticket's request as a word for the log: `chat`, `chat+tools`, `chat+images`, … */
+  shape(ticket: number): string
+  /**
+   * A predicted pod's answer, as the pieces of the body that came from it (SSE or one JSON): its tokens become blocks
+   * that the pod is believed to hold, behind the prompt's. On the thread pool; the ticket may be dropped at once.
+   */
+  learnAnswer(ticket: number, ref: number, kind: number, events: boolean, pieces: Uint8Array[]): Promise<void>
+  /** Whether `learnAnswer` would have an effect: the prompt's tokens are known, and the pod is not exact. */
+  wantsAnswer(ticket: number, ref: number): boolean
   /** Gives a booking back. `pendingTokens` is 0 if `firstByte` was called. */
   release(ref: number, pendingTokens: number, outcome: number): void
   /** Frees a ticket. */
   drop(ticket: number): void
+}
+
+/** Who publishes: what a pod's events must be known by. */
+export interface EventFeedOptions {
+  /** The base model that the pod serves, as the router calls it: blocks without an adapter are its. */
+  model: string
+  /** Whether a replay can be asked for. */
+  replay: boolean
+  /** Sequence number of a publisher's first batch: 0 for vLLM and SGLang. */
+  firstSequence: number
+}
+
+/** What a feed wants after a call; see `EventFeed.wants`. */
+export const NO_WISH = -1
+
+/**
+ * One pod's stream of KV events (one data-parallel rank's), from message to index. It belongs to the thread that
+ * receives; the state it writes to is all threads'.
+ */
+export interface EventFeed {
+  /** A message as it came. True: look at `wants` and `notice`. */
+  receive(sequence: Uint8Array, payload: Uint8Array): boolean
+  /** The same for many messages: sequence, payload, sequence, payload, … */
+  receiveAll(frames: Uint8Array[]): boolean
+  /** The subscription is up, for the first time or again: the feed may want to see a replay. True as for `receive`. */
+  connected(): boolean
+  /** The connection was lost. */
+  disconnected(): void
+  /** Sequence number from which a replay should be asked for, NO_WISH if none is wanted. */
+  wants(): number
+  /** A batch of the replay. */
+  replayed(sequence: Uint8Array, payload: Uint8Array): void
+  /** The replay's end came. True as for `receive`. */
+  replayDone(): boolean
+  /** No replay can be had. True as for `receive`. */
+  replayFailed(): boolean
+  /** What the log should say, once; null if nothing. */
+  notice(): string | null
+  /** Rank in the batch that `receive` was given last, or -1: publishers that share a socket are told apart by it. */
+  rankOf(payload: Uint8Array): number
+  close(): void
 }
 
 /** A prefix index of its own, for library use and benches. */
@@ -288,6 +453,7 @@ export interface NativeAddon {
     close(name: string): void
   }
   Lane: new (state: SharedState) => Lane
+  EventFeed: new (state: SharedState, ref: number, options: EventFeedOptions) => EventFeed
   PrefixIndex: new (width: number) => PrefixIndex
   /** Cumulative block hashes of tokens, as the router computes them. `root` holds model, LoRA and salt. */
   hashBlocks(tokens: Uint32Array, blockSize: number, root: string): BigUint64Array
