@@ -14,6 +14,7 @@ import {
   REFUSED,
   type SharedState,
   SUMMARY,
+  USAGE,
 } from '#phyllo/data/native.js'
 
 export function refOf(slot: number, generation = 1): PodRef {
@@ -35,10 +36,17 @@ export class FakeFleet {
 
   constructor(readonly width: number) {
     this.loads = new Float64Array(width * LOAD_COLUMNS)
-    for (let slot = 0; slot < width; slot++) this.set('ready', slot, 1)
+    for (let slot = 0; slot < width; slot++) {
+      this.set('ready', slot, 1)
+      this.set('warmth', slot, 1)
+    }
   }
 
+  /**
+   * `requests` follows `inflight`: it is set itself only to say that the pod's metrics report more than was booked here.
+   */
   set(column: keyof typeof LOAD, slot: number, value: number): void {
+    if (column === 'inflight') this.#add('requests', slot, value - this.get('inflight', slot))
     this.loads[LOAD[column] * this.width + slot] = value
   }
 
@@ -53,6 +61,10 @@ export class FakeFleet {
 
   addon(): NativeAddon {
     return fakeAddon(this)
+  }
+
+  #add(column: keyof typeof LOAD, slot: number, value: number): void {
+    this.set(column, slot, this.get(column, slot) + value)
   }
 }
 
@@ -174,6 +186,20 @@ export class FakeLane implements Lane {
   drop(ticket: number): void {
     this.#tickets.delete(ticket)
   }
+  cacheHint(_ticket: number, _ref: number, out: Uint32Array): boolean {
+    out.fill(0)
+    return false
+  }
+  checkUsage(): number {
+    return USAGE.estimated
+  }
+  shape(): string {
+    return 'chat'
+  }
+  async learnAnswer(): Promise<void> {}
+  wantsAnswer(): boolean {
+    return false
+  }
 
   #cached(): Uint32Array {
     const cached = new Uint32Array(this.#fleet.width)
@@ -202,6 +228,19 @@ function fakeAddon(fleet: FakeFleet): NativeAddon {
   return {
     SharedState: { open: notHere('SharedState'), close: notHere('SharedState') },
     Lane: LaneOfFleet,
+    EventFeed: class {
+      receive = notHere('EventFeed')
+      receiveAll = notHere('EventFeed')
+      connected = notHere('EventFeed')
+      disconnected = notHere('EventFeed')
+      wants = notHere('EventFeed')
+      replayed = notHere('EventFeed')
+      replayDone = notHere('EventFeed')
+      replayFailed = notHere('EventFeed')
+      notice = notHere('EventFeed')
+      rankOf = notHere('EventFeed')
+      close = notHere('EventFeed')
+    },
     PrefixIndex: class {
       width = 0
       addPod = notHere('PrefixIndex')
@@ -230,11 +269,18 @@ export function fakeState(width: number): SharedState {
     releasePod: notHere('releasePod'),
     podStatus: notHere('podStatus'),
     addModel: notHere('addModel'),
-    modelFallback: notHere('addModel'),
+    addModelAsync: notHere('addModelAsync'),
+    loadModel: notHere('loadModel'),
+    modelFallback: notHere('modelFallback'),
     now: () => 0,
     setTime: notHere('setTime'),
     stats: notHere('stats'),
     forgetPredicted: notHere('forgetPredicted'),
+    podLost: notHere('podLost'),
+    setPodCache: notHere('setPodCache'),
+    setEngineLoad: notHere('setEngineLoad'),
+    cacheStatus: notHere('cacheStatus'),
+    setChains: notHere('setChains'),
     clearPredicted: notHere('clearPredicted'),
   }
 }

@@ -1,5 +1,12 @@
 /** A lane that counts what is booked and given back. */
-import type { Lane, NativeAddon, PrefixIndex, SharedState } from '#phyllo/data/native.js'
+import {
+  type EventFeed,
+  type Lane,
+  type NativeAddon,
+  type PrefixIndex,
+  type SharedState,
+  USAGE,
+} from '#phyllo/data/native.js'
 
 /** Counts what is booked and given back; pods can be made to refuse. */
 export class CountingLane implements Lane {
@@ -54,6 +61,11 @@ export class CountingLane implements Lane {
   loads = () => 0
   cursor = () => 0
   drop = () => {}
+  cacheHint = () => false
+  checkUsage = () => USAGE.estimated
+  shape = () => 'chat'
+  learnAnswer = () => Promise.resolve()
+  wantsAnswer = () => false
 }
 
 const unused = (): never => {
@@ -68,11 +80,18 @@ export const state: SharedState = {
   releasePod: unused,
   podStatus: unused,
   addModel: unused,
+  addModelAsync: unused,
+  loadModel: unused,
   modelFallback: unused,
   now: unused,
   setTime: unused,
   stats: unused,
   forgetPredicted: unused,
+  podLost: unused,
+  setPodCache: unused,
+  setEngineLoad: unused,
+  cacheStatus: unused,
+  setChains: unused,
   clearPredicted: unused,
 }
 
@@ -87,6 +106,20 @@ class NoIndex implements PrefixIndex {
   entries = unused
 }
 
+class NoFeed implements EventFeed {
+  receive = unused
+  receiveAll = unused
+  connected = unused
+  disconnected = unused
+  wants = unused
+  replayed = unused
+  replayDone = unused
+  replayFailed = unused
+  notice = unused
+  rankOf = unused
+  close = unused
+}
+
 export function addonWith(lane: CountingLane): NativeAddon {
   class GivenLane extends CountingLane {
     constructor() {
@@ -98,6 +131,7 @@ export function addonWith(lane: CountingLane): NativeAddon {
   return {
     SharedState: { open: () => state, close: unused },
     Lane: GivenLane,
+    EventFeed: NoFeed,
     PrefixIndex: NoIndex,
     hashBlocks: unused,
     renderTemplate: unused,
