@@ -115,7 +115,8 @@ test('the block cache conserves blocks and evicts the least recently used leaf f
         for (let depth = hit; depth < keys.length; depth++) {
           const block = cache.allocate()
           if (block < 0) throw new Error('eight blocks must hold a chain of five')
-          blocks.push(cache.name(block, keys[depth] ?? -1))
+          cache.name(block, keys[depth] ?? -1)
+          blocks.push(block)
         }
         const evicted = before.filter(key => !cache.has(key))
         for (const key of evicted) {

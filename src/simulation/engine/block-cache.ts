@@ -5,18 +5,29 @@
  * until the queue's head reaches them. A request gives its blocks back tail first, and whoever uses a block uses all
  * before it, so a block never comes before its own successors in the queue: the least recently used *leaf* goes first.
  *
- * One difference to vLLM: if two requests compute the same block at once, the later copy is dropped here; vLLM keeps
- * both until they are freed.
+ * Requests that compute the same block at once, or compute one again, each keep their own copy of it: the first copy
+ * is the one that others find, and the next takes its place when it goes.
  */
 
 const NONE = -1
+
+/** Hears what a cache loses. */
+export interface EvictionListener {
+  /** A copy of a named block was given up for new tokens; there may be others. */
+  removed(key: number): void
+  /** All names are forgotten. */
+  cleared(): void
+}
 
 export class BlockCache {
   /** Users of each block. */
   private readonly users: Int32Array
   /** Key of each named block; NaN for one without a name. */
   private readonly keys: Float64Array
+  /** First copy of each named prefix. */
   private readonly byKey = new Map<number, number>()
+  /** The next copy of the same prefix. */
+  private readonly nextCopy: Int32Array
   private readonly before: Int32Array
   private readonly after: Int32Array
   private head = NONE
@@ -24,12 +35,16 @@ export class BlockCache {
   private freeCount = 0
 
   /** @param capacity blocks in all */
-  constructor(readonly capacity: number) {
+  constructor(
+    readonly capacity: number,
+    private readonly listener: EvictionListener | null = null,
+  ) {
     if (!Number.isInteger(capacity) || capacity < 1) {
       throw new RangeError(`a block cache needs at least one block, not ${capacity}`)
     }
     this.users = new Int32Array(capacity)
     this.keys = new Float64Array(capacity).fill(Number.NaN)
+    this.nextCopy = new Int32Array(capacity).fill(NONE)
     this.before = new Int32Array(capacity).fill(NONE)
     this.after = new Int32Array(capacity).fill(NONE)
     for (let block = 0; block < capacity; block++) this.enqueue(block)
@@ -45,7 +60,7 @@ export class BlockCache {
     return this.capacity - this.freeCount
   }
 
-  /** Blocks that hold a named prefix, used or free. */
+  /** Different named prefixes that blocks hold, used or free. */
   get cached(): number {
     return this.byKey.size
   }
@@ -72,26 +87,29 @@ export class BlockCache {
     if (block === NONE) return NONE
     this.use(block)
     const key = this.keyOf(block)
-    if (!Number.isNaN(key)) this.byKey.delete(key)
-    this.keys[block] = Number.NaN
+    if (!Number.isNaN(key)) this.unname(block, key)
     return block
   }
 
-  /**
-   * Names a block that a request has just filled; its predecessor must be named already. Answers the block to use from
-   * now on: another one, if that prefix was cached meanwhile.
-   */
-  name(block: number, key: number): number {
-    const existing = this.byKey.get(key)
-    if (existing !== undefined) {
-      if (existing === block) return block
-      this.use(existing)
-      this.release(block)
-      return existing
-    }
+  /** Names a block that a request has just filled; its predecessor must be named already. */
+  name(block: number, key: number): void {
+    if (!Number.isNaN(this.keyOf(block))) throw new Error(`block ${block} has a name already`)
     this.keys[block] = key
-    this.byKey.set(key, block)
-    return block
+    const first = this.byKey.get(key)
+    if (first === undefined) {
+      this.byKey.set(key, block)
+      return
+    }
+    let last = first
+    for (let next = this.copyAfter(last); next !== NONE; next = this.copyAfter(last)) last = next
+    this.nextCopy[last] = block
+  }
+
+  /** Copies of each named prefix: what a listener that counts must come to. */
+  copies(): Map<number, number> {
+    const counts = new Map<number, number>()
+    for (const key of this.keys) if (!Number.isNaN(key)) counts.set(key, (counts.get(key) ?? 0) + 1)
+    return counts
   }
 
   /** Gives a request's blocks back, in the order of its tokens. */
@@ -104,7 +122,28 @@ export class BlockCache {
     if (this.used > 0) return false
     this.byKey.clear()
     this.keys.fill(Number.NaN)
+    this.nextCopy.fill(NONE)
+    this.listener?.cleared()
     return true
+  }
+
+  private unname(block: number, key: number): void {
+    const next = this.copyAfter(block)
+    const first = this.byKey.get(key) ?? NONE
+    if (first !== block) {
+      let before = first
+      while (before !== NONE && this.copyAfter(before) !== block) before = this.copyAfter(before)
+      if (before === NONE) throw new Error('unreachable: a named block among no copies')
+      this.nextCopy[before] = next
+    } else if (next === NONE) this.byKey.delete(key)
+    else this.byKey.set(key, next)
+    this.nextCopy[block] = NONE
+    this.keys[block] = Number.NaN
+    this.listener?.removed(key)
+  }
+
+  private copyAfter(block: number): number {
+    return this.nextCopy[block] ?? NONE
   }
 
   private keyOf(block: number): number {

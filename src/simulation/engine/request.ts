@@ -12,6 +12,16 @@ export interface EngineRequest {
    * short: blocks without a name are counted but never shared.
    */
   readonly keys: Float64Array
+  /** What the keys stand for; only a listener to the cache's events needs it. */
+  readonly content?: RequestContent
+}
+
+export interface RequestContent {
+  /** Prompt and output together. */
+  readonly tokens: Uint32Array
+  /** Name of the LoRA adapter; null for the base model. */
+  readonly lora: string | null
+  readonly cacheSalt: string | null
 }
 
 /** What happened, in the order of time. */

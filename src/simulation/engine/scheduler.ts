@@ -6,7 +6,7 @@
  * `maxBatch` requests and `maxBatchedTokens` tokens; long prefills are cut into chunks. If blocks run out, the
  * youngest running request loses its place and its blocks and starts over from what is still cached.
  */
-import { BlockCache } from './block-cache.js'
+import { BlockCache, type EvictionListener } from './block-cache.js'
 import type { EngineParameters } from './parameters.js'
 import type { EngineEvent, EngineRequest, EngineStats } from './request.js'
 import { Sequence } from './sequence.js'
@@ -21,6 +21,14 @@ interface Work {
 interface Step {
   readonly work: readonly Work[]
   readonly endsAt: number
+}
+
+/** Hears what an engine's cache gains and loses, in order. */
+export interface CacheListener extends EvictionListener {
+  /** Blocks `from` to `to` (exclusive) of a request have become findable. */
+  stored(request: EngineRequest, from: number, to: number): void
+  /** A step is over: what was told since the last one belongs together. */
+  stepDone(): void
 }
 
 export class Engine {
@@ -45,8 +53,11 @@ export class Engine {
     busyMs: 0,
   }
 
-  constructor(readonly parameters: EngineParameters) {
-    this.cache = new BlockCache(parameters.blocks)
+  constructor(
+    readonly parameters: EngineParameters,
+    private readonly listener: CacheListener | null = null,
+  ) {
+    this.cache = new BlockCache(parameters.blocks, listener)
   }
 
   /** Most tokens, prompt and output together, that one request can have. */
@@ -109,6 +120,11 @@ export class Engine {
   /** Forgets all cached prefixes; false while requests hold blocks. */
   resetCache(): boolean {
     return this.cache.reset()
+  }
+
+  /** Copies of each named block: what a listener's own account must come to once the step under way is done. */
+  cachedCopies(): Map<number, number> {
+    return this.cache.copies()
   }
 
   stats(): EngineStats {
@@ -205,11 +221,14 @@ export class Engine {
       if (!sequence.isGone) this.advanceSequence(sequence, tokens, step.endsAt, events)
     }
     this.running = this.running.filter(sequence => !sequence.isGone)
+    this.listener?.stepDone()
   }
 
   private advanceSequence(sequence: Sequence, tokens: number, at: number, events: EngineEvent[]): void {
     const { id, promptTokens, outputTokens } = sequence.request
-    sequence.compute(tokens, this.cache)
+    const stored = sequence.compute(tokens, this.cache)
+    const { namedBlocks } = sequence
+    if (stored > 0) this.listener?.stored(sequence.request, namedBlocks - stored, namedBlocks)
     if (sequence.missing > 0) return
     if (sequence.generated === 0) this.totals.promptTokens += promptTokens
     if (outputTokens > 0) {

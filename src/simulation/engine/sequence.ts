@@ -26,6 +26,10 @@ export class Sequence {
     return this.request.promptTokens + this.generated - this.computed
   }
 
+  get namedBlocks(): number {
+    return this.named
+  }
+
   /** Starts from what is cached. At least one token is always computed: the next one is sampled from it. */
   takeCached(cache: BlockCache): void {
     const known = this.request.promptTokens + this.generated
@@ -43,16 +47,18 @@ export class Sequence {
     return true
   }
 
-  /** A step has computed `tokens` more: blocks that are full now become findable. */
-  compute(tokens: number, cache: BlockCache): void {
+  /** A step has computed `tokens` more: blocks that are full now become findable. Answers how many became so. */
+  compute(tokens: number, cache: BlockCache): number {
     this.computed += tokens
+    const before = this.named
     const full = Math.min(Math.floor(this.computed / this.blockSize), this.request.keys.length)
     for (; this.named < full; this.named++) {
       const block = this.blocks[this.named]
       const key = this.request.keys[this.named]
       if (block === undefined || key === undefined) throw new Error('unreachable: a full block without a key')
-      this.blocks[this.named] = cache.name(block, key)
+      cache.name(block, key)
     }
+    return this.named - before
   }
 
   /** Loses its place: blocks are free, though still cached until someone else needs them. */
