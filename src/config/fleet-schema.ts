@@ -1,42 +1,7 @@
 /** The fields that describe the fleet: pods, models, profiles, passthrough paths. */
 import { z } from 'zod'
-import { parsePodUrl, podIdOf } from '../data/pod-url.js'
 import { count, name, urlPath } from './fields.js'
-
-/** The text of a pod URL, checked and without a trailing slash. */
-const podUrl = z
-  .string()
-  .transform((text, ctx) => {
-    const url = parsePodUrl(text)
-    if ('origin' in url) return `${url.origin}${url.basePath}`
-    ctx.addIssue({ code: 'custom', message: url.fault, params: { fix: url.fix } })
-    return z.NEVER
-  })
-  .describe('Where the engine listens: http(s)://host:port, with a base path if it has one, without /v1.')
-
-const pod = z
-  .strictObject({
-    url: podUrl,
-    id: name('Name in logs, metrics and x-phyllo-pod. Default: host:port of the URL.').optional(),
-    models: z
-      .array(name('Name of a model.'))
-      .min(1)
-      .optional()
-      .describe('Models that it serves. Default: its own /v1/models says.'),
-    labels: z
-      .record(name('Name of a label.'), z.string().describe('Value of a label.'))
-      .default({})
-      .describe('Free labels, for filters and metrics.'),
-    // The engine's own queue is the better judge, so none by default; a profile's cap holds besides.
-    maxInflight: count(0, 0, 1_000_000, 'Most requests in flight on it at once; 0 = no limit.'),
-  })
-  .transform(value => ({ ...value, id: value.id ?? idOfUrl(value.url) }))
-  .describe('An engine that answers requests.')
-
-function idOfUrl(url: string): string {
-  const parsed = parsePodUrl(url)
-  return 'origin' in parsed ? podIdOf(parsed) : url
-}
+import { pod } from './pod-schema.js'
 
 const model = z
   .strictObject({
@@ -63,6 +28,14 @@ const model = z
       .describe(
         "Chat template that overrides the model's: a Jinja file, relative to this file, or the template itself (a " +
           'text with "{{" or "{%"). Default: none.',
+      ),
+    // Off: an answer must not depend on whether the router's tokens are the engine's, and what it saves is the engine's
+    // time on its CPU, of which a GPU server has plenty.
+    forwardTokens: z
+      .boolean()
+      .default(false)
+      .describe(
+        "Send engines that take token ids the router's tokens, so that they need not tokenize again.",
       ),
   })
   .describe('What the router must know of a model that it cannot ask a pod.')

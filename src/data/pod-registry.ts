@@ -1,11 +1,12 @@
 /**
  * The control plane's list of pods: the one place that adds and removes them, for static configuration, the admin API
- * and (later) discovery alike. It lives on the main thread; workers get each new version broadcast and acknowledge it.
+ * and discovery alike. It lives on the main thread; workers get each new version broadcast and acknowledge it.
  *
  * A pod is picked only once every worker knows it, and its slot is reused only after every worker has let go:
  * `broadcast` resolves when all have acknowledged.
  */
 import { isPodRef, type PodRef, type SharedState } from './native.js'
+import { type FleetKvEvents, type KvEventsSpec, kvEventsOf, NO_KV_EVENTS } from './pod-events.js'
 import { type PodUrl, parsePodUrl, podIdOf } from './pod-url.js'
 import type { PodInfo } from './pod-view.js'
 
@@ -20,18 +21,34 @@ export interface PodSpec {
   readonly labels?: Readonly<Record<string, string>> | undefined
   /** Most requests in flight on it, over all workers; 0 or absent = no limit. */
   readonly maxInflight?: number | undefined
+  /** Where it publishes its KV events; absent: where the fleet does, if anywhere. */
+  readonly kvEvents?: KvEventsSpec | undefined
+  /** Data-parallel ranks behind the URL, each with a cache of its own; absent: it is one pod. */
+  readonly dataParallel?: number | undefined
+  /** Name of the configured model whose files it runs, where that is not the served model's own. */
+  readonly variant?: string | undefined
+  /** It takes no new requests until it is uncordoned. */
+  readonly cordoned?: boolean | undefined
 }
 
 /** A pod as the control plane sees it. */
 export interface Pod {
   readonly ref: PodRef
   readonly id: string
+  /** What an operator calls it: the id, but for a data-parallel rank that of the whole engine. */
+  readonly name: string
+  /** Its data-parallel rank, where several share the URL. */
+  readonly rank: number | undefined
   readonly url: string
   readonly origin: string
   readonly basePath: string
   readonly labels: Readonly<Record<string, string>>
   /** Most requests in flight on it; 0 = no limit. */
   readonly maxInflight: number
+  /** Where its events (its rank's) are published; undefined if nowhere. */
+  readonly kvEvents: KvEventsSpec | undefined
+  /** The configured model whose files it runs, where that is not the served model's own. */
+  readonly variant: string | undefined
   /** Told by the operator: the pod's own list is then ignored. */
   readonly fixedModels: boolean
   models: readonly string[]
@@ -53,6 +70,7 @@ export class PodRegistry {
   constructor(
     readonly state: SharedState,
     private readonly broadcast: Broadcast,
+    private readonly fleetEvents: FleetKvEvents = NO_KV_EVENTS,
   ) {}
 
   get pods(): readonly Pod[] {
@@ -72,63 +90,104 @@ export class PodRegistry {
     return this.#pods.get(id)
   }
 
-  /** Adds a pod; it takes requests once all workers know it. Throws on a bad URL, a known id or a full table. */
+  /** Pods of a name: one, or all ranks of a data-parallel engine; an id names its pod alone. */
+  named(name: string): readonly Pod[] {
+    const pod = this.#pods.get(name)
+    return pod === undefined ? this.pods.filter(each => each.name === name) : [pod]
+  }
+
+  /** As `addAll`, for one; of a data-parallel engine the first rank is answered. */
   async add(spec: PodSpec): Promise<Pod> {
+    const [pod] = await this.addAll([spec])
+    if (pod === undefined) throw new Error('a pod has one rank at least')
+    return pod
+  }
+
+  /**
+   * Adds pods, all of them or none; they take requests once all workers know them. Throws on a bad URL, a known id or a
+   * full table.
+   */
+  async addAll(specs: readonly PodSpec[]): Promise<readonly Pod[]> {
+    const added: Pod[] = []
+    try {
+      for (const spec of specs) for (const rank of ranksOf(spec)) added.push(this.#enter(spec, rank))
+      // A pod that the workers cannot be told of must not stay behind.
+      if (added.length > 0) await this.publish()
+    } catch (error) {
+      await this.#drop(added)
+      throw error
+    }
+    for (const pod of added) {
+      // Deleted while the workers were learning of it: it must not come alive.
+      if (this.#pods.get(pod.id) !== pod) continue
+      this.state.activatePod(pod.ref)
+      this.#applyReadiness(pod)
+    }
+    return added
+  }
+
+  #enter(spec: PodSpec, rank: number | undefined): Pod {
     const url = podUrl(spec.url)
-    const id = spec.id ?? podIdOf(url)
-    if (this.#pods.has(id)) throw new Error(`pod '${id}' exists already; give another id or delete it first`)
+    const name = spec.id ?? podIdOf(url)
+    const id = rank === undefined ? name : `${name}-dp${rank}`
+    // Ranks of one engine share the name and nothing else does, so that a name always means one engine.
+    const isTaken = this.pods.some(
+      pod => pod.id === id || pod.id === name || (rank === undefined && pod.name === name),
+    )
+    if (isTaken) throw new Error(`pod '${id}' exists already; give another id or delete it first`)
     const pod: Pod = {
       ref: this.state.addPod(id),
       id,
+      name,
+      rank,
       url: spec.url,
       origin: url.origin,
       basePath: url.basePath,
       labels: spec.labels ?? {},
       maxInflight: spec.maxInflight ?? 0,
+      kvEvents: kvEventsOf(spec.kvEvents, this.fleetEvents, url.origin, rank ?? 0),
+      variant: spec.variant,
       fixedModels: spec.models !== undefined && spec.models.length > 0,
       models: spec.models ?? [],
-      cordoned: false,
+      cordoned: spec.cordoned ?? false,
       healthy: undefined,
       reason: undefined,
     }
     this.#pods.set(id, pod)
-    await this.#publishNew(pod)
-    // Deleted while the workers were learning of it: it must not come alive.
-    if (this.#pods.get(id) === pod) {
-      this.state.activatePod(pod.ref)
-      this.#applyReadiness(pod)
-    }
     return pod
   }
 
-  /** A pod that could not be told to the workers (a model of its that does not load) must not stay behind. */
-  async #publishNew(pod: Pod): Promise<void> {
-    try {
-      await this.publish()
-    } catch (error) {
-      await this.remove(pod.id)
-      throw error
+  /** Takes a pod out of every decision at once; running streams finish. False if there is none of that name. */
+  async remove(name: string): Promise<boolean> {
+    return (await this.removeAll([name])).length > 0
+  }
+
+  /** As `remove`, for several; answers the pods that there were. */
+  async removeAll(names: readonly string[]): Promise<readonly Pod[]> {
+    const gone = names.flatMap(name => this.named(name))
+    await this.#drop(gone)
+    return gone
+  }
+
+  async #drop(pods: readonly Pod[]): Promise<void> {
+    const known = pods.filter(pod => this.#pods.get(pod.id) === pod)
+    if (known.length === 0) return
+    for (const pod of known) {
+      this.#pods.delete(pod.id)
+      this.state.removePod(pod.ref)
     }
-  }
-
-  /** Takes a pod out of every decision at once; running streams finish. False if there is none of that id. */
-  async remove(id: string): Promise<boolean> {
-    const pod = this.#pods.get(id)
-    if (pod === undefined) return false
-    this.#pods.delete(id)
-    this.state.removePod(pod.ref)
     await this.publish()
-    this.state.releasePod(pod.ref)
-    return true
+    for (const pod of known) this.state.releasePod(pod.ref)
   }
 
-  /** No new requests for a pod (or again some); running streams finish. */
-  cordon(id: string, cordoned: boolean): boolean {
-    const pod = this.#pods.get(id)
-    if (pod === undefined) return false
-    pod.cordoned = cordoned
-    this.#applyReadiness(pod)
-    return true
+  /** No new requests for a pod (or again some); running streams finish. False if there is none of that name. */
+  cordon(name: string, cordoned: boolean): boolean {
+    const pods = this.named(name)
+    for (const pod of pods) {
+      pod.cordoned = cordoned
+      this.#applyReadiness(pod)
+    }
+    return pods.length > 0
   }
 
   /** The health checker's verdict. A pod starts as usable: traffic should not wait for a first check. */
@@ -163,8 +222,13 @@ export class PodRegistry {
 }
 
 function toInfo(pod: Pod): PodInfo {
-  const { ref, id, origin, basePath, models, labels, maxInflight } = pod
-  return { ref, id, origin, basePath, models, labels, maxInflight }
+  const { ref, id, origin, basePath, models, labels, maxInflight, rank } = pod
+  return { ref, id, origin, basePath, models, labels, maxInflight, rank }
+}
+
+/** The ranks that a pod is entered as; one undefined where it is no data-parallel engine. */
+function ranksOf({ dataParallel = 1 }: PodSpec): (number | undefined)[] {
+  return dataParallel <= 1 ? [undefined] : Array.from({ length: dataParallel }, (_, rank) => rank)
 }
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {

@@ -17,6 +17,8 @@ export interface PodInfo {
   readonly labels: Readonly<Record<string, string>>
   /** Most requests in flight on it, over all workers; 0 = no limit. */
   readonly maxInflight: number
+  /** Its data-parallel rank, where several share the origin; requests name it in a header. */
+  readonly rank: number | undefined
 }
 
 /** Slots a selector chooses among: the first `length` entries count. */

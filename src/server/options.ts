@@ -6,6 +6,7 @@
  * Times are in milliseconds, sizes in bytes; a 0 switches a limit off only where that is said.
  */
 import type { HealthOptions } from '../data/health.js'
+import type { FleetKvEvents, KvEventsSpec } from '../data/pod-events.js'
 import type { LogOptions } from '../telemetry/log.js'
 
 /** The public port. */
@@ -71,6 +72,64 @@ export interface PodOptions {
   readonly labels: Readonly<Record<string, string>>
   /** Most requests in flight on it; 0 = no limit. */
   readonly maxInflight: number
+  /** Where it publishes its KV events; absent: at RouterOptions.kvEvents.port of its host, if that is set. */
+  readonly kvEvents?: KvEventsSpec | undefined
+  /** Data-parallel ranks behind its URL: each becomes a pod of its own, `<id>-dp0` and on. 1: it is one pod. */
+  readonly dataParallel: number
+  /** Name of the `models` entry whose files it runs, where that is not the entry of the model that it serves. */
+  readonly variant?: string | undefined
+  /** It takes no new requests until it is uncordoned. */
+  readonly cordoned: boolean
+}
+
+/** KV events of the pods that have no `kvEvents` of their own, and of engines that dial out. */
+export interface KvEventsOptions extends FleetKvEvents {
+  /** Addresses that engines dial to publish; their topics `kv@<ip:port or pod id>@<model>` tell them apart. */
+  readonly bind: readonly string[]
+}
+
+/** Reading the engines' own metrics. */
+export interface ScrapeOptions {
+  /** Between two looks at a pod; 0 = never. */
+  readonly intervalMs: number
+  /** The same for a pod near saturation. */
+  readonly fastMs: number
+  /** For an answer; later counts as failed. */
+  readonly timeoutMs: number
+  /** Path of the metrics, below the pod's base path. */
+  readonly path: string
+}
+
+/** A file with a list of pods that is read again whenever it changes. */
+export interface FileDiscoveryOptions {
+  /** Absolute path. */
+  readonly path: string
+  /** Between two looks at it. */
+  readonly intervalMs: number
+}
+
+/** A DNS name whose records are pods. */
+export interface DnsDiscoveryOptions {
+  readonly name: string
+  readonly type: 'A' | 'AAAA' | 'SRV'
+  /** Of pods found by address; SRV records name their own. */
+  readonly port: number
+  readonly scheme: 'http' | 'https'
+  /** Longest time between two questions; a record's shorter TTL brings the next one forward. */
+  readonly intervalMs: number
+  /** Name servers as `ip` or `ip:port`; empty: the system's. */
+  readonly servers: readonly string[]
+  /** As in PodOptions, for each pod found. */
+  readonly models?: readonly string[] | undefined
+  readonly labels: Readonly<Record<string, string>>
+  readonly maxInflight: number
+  readonly dataParallel: number
+  readonly variant?: string | undefined
+}
+
+export interface DiscoveryOptions {
+  readonly file?: FileDiscoveryOptions | undefined
+  readonly dns: readonly DnsDiscoveryOptions[]
 }
 
 /** What the router knows of a model that it cannot ask a pod. */
@@ -87,6 +146,8 @@ export interface ServedModelOptions {
   readonly profile?: string | undefined
   /** Other names that clients may ask for it by. */
   readonly aliases: readonly string[]
+  /** Whether engines that take token ids are sent the router's, instead of tokenizing a second time. */
+  readonly forwardTokens: boolean
 }
 
 /** See SharedStateOptions in data/native.ts, which these become. */
@@ -107,6 +168,8 @@ export interface CacheOptions {
   readonly maxBytes: number
   /** Most bytes of token ids that a tokenizer remembers of texts seen before; 0: none. */
   readonly tokenizerMemoBytes: number
+  /** Worth of a cached token in CPU memory or on disk against one on the GPU, 0 to 1. */
+  readonly lowerTierWorth: number
 }
 
 export interface SessionOptions {
@@ -132,6 +195,11 @@ export interface RouterOptions {
   readonly profiles: Readonly<Record<string, unknown>>
   /** Exact paths that go to a pod besides the API's own. A control path (see control-paths.ts) stays closed even so. */
   readonly passthrough: readonly string[]
+  readonly kvEvents: KvEventsOptions
+  readonly scrape: ScrapeOptions
+  readonly discovery: DiscoveryOptions
+  /** Time in which a new pod's share of new work grows to its full size; 0 = at once. */
+  readonly slowStartMs: number
   readonly health: HealthOptions
   readonly breaker: BreakerOptions
   readonly cache: CacheOptions

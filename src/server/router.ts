@@ -78,7 +78,11 @@ class ControlPlane {
       options.limits.queuedPrepareBytes,
       concurrentPrepares(availableParallelism(), workers),
     )
-    this.registry = new PodRegistry(this.state, (version, pods) => this.#publish(version, pods))
+    this.registry = new PodRegistry(
+      this.state,
+      (version, pods) => this.#publish(version, pods),
+      options.kvEvents,
+    )
     const { tokenizerMemoBytes } = options.cache
     const { profile } = options.defaults
     this.#models = new ModelTable(this.state, options.models, profile, tokenizerMemoBytes, (model, why) => {

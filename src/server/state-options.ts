@@ -2,7 +2,7 @@
 import type { SharedStateOptions } from '../data/native.js'
 import type { RouterOptions } from './options.js'
 
-export function stateOptions({ breaker, cache, sessions }: RouterOptions): SharedStateOptions {
+export function stateOptions({ breaker, cache, sessions, slowStartMs }: RouterOptions): SharedStateOptions {
   return {
     width: cache.width,
     breakerFailures: breaker.failures,
@@ -11,6 +11,8 @@ export function stateOptions({ breaker, cache, sessions }: RouterOptions): Share
     breakerLatencyFloorMs: breaker.latencyFloorMs,
     predictedBlocks: cache.predictedBlocks,
     predictedTtlMs: cache.predictedTtlMs,
+    lowerTierWorth: cache.lowerTierWorth,
+    slowStartMs,
     indexBytes: cache.maxBytes,
     sessions: sessions.max,
     sessionTtlMs: sessions.ttlMs,

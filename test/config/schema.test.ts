@@ -69,8 +69,11 @@ test('an empty file is all defaults, and they are the documented ones', t => {
   const result = parseConfig('', { env: {} })
   t.true(result.ok)
   const config: object = result.ok ? result.config : {}
+  // A section without a default (`discovery.file`) is not there unless it is written.
+  const absent = all.filter(({ field }) => field.type === 'object' && field.default === undefined)
   for (const { path, field } of all) {
     if (path.includes('[]') || field.default === undefined || field.type === 'object') continue
+    if (absent.some(section => path.startsWith(`${section.path}.`))) continue
     const value = path
       .split('.')
       .reduce<unknown>((at, key) => Object.entries(at ?? {}).find(([k]) => k === key)?.[1], config)
@@ -102,13 +105,19 @@ test('the example is accepted, with the values that its comments promise', t => 
       ['10.0.0.11:8000', 'http://10.0.0.11:8000', { hardware: 'a10g', zone: 'local' }],
       ['second', 'http://10.0.0.12:8000', { hardware: 'a10g', zone: 'local' }],
       ['engines.example.com:443/llama', 'https://engines.example.com/llama', {}],
+      ['10.0.0.13:8000', 'http://10.0.0.13:8000', {}],
     ],
   )
   t.deepEqual(
     models.map(model => model.name),
-    ['qwen3', '*'],
+    ['qwen3', 'qwen3-next', '*'],
   )
   t.deepEqual(passthrough, ['/rerank', '/v1/rerank', '/score'])
+})
+
+test('the example names every field there is', t => {
+  const words = new Set(readFileSync(exampleFile, 'utf8').match(/\w+(?=:)/g))
+  for (const { path } of all) t.true(words.has(path.replace(/^.*\./, '')), path)
 })
 
 test('the JSON Schema for editors accepts the example and refuses what the loader refuses', t => {

@@ -9,6 +9,9 @@ export const STATE_OPTIONS: SharedStateOptions = {
   breakerLatencyFloorMs: 0,
   predictedBlocks: 10_000,
   predictedTtlMs: 60_000,
+  lowerTierWorth: 0.8,
+  // At once: most tests want a pod to count in full from the start.
+  slowStartMs: 0,
   indexBytes: 64 * 2 ** 20,
   sessions: 1000,
   sessionTtlMs: 60_000,

@@ -29,6 +29,7 @@ export function pod(slot: number, id = `pod-${slot}`, generation = 1): PodInfo {
     models: [MODEL],
     labels: {},
     maxInflight: 0,
+    rank: undefined,
   }
 }
 

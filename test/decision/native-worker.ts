@@ -39,6 +39,7 @@ pods.update(
     models: [MODEL],
     labels: {},
     maxInflight: 0,
+    rank: undefined,
   })),
 )
 const contexts = new RoutingContexts(lane)

@@ -89,6 +89,7 @@ export function podAt(origin: string, slot: number): PodInfo {
     models: ['m'],
     labels: {},
     maxInflight: 0,
+    rank: undefined,
   }
 }
 
