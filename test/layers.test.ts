@@ -13,7 +13,7 @@ const src = join(root, 'src')
  * `simulation`, whose demo is started with a configuration like any user's.
  */
 const layers: readonly (readonly string[])[] = [
-  ['errors.ts'],
+  ['errors.ts', 'yaml'],
   ['telemetry'],
   ['data'],
   ['decision'],

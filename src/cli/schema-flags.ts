@@ -3,7 +3,7 @@
  * are judged by the schema itself, so that a flag and a field cannot drift apart.
  */
 import { Option } from 'commander'
-import type { JsonSchema } from '../config/json-schema.js'
+import type { JsonSchema } from '../yaml/json-schema.js'
 
 /** A flag for a described value: `--max-inflight <number>  Most … (default: 0)`. */
 export function schemaOption(flag: string, schema: JsonSchema | undefined): Option {

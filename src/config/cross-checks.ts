@@ -1,8 +1,10 @@
 /** Checks that need more than one field: names that must be unique or must exist, ports and paths that exclude. */
+import { rankIds } from '../data/pod-registry.js'
 import { isControlPath } from '../server/control-paths.js'
-import type { ConfigPath } from './issue.js'
+import type { ConfigPath } from '../yaml/issue.js'
+import { type Finding, nearest } from '../yaml/wording.js'
+import { checkKvEvents } from './event-checks.js'
 import type { RouterConfig } from './schema.js'
-import { type Finding, nearest } from './wording.js'
 
 /** `profiles`: names of all profiles there are, built-in ones included. */
 export function crossCheck(config: RouterConfig, profiles: readonly string[]): Finding[] {
@@ -10,7 +12,11 @@ export function crossCheck(config: RouterConfig, profiles: readonly string[]): F
     ...duplicatePods(config),
     ...tooManyPods(config),
     ...duplicateModels(config),
+    ...unknownVariants(config),
     ...unknownProfiles(config, profiles),
+    ...duplicateDnsNames(config),
+    ...checkKvEvents(config),
+    ...slowerFast(config),
     ...portClashes(config),
     ...ownPods(config),
     ...closedPaths(config),
@@ -27,11 +33,12 @@ const finding = (path: ConfigPath, message: string, fix: string): Finding => ({
 function duplicatePods({ pods }: RouterConfig): Finding[] {
   const ids = new Map<string, number>()
   const urls = new Map<string, number>()
-  return pods.flatMap(({ id, url }, index) => {
+  return pods.flatMap(({ id, url, dataParallel }, index) => {
     const sameUrl = urls.get(url)
-    const sameId = ids.get(id)
+    const names = [id, ...rankIds(id, dataParallel)]
+    const sameId = names.map(name => ids.get(name)).find(other => other !== undefined)
     if (sameUrl === undefined) urls.set(url, index)
-    if (sameId === undefined) ids.set(id, index)
+    for (const name of names) if (!ids.has(name)) ids.set(name, index)
     if (sameUrl !== undefined) {
       return [finding(['pods', index, 'url'], `${url} is pods[${sameUrl}] already`, 'keep one of them')]
     }
@@ -47,10 +54,12 @@ function duplicatePods({ pods }: RouterConfig): Finding[] {
 }
 
 function tooManyPods({ pods, cache }: RouterConfig): Finding[] {
-  if (pods.length <= cache.width) return []
-  const room = [256, 1024].find(width => width >= pods.length)
+  const count = pods.reduce((sum, { dataParallel }) => sum + dataParallel, 0)
+  if (count <= cache.width) return []
+  const room = [256, 1024].find(width => width >= count)
   const fix = room === undefined ? 'run several routers, 1024 pods each' : `write cache.width: ${room}`
-  return [finding(['pods'], `${pods.length} pods, but cache.width is ${cache.width}`, fix)]
+  const what = count === pods.length ? 'pods' : 'pods, each rank of an engine being one'
+  return [finding(['pods'], `${count} ${what}, but cache.width is ${cache.width}`, fix)]
 }
 
 function duplicateModels({ models }: RouterConfig): Finding[] {
@@ -79,6 +88,38 @@ function duplicateModels({ models }: RouterConfig): Finding[] {
     })
   })
   return findings
+}
+
+function unknownVariants({ pods, discovery, models }: RouterConfig): Finding[] {
+  const names = models.map(({ name }) => name).filter(name => name !== '*')
+  const check = (variant: string | undefined, path: ConfigPath): Finding[] => {
+    if (variant === undefined || names.includes(variant)) return []
+    const guess = nearest(variant, names)
+    const fix = guess === undefined ? `add it to models: with its dir and blockSize` : `write ${guess}`
+    return [finding(path, `there is no models entry named ${JSON.stringify(variant)}`, fix)]
+  }
+  return [
+    ...pods.flatMap(({ variant }, i) => check(variant, ['pods', i, 'variant'])),
+    ...discovery.dns.flatMap(({ variant }, i) => check(variant, ['discovery', 'dns', i, 'variant'])),
+  ]
+}
+
+function duplicateDnsNames({ discovery }: RouterConfig): Finding[] {
+  const seen = new Map<string, number>()
+  return discovery.dns.flatMap(({ type, name, port }, i) => {
+    const key = `${type} ${name.toLowerCase().replace(/\.$/, '')}${type === 'SRV' ? '' : `:${port}`}`
+    const other = seen.get(key)
+    if (other === undefined) seen.set(key, i)
+    if (other === undefined) return []
+    const message = `${type} records of ${name} are asked for by discovery.dns[${other}] already`
+    return [finding(['discovery', 'dns', i, 'name'], message, 'keep one of them')]
+  })
+}
+
+function slowerFast({ scrape }: RouterConfig): Finding[] {
+  if (scrape.intervalMs === 0 || scrape.fastMs <= scrape.intervalMs) return []
+  const message = `pods near saturation would be looked at less often than others (${scrape.intervalMs} ms)`
+  return [finding(['scrape', 'fastMs'], message, `write ${scrape.intervalMs} or less`)]
 }
 
 function unknownProfiles({ models, defaults }: RouterConfig, profiles: readonly string[]): Finding[] {

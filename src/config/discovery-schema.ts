@@ -1,7 +1,7 @@
 /** Where pods come from besides `pods:`. */
 import { z } from 'zod'
-import { count, ms } from './fields.js'
-import { podTraits } from './pod-schema.js'
+import { podTraits } from '../data/pod-schema.js'
+import { count, ms } from '../yaml/fields.js'
 
 const file = z
   .strictObject({

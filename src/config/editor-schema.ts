@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references to environment variables look like this
 /** The JSON Schema as editors need it: what the file may hold *before* environment variables are put in. */
-import { configJsonSchema, type JsonSchema } from './json-schema.js'
+import type { JsonSchema } from '../yaml/json-schema.js'
+import { configJsonSchema } from './json-schema.js'
 
 const REFERENCE = { $ref: '#/$defs/environment' }
 

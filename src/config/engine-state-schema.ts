@@ -1,7 +1,7 @@
 /** How the router learns what the engines hold and how busy they are: KV events, metrics, slow start. */
 import { z } from 'zod'
-import { count, ms, urlPath } from './fields.js'
-import { eventTopic, firstSequence, zmqEndpoint } from './pod-schema.js'
+import { eventTopic, firstSequence, zmqEndpoint } from '../data/pod-schema.js'
+import { count, ms, urlPath } from '../yaml/fields.js'
 
 /** A port of engines that is used only if it is set. */
 const enginePort = (text: string) => count(0, 0, 65_535, `${text} 0 = none.`)

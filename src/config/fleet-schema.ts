@@ -1,7 +1,7 @@
 /** The fields that describe the fleet: pods, models, profiles, passthrough paths. */
 import { z } from 'zod'
-import { count, name, urlPath } from './fields.js'
-import { pod } from './pod-schema.js'
+import { pod } from '../data/pod-schema.js'
+import { count, name, urlPath } from '../yaml/fields.js'
 
 const model = z
   .strictObject({

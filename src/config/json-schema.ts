@@ -1,11 +1,8 @@
 /** The configuration's JSON Schema (draft 2020-12), for editors and for looking up what a path may hold. */
-import { z } from 'zod'
 import { configSchema as profileSchema } from '../decision/config-schema.js'
 import { knownPlugins } from '../server/profiles.js'
-import type { ConfigPath } from './issue.js'
+import { type JsonSchema, toJsonSchema } from '../yaml/json-schema.js'
 import { configSchema } from './schema.js'
-
-export type JsonSchema = z.core.JSONSchema.JSONSchema
 
 const DIALECT = 'https://json-schema.org/draft/2020-12/schema'
 let cached: JsonSchema | undefined
@@ -30,20 +27,4 @@ function build(): JsonSchema {
     patternProperties: { '^x-': {} },
     properties: { ...schema.properties, profiles: described },
   }
-}
-
-export const toJsonSchema = (schema: z.ZodType): JsonSchema =>
-  z.toJSONSchema(schema, { io: 'input', target: 'draft-2020-12' })
-
-/** The part of a schema that describes a path; undefined where none does. */
-export function schemaAt(path: ConfigPath, root: JsonSchema = configJsonSchema()): JsonSchema | undefined {
-  let schema: JsonSchema | undefined = root
-  for (const part of path) schema = schema === undefined ? undefined : below(schema, part)
-  return schema
-}
-
-function below(schema: JsonSchema, part: string | number): JsonSchema | undefined {
-  const { properties, items, additionalProperties } = schema
-  const next = typeof part === 'number' ? items : (properties?.[part] ?? additionalProperties)
-  return typeof next === 'object' && !Array.isArray(next) ? next : undefined
 }

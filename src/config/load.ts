@@ -5,18 +5,20 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { RouterOptions } from '../server/options.js'
+import type { Environment } from '../yaml/interpolate.js'
+import { type Issue, pathText } from '../yaml/issue.js'
+import { decodeSource, issueOf } from '../yaml/source.js'
+import { type Finding, findingsOf } from '../yaml/wording.js'
+import { readYaml, type YamlData } from '../yaml/yaml.js'
 import { crossCheck } from './cross-checks.js'
-import type { Environment } from './interpolate.js'
-import { type ConfigPath, type Issue, pathText } from './issue.js'
+import { configJsonSchema } from './json-schema.js'
 import { reason, resolveModelFiles } from './model-files.js'
 import { applyOverrides, flagOf, type Override } from './overrides.js'
 import { loadPluginFiles } from './plugin-files.js'
 import { checkProfiles, profileNames } from './profiles.js'
 import { configSchema, type RouterConfig, toRouterOptions } from './schema.js'
-import { type Finding, findingsOf } from './wording.js'
-import { readYaml, type YamlData } from './yaml.js'
 
-export { formatIssues, type Issue } from './issue.js'
+export { formatIssues, type Issue } from '../yaml/issue.js'
 export type { Override } from './overrides.js'
 
 export type LoadResult =
@@ -33,9 +35,6 @@ export interface LoadOptions {
   /** Values from flags; they replace those of the file. */
   readonly overrides?: readonly Override[]
 }
-
-/** Four times the size of a file with 1,024 pods, each with labels: more is some other file. */
-const MAX_BYTES = 4 * 1024 * 1024
 
 /** Loads a file; without a path, what the flags alone say. */
 export function loadConfig(path: string | undefined, options: LoadOptions = {}): LoadResult {
@@ -62,11 +61,9 @@ function withoutFile(result: LoadResult): LoadResult {
 /** Loads what a file would hold. */
 export function parseConfig(source: string | Uint8Array, options: LoadOptions = {}): LoadResult {
   const { file = 'phyllo.yaml', baseDir = '.', env = process.env, overrides = [] } = options
-  const text = typeof source === 'string' ? source : new TextDecoder().decode(source)
-  if (source.length > MAX_BYTES)
-    return failed({ file, message: `larger than ${MAX_BYTES} bytes: not a configuration` })
-  if (typeof source !== 'string' && !isUtf8(source)) return failed(badEncoding(file, text))
-  const yaml = readYaml(text, file, env)
+  const decoded = decodeSource(source, file)
+  if ('fault' in decoded) return failed(decoded.fault)
+  const yaml = readYaml(decoded.text, file, env)
   if (yaml.broken) return { ok: false, issues: yaml.issues }
 
   const data = applyOverrides(withoutExtensions(yaml.value), overrides)
@@ -95,48 +92,32 @@ function validate(data: unknown, baseDir: string, findings: Finding[]): RouterOp
   findings.push(...loadPluginFiles(data, baseDir), ...checkProfiles(data))
   const parsed = configSchema.safeParse(data ?? {}, { reportInput: true })
   if (!parsed.success) {
-    findings.push(...parsed.error.issues.flatMap(issue => findingsOf(issue)))
+    findings.push(...parsed.error.issues.flatMap(issue => findingsOf(issue, configJsonSchema())))
     return undefined
   }
   const config: RouterConfig = parsed.data
   findings.push(...crossCheck(config, profileNames(config.profiles)))
+  const { discovery } = config
+  const { file } = discovery
   return toRouterOptions({
     ...config,
     plugins: config.plugins.map(file => resolve(baseDir, file)),
     models: resolveModelFiles(config.models, baseDir, findings),
+    discovery: {
+      ...discovery,
+      ...(file === undefined ? {} : { file: { ...file, path: resolve(baseDir, file.path) } }),
+    },
   })
 }
 
 function locate(found: Finding, file: string, yaml: YamlData, overrides: readonly Override[]): Issue {
-  const { path, at, message, fix } = found
-  const flag = flagOf(path, overrides)
-  const place = at === 'key' ? yaml.keyPlace(path) : yaml.valuePlace(path)
-  const where = flag === undefined ? { file, ...place } : { file: flag, line: 0, column: 0 }
-  return { ...where, path: pathOf(path, flag), message, ...(fix === undefined ? {} : { fix }) }
+  const issue = issueOf(found, file, yaml)
+  const flag = flagOf(found.path, overrides)
+  // Who typed a flag knows no paths of the file.
+  return flag === undefined ? issue : { ...issue, file: flag, line: 0, column: 0, path: '' }
 }
-
-/** Who typed a flag knows no paths of the file. */
-const pathOf = (path: ConfigPath, flag: string | undefined): string =>
-  flag === undefined ? pathText(path) : ''
 
 const failed = (issue: Pick<Issue, 'file' | 'message'> & Partial<Issue>): LoadResult => ({
   ok: false,
   issues: [{ line: 0, column: 0, path: '', ...issue }],
 })
-
-function isUtf8(bytes: Uint8Array): boolean {
-  try {
-    new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** Points at the first character that could not be decoded. */
-function badEncoding(file: string, text: string): Pick<Issue, 'file' | 'message'> & Partial<Issue> {
-  const before = text.slice(0, text.indexOf('\uFFFD'))
-  const line = before.split('\n').length
-  const column = before.length - before.lastIndexOf('\n')
-  return { file, line, column, message: 'the file is not UTF-8', fix: 'save it as UTF-8' }
-}

@@ -1,9 +1,9 @@
 /** Models' files: paths made absolute, directories checked, templates read, before anything is started with them. */
 import { readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import type { ConfigPath } from './issue.js'
+import type { ConfigPath } from '../yaml/issue.js'
+import { type Finding, show } from '../yaml/wording.js'
 import type { RouterConfig } from './schema.js'
-import { type Finding, show } from './wording.js'
 
 type Model = RouterConfig['models'][number]
 

@@ -1,5 +1,5 @@
 /** Values from command-line flags, laid over those of the file before the schema sees them. */
-import type { ConfigPath } from './issue.js'
+import type { ConfigPath } from '../yaml/issue.js'
 
 export interface Override {
   /** Where in the configuration; map keys only. */

@@ -1,7 +1,7 @@
 /** Users' plugin modules: paths made absolute, and each loaded, so that the profiles below can be judged. */
 import { resolve } from 'node:path'
 import { loadPluginModule } from '../decision/plugin-modules.js'
-import { type Finding, show } from './wording.js'
+import { type Finding, show } from '../yaml/wording.js'
 
 /** Loads what `plugins` in the file's data names. What is no list of paths is left to the schema to refuse. */
 export function loadPluginFiles(data: unknown, baseDir: string): Finding[] {

@@ -3,7 +3,7 @@ import { profileFromConfig } from '../decision/from-config.js'
 import { shippedProfiles } from '../decision/profiles/index.js'
 import { single } from '../execution/workflows/single.js'
 import { knownPlugins } from '../server/profiles.js'
-import type { Finding } from './wording.js'
+import type { Finding } from '../yaml/wording.js'
 
 const shippedNames = shippedProfiles(single()).map(({ name }) => name)
 

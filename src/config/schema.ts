@@ -8,9 +8,9 @@
 import { z } from 'zod'
 import type { RouterOptions } from '../server/options.js'
 import { LOG_FORMATS, LOG_LEVELS } from '../telemetry/log.js'
+import { bytes, count, host, ms, name, port, urlPath } from '../yaml/fields.js'
 import { discovery } from './discovery-schema.js'
 import { kvEvents, scrape, slowStartMs } from './engine-state-schema.js'
-import { bytes, count, host, ms, name, port, urlPath } from './fields.js'
 import { fleetFields } from './fleet-schema.js'
 
 const KiB = 1024

@@ -129,7 +129,7 @@ export class PodRegistry {
   #enter(spec: PodSpec, rank: number | undefined): Pod {
     const url = podUrl(spec.url)
     const name = spec.id ?? podIdOf(url)
-    const id = rank === undefined ? name : `${name}-dp${rank}`
+    const id = rank === undefined ? name : rankId(name, rank)
     // Ranks of one engine share the name and nothing else does, so that a name always means one engine.
     const isTaken = this.pods.some(
       pod => pod.id === id || pod.id === name || (rank === undefined && pod.name === name),
@@ -225,6 +225,12 @@ function toInfo(pod: Pod): PodInfo {
   const { ref, id, origin, basePath, models, labels, maxInflight, rank } = pod
   return { ref, id, origin, basePath, models, labels, maxInflight, rank }
 }
+
+/** Ids of an engine's ranks; none where it has but one. */
+export const rankIds = (name: string, dataParallel: number): string[] =>
+  dataParallel <= 1 ? [] : Array.from({ length: dataParallel }, (_, rank) => rankId(name, rank))
+
+const rankId = (name: string, rank: number): string => `${name}-dp${rank}`
 
 /** The ranks that a pod is entered as; one undefined where it is no data-parallel engine. */
 function ranksOf({ dataParallel = 1 }: PodSpec): (number | undefined)[] {

@@ -2,8 +2,9 @@
  * Profiles as plain data: `profileFromConfig` reads what YAML gives and `profileToConfig` writes it. Faults come back as
  * a list with a path each, so that the config loader can point at line and key.
  */
+
+import { nearestNames } from '../yaml/nearest.js'
 import { checkProfile } from './check.js'
-import { nearestNames } from './nearest.js'
 import { InvalidOptions } from './options.js'
 import { type AnySpec, STAGES, type Stage } from './plugin.js'
 import type { Profile } from './profile.js'

@@ -48,7 +48,7 @@ test('check accepts the example and sums it up', async t => {
   t.deepEqual([code, err], [0, ''])
   t.regex(
     out,
-    /: ok — 3 pods, 2 models, 0 own profiles, default profile cache-aware, public 0\.0\.0\.0:8080, admin/,
+    /: ok — 4 pods, 3 models, 1 own profile, default profile cache-aware, public 0\.0\.0\.0:8080, admin/,
   )
 })
 

@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references to environment variables look like this
 import test from 'ava'
 import fc from 'fast-check'
-import { interpolate } from '#phyllo/config/interpolate.js'
+import { interpolate } from '#phyllo/yaml/interpolate.js'
 
 const env = { A: 'one', EMPTY: '', _x9: 'low' }
 const text = (from: string): string => {

@@ -5,10 +5,11 @@ import test from 'ava'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { editorSchema } from '#phyllo/config/editor-schema.js'
-import { configJsonSchema, type JsonSchema } from '#phyllo/config/json-schema.js'
+import { configJsonSchema } from '#phyllo/config/json-schema.js'
 import { loadConfig, parseConfig } from '#phyllo/config/load.js'
 import type { RouterConfig } from '#phyllo/config/schema.js'
 import type { RouterOptions } from '#phyllo/server/options.js'
+import type { JsonSchema } from '#phyllo/yaml/json-schema.js'
 
 /** Dotted names of all fields, list items included: a field on one side only makes the two unions differ. */
 type Fields<T> = T extends string | number | boolean | undefined
@@ -37,6 +38,7 @@ function* fields(
     yield* fields(field, `${path}${key}.`)
     if (typeof field.items === 'object' && !Array.isArray(field.items))
       yield* fields(field.items, `${path}${key}[].`)
+    for (const form of field.anyOf ?? []) if (typeof form === 'object') yield* fields(form, `${path}${key}.`)
   }
 }
 const all = [...fields(configJsonSchema())].filter(({ path }) => !path.startsWith('profiles.'))

@@ -1,8 +1,8 @@
 /** `phyllo engine`: a simulated engine. Its flags are the fields of its options' schema. */
 import type { Command } from 'commander'
-import { toJsonSchema } from '../../config/json-schema.js'
-import { findingsOf } from '../../config/wording.js'
 import { type EngineOptions, engineOptions } from '../../simulation/engine/options.js'
+import { toJsonSchema } from '../../yaml/json-schema.js'
+import { findingsOf } from '../../yaml/wording.js'
 import { CliFailure, describeError } from '../failure.js'
 import { exitWith } from '../lifecycle.js'
 import { kebab, optionsOf } from '../schema-flags.js'

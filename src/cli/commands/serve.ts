@@ -1,9 +1,10 @@
 /** `phyllo serve`: the router. */
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
-import { schemaAt } from '../../config/json-schema.js'
+import { configJsonSchema } from '../../config/json-schema.js'
 import { formatIssues, loadConfig, type Override } from '../../config/load.js'
 import type { RouterOptions } from '../../server/options.js'
+import { schemaAt } from '../../yaml/json-schema.js'
 import { CliFailure, describeError } from '../failure.js'
 import { exitWith, serveUntilSignal } from '../lifecycle.js'
 import { schemaOption } from '../schema-flags.js'
@@ -24,6 +25,7 @@ const fieldFlags: readonly { readonly flag: string; readonly path: readonly stri
 type Flags = Readonly<Record<string, unknown>>
 
 export function addServe(program: Command): void {
+  const schema = configJsonSchema()
   const command = program
     .command('serve')
     .description('Start the router. Flags take precedence over the configuration file.')
@@ -36,8 +38,8 @@ export function addServe(program: Command): void {
     )
     .option('--model-dir <dir>', "directory with the model's tokenizer.json; replaces `models`")
     .option('--model <name>', 'name of the model that --model-dir and --block-size are for (default: any)')
-    .addOption(schemaOption('--block-size', schemaAt(['models', 0, 'blockSize'])))
-  for (const { flag, path } of fieldFlags) command.addOption(schemaOption(flag, schemaAt(path)))
+    .addOption(schemaOption('--block-size', schemaAt(['models', 0, 'blockSize'], schema)))
+  for (const { flag, path } of fieldFlags) command.addOption(schemaOption(flag, schemaAt(path, schema)))
   command.action((_, self: Command) => serve(self.opts()))
 }
 
@@ -59,8 +61,9 @@ export function configure(flags: Flags): RouterOptions {
     const isUsage = file === undefined || loaded.issues.every(issue => issue.file.startsWith('--'))
     throw new CliFailure(formatIssues(loaded.issues), isUsage ? 2 : 1, 'lines')
   }
-  if (loaded.config.pods.length === 0) {
-    const where = file === undefined ? '' : `, or list them under pods: in ${file}`
+  const { pods, discovery } = loaded.config
+  if (pods.length === 0 && discovery.file === undefined && discovery.dns.length === 0) {
+    const where = file === undefined ? '' : `, or list them under pods: in ${file}, or say under discovery: where they are found`
     throw new CliFailure(`no pods to route to: name the engines with --pod http://host:8000${where}`, 2)
   }
   return loaded.config

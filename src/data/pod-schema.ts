@@ -1,8 +1,8 @@
 /** The fields of a pod, as `pods:`, a file of pods and the admin port take them. */
 import { z } from 'zod'
-import { parsePodUrl, podIdOf } from '../data/pod-url.js'
-import { parseZmqEndpoint } from '../data/zmq-endpoint.js'
-import { count, name } from './fields.js'
+import { count, name } from '../yaml/fields.js'
+import { parsePodUrl, podIdOf } from './pod-url.js'
+import { parseZmqEndpoint } from './zmq-endpoint.js'
 
 /** The text of a pod URL, checked and without a trailing slash. */
 const podUrl = z

@@ -1,8 +1,8 @@
 /** zod's issues in our words: what was expected, what was found, what to write instead. */
 import type { z } from 'zod'
-import { nearestNames } from '../decision/nearest.js'
 import type { ConfigPath } from './issue.js'
-import { configJsonSchema, type JsonSchema, schemaAt } from './json-schema.js'
+import { type JsonSchema, keysOf, schemaAt } from './json-schema.js'
+import { nearestNames } from './nearest.js'
 
 type ZodIssue = z.core.$ZodIssue
 
@@ -18,15 +18,19 @@ export interface Finding {
  * One zod issue as findings: an issue about several unknown keys becomes one for each. `root` describes the data that
  * was checked.
  */
-export function findingsOf(issue: ZodIssue, root: JsonSchema = configJsonSchema()): Finding[] {
+export function findingsOf(issue: ZodIssue, root: JsonSchema): Finding[] {
   const path = issue.path.map(part => (typeof part === 'number' ? part : String(part)))
   const schema = schemaAt(path, root)
   if (issue.code === 'unrecognized_keys')
-    return issue.keys.map(key => unknownKey(path, key, Object.keys(schema?.properties ?? {})))
+    return issue.keys.map(key => unknownKey(path, key, schema === undefined ? [] : keysOf(schema)))
   if (issue.code === 'custom')
     return [{ path, at: 'value', message: issue.message, ...fixOf(issue.params?.['fix']) }]
   if (issue.code === 'invalid_key') {
     return [{ path, at: 'key', message: `bad name: ${issue.issues[0]?.message ?? issue.message}` }]
+  }
+  const meant = branchMeant(issue)
+  if (meant !== undefined) {
+    return meant.flatMap(inner => findingsOf({ ...inner, path: [...issue.path, ...inner.path] }, root))
   }
   const wanted = expectation(issue, schema)
   if (wanted === undefined)
@@ -70,6 +74,19 @@ function expectation(issue: ZodIssue, schema: JsonSchema | undefined): string | 
       return undefined
   }
 }
+
+/**
+ * Of several forms that a value may have, the one that it was meant to be: the only one of its kind, so that the fault
+ * lies deeper.
+ */
+function branchMeant(issue: ZodIssue): readonly ZodIssue[] | undefined {
+  if (issue.code !== 'invalid_union') return undefined
+  const ofKind = issue.errors.filter(faults => !faults.some(isWrongKind))
+  return ofKind.length === 1 ? ofKind[0] : undefined
+}
+
+const isWrongKind = ({ code, path }: ZodIssue): boolean =>
+  path.length === 0 && (code === 'invalid_type' || code === 'invalid_value')
 
 const branchExpectation = (first: ZodIssue | undefined, schema: JsonSchema | undefined): string[] =>
   first === undefined ? [] : [expectation(first, schema) ?? first.message]
