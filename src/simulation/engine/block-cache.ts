@@ -33,6 +33,8 @@ export class BlockCache {
   private head = NONE
   private tail = NONE
   private freeCount = 0
+  /** Copies of named blocks given up so far. */
+  evicted = 0
 
   /** @param capacity blocks in all */
   constructor(
@@ -139,6 +141,7 @@ export class BlockCache {
     else this.byKey.set(key, next)
     this.nextCopy[block] = NONE
     this.keys[block] = Number.NaN
+    this.evicted++
     this.listener?.removed(key)
   }
 

@@ -3,7 +3,8 @@
 import type { Answer } from './answer.js'
 import { blockKeys } from './block-keys.js'
 import type { Call } from './call.js'
-import type { EngineEvent } from './request.js'
+import type { Rank } from './rank.js'
+import type { EngineEvent, RequestContent } from './request.js'
 
 /** One prompt and the answers that are asked for it. */
 export interface Task {
@@ -37,12 +38,15 @@ export function generate(
   sink: GenerationSink,
 ): void {
   const { runtime } = call
-  const run = new Run(call, tasks, sink)
-  const { blockSize } = runtime.options
+  const rank = runtime.rankOf(call.exchange.header('x-data-parallel-rank'))
+  const run = new Run(call, rank, tasks, sink)
   const root = cacheRoot(model, salt)
+  const lora = model === runtime.options.model ? null : model
   tasks.forEach(({ prompt, answers }, task) => {
-    for (const answer of answers)
-      run.start(task, answer, blockKeys(joined(prompt, answer.tokens), blockSize, root))
+    for (const answer of answers) {
+      const tokens = joined(prompt, answer.tokens)
+      run.start(task, answer, root, { tokens, lora, cacheSalt: salt ?? null })
+    }
   })
   call.exchange.onAborted(() => run.abort())
 }
@@ -65,19 +69,25 @@ class Run {
 
   constructor(
     private readonly call: Call,
+    private readonly rank: Rank,
     private readonly tasks: readonly Task[],
     private readonly sink: GenerationSink,
   ) {
     this.startedAt = call.runtime.timing.now()
   }
 
-  start(task: number, answer: Answer, keys: Float64Array): void {
+  start(task: number, answer: Answer, root: string, content: RequestContent): void {
     const choice = this.ids.length
     // Clients may send the same request id twice at a time; the engine's own ids must differ.
     const id = `${this.call.id}-${choice}-${this.call.runtime.newId()}`
-    const promptTokens = this.tasks[task]?.prompt.length ?? 0
-    const request = { id, promptTokens, outputTokens: answer.tokens.length, keys }
-    this.call.runtime.driver.submit(request, event => this.hear(task, choice, answer, event))
+    const request = {
+      id,
+      promptTokens: this.tasks[task]?.prompt.length ?? 0,
+      outputTokens: answer.tokens.length,
+      keys: blockKeys(content.tokens, this.call.runtime.options.blockSize, root),
+      ...(this.rank.events === null ? {} : { content }),
+    }
+    this.rank.driver.submit(request, event => this.hear(task, choice, answer, event))
     this.ids.push(id)
     this.left++
     this.completionTokens += answer.tokens.length
@@ -86,14 +96,15 @@ class Run {
   abort(): void {
     if (this.isOver) return
     this.isOver = true
-    const { driver, metrics } = this.call.runtime
+    const { driver, metrics } = this.rank
     for (const id of this.ids) driver.abort(id)
     metrics.finish('abort', 0)
   }
 
   private hear(task: number, choice: number, answer: Answer, event: EngineEvent): void {
     if (this.isOver) return
-    const { metrics, timing } = this.call.runtime
+    const { metrics } = this.rank
+    const { timing } = this.call.runtime
     const seconds = (timing.now() - this.startedAt) / 1000
     if (event.type === 'first-token') {
       metrics.firstTokenAfter(seconds)

@@ -5,7 +5,9 @@ import { Call } from './call.js'
 import type { Timing } from './driver.js'
 import { type Fault, faultOf } from './faults.js'
 import { type InstantAnswers, instantAnswers } from './instant.js'
+import type { WireFaults } from './kv-events/wire-faults.js'
 import { type EngineOptionsInput, engineOptions } from './options.js'
+import { openPublishers } from './rank.js'
 import type { EngineStats } from './request.js'
 import { ApiError, sendJson } from './respond.js'
 import { chat } from './routes/chat.js'
@@ -55,6 +57,14 @@ const other: Readonly<Record<string, (call: Call) => void>> = {
 export interface EngineParts {
   readonly tokenizer?: EngineTokenizer
   readonly timing?: Timing
+  /** What goes wrong with KV events on their way. */
+  readonly faults?: WireFaults
+}
+
+/** Where a rank publishes its KV events, with the ports that were taken. */
+export interface KvEventsAddress {
+  readonly endpoint: string
+  readonly replay: string | null
 }
 
 export interface RunningEngine {
@@ -63,6 +73,8 @@ export interface RunningEngine {
   readonly url: string
   /** Ends all connections and stops the model. */
   close(): Promise<void>
+  /** By rank; empty if no events are published. */
+  readonly kvEvents: readonly KvEventsAddress[]
   stats(): EngineStats
   /** Requests seen, by `METHOD /path`. */
   requests(): Readonly<Record<string, number>>
@@ -74,7 +86,8 @@ export async function startEngine(
   parts: EngineParts = {},
 ): Promise<RunningEngine> {
   const options = engineOptions.parse(input)
-  const runtime = new Runtime(options, parts.tokenizer, parts.timing)
+  const publishers = await openPublishers(options, parts.faults)
+  const runtime = new Runtime(options, publishers, parts.tokenizer, parts.timing)
   const instant = options.instant ? instantAnswers(options) : null
   const { factory } = await chooseListener(options.listen)
   const { host } = options
@@ -82,15 +95,22 @@ export async function startEngine(
     { host, port: options.port, shared: false, maxHeaderBytes: MAX_HEADER_BYTES },
     exchange => receive(runtime, instant, exchange),
   )
-  const port = await listener.listen()
+  const closeRanks = (): Promise<unknown> => Promise.all(runtime.ranks.map(rank => rank.close()))
+  const port = await listener.listen().catch(async (error: unknown) => {
+    await closeRanks()
+    throw error
+  })
   return {
     port,
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     async close() {
-      runtime.driver.close()
+      await closeRanks()
       await listener.close()
     },
-    stats: () => runtime.engine.stats(),
+    kvEvents: publishers.flatMap(publisher =>
+      publisher === null ? [] : [{ endpoint: publisher.endpoint, replay: publisher.replayEndpoint }],
+    ),
+    stats: () => runtime.stats(),
     requests: () => Object.fromEntries(runtime.requests),
   }
 }

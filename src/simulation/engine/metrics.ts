@@ -1,6 +1,6 @@
 /** `/metrics` under vLLM's names, as far as routers and dashboards read them. */
 import type { EngineOptions } from './options.js'
-import type { Engine } from './scheduler.js'
+import type { EngineStats } from './request.js'
 
 /** vLLM's own bounds of time_to_first_token_seconds. */
 const TTFT_BOUNDS = [
@@ -30,17 +30,18 @@ class Histogram {
     if (at >= 0) this.counts[at] = (this.counts[at] ?? 0) + 1
   }
 
-  render(name: string, labels: string): string[] {
+  /** @param labels the rank's, with one more among them */
+  render(name: string, labels: (more?: string) => string): string[] {
     let cumulative = 0
     const buckets = this.bounds.map((bound, at) => {
       cumulative += this.counts[at] ?? 0
-      return `${name}_bucket{engine="0",le="${number(bound)}",${labels}} ${number(cumulative)}`
+      return `${name}_bucket{${labels(`le="${number(bound)}"`)}} ${number(cumulative)}`
     })
     return [
       ...buckets,
-      `${name}_bucket{engine="0",le="+Inf",${labels}} ${number(this.count)}`,
-      `${name}_count{engine="0",${labels}} ${number(this.count)}`,
-      `${name}_sum{engine="0",${labels}} ${number(this.sum)}`,
+      `${name}_bucket{${labels('le="+Inf"')}} ${number(this.count)}`,
+      `${name}_count{${labels()}} ${number(this.count)}`,
+      `${name}_sum{${labels()}} ${number(this.sum)}`,
     ]
   }
 }
@@ -48,15 +49,13 @@ class Histogram {
 /** Python's rendering: whole numbers end in `.0`. */
 const number = (value: number): string => (Number.isInteger(value) ? `${value}.0` : String(value))
 
+/** Counts and times of one data-parallel rank, which vLLM calls engine. */
 export class EngineMetrics {
-  private readonly firstToken = new Histogram(TTFT_BOUNDS)
-  private readonly latency = new Histogram(LATENCY_BOUNDS)
-  private readonly finished: Record<FinishReason, number> = { stop: 0, length: 0, abort: 0, error: 0 }
+  readonly firstToken = new Histogram(TTFT_BOUNDS)
+  readonly latency = new Histogram(LATENCY_BOUNDS)
+  readonly finished: Record<FinishReason, number> = { stop: 0, length: 0, abort: 0, error: 0 }
 
-  constructor(
-    private readonly options: EngineOptions,
-    private readonly engine: Engine,
-  ) {}
+  constructor(readonly rank: number) {}
 
   /** Seconds from a request's arrival to its first token. */
   firstTokenAfter(seconds: number): void {
@@ -67,60 +66,111 @@ export class EngineMetrics {
     this.finished[reason]++
     if (reason !== 'abort') this.latency.observe(seconds)
   }
-
-  render(): string {
-    const stats = this.engine.stats()
-    const labels = `model_name="${this.options.model}"`
-    const lines: string[] = []
-    const add = (type: 'gauge' | 'counter', name: string, help: string, value: number): void => {
-      lines.push(`# HELP vllm:${name} ${help}`, `# TYPE vllm:${name} ${type}`)
-      lines.push(`vllm:${name}{engine="0",${labels}} ${number(value)}`)
-    }
-    add('gauge', 'num_requests_running', 'Number of requests in model execution batches.', stats.running)
-    add('gauge', 'num_requests_waiting', 'Number of requests waiting to be processed.', stats.waiting)
-    add(
-      'gauge',
-      'kv_cache_usage_perc',
-      'KV-cache usage. 1 means 100 percent usage.',
-      stats.usedBlocks / stats.blocks,
-    )
-    add('counter', 'prefix_cache_queries_total', 'Prefix cache queries, in tokens.', stats.prefixQueries)
-    add('counter', 'prefix_cache_hits_total', 'Prefix cache hits, in tokens.', stats.prefixHits)
-    add('counter', 'num_preemptions_total', 'Cumulative number of preemptions.', stats.preemptions)
-    add('counter', 'prompt_tokens_total', 'Number of prefill tokens processed.', stats.promptTokens)
-    add(
-      'counter',
-      'generation_tokens_total',
-      'Number of generation tokens processed.',
-      stats.generationTokens,
-    )
-    lines.push('# HELP vllm:request_success_total Count of successfully processed requests.')
-    lines.push('# TYPE vllm:request_success_total counter')
-    for (const [reason, count] of Object.entries(this.finished)) {
-      lines.push(
-        `vllm:request_success_total{engine="0",finished_reason="${reason}",${labels}} ${number(count)}`,
-      )
-    }
-    const ttft = 'vllm:time_to_first_token_seconds'
-    lines.push(`# HELP ${ttft} Histogram of time to first token in seconds.`, `# TYPE ${ttft} histogram`)
-    lines.push(...this.firstToken.render(ttft, labels))
-    const e2e = 'vllm:e2e_request_latency_seconds'
-    lines.push(`# HELP ${e2e} Histogram of e2e request latency in seconds.`, `# TYPE ${e2e} histogram`)
-    lines.push(...this.latency.render(e2e, labels))
-    lines.push('# HELP vllm:cache_config_info Information of the LLMEngine CacheConfig')
-    lines.push('# TYPE vllm:cache_config_info gauge', `vllm:cache_config_info{${this.cacheConfig()}} 1.0`)
-    return `${lines.join('\n')}\n`
-  }
-
-  private cacheConfig(): string {
-    const { blockSize, blocks } = this.options
-    return [
-      `block_size="${blockSize}"`,
-      'cache_dtype="auto"',
-      'enable_prefix_caching="True"',
-      'engine="0"',
-      `kv_cache_size_tokens="${blocks * blockSize}"`,
-      `num_gpu_blocks="${blocks}"`,
-    ].join(',')
-  }
 }
+
+/** What a rank has to tell. */
+export interface RankReport {
+  readonly stats: EngineStats
+  readonly metrics: EngineMetrics
+}
+
+interface Family {
+  readonly type: 'gauge' | 'counter'
+  readonly name: string
+  readonly help: string
+  readonly value: (stats: EngineStats) => number
+}
+
+const FAMILIES: readonly Family[] = [
+  {
+    type: 'gauge',
+    name: 'num_requests_running',
+    help: 'Number of requests in model execution batches.',
+    value: stats => stats.running,
+  },
+  {
+    type: 'gauge',
+    name: 'num_requests_waiting',
+    help: 'Number of requests waiting to be processed.',
+    value: stats => stats.waiting,
+  },
+  {
+    type: 'gauge',
+    name: 'kv_cache_usage_perc',
+    help: 'KV-cache usage. 1 means 100 percent usage.',
+    value: stats => stats.usedBlocks / stats.blocks,
+  },
+  {
+    type: 'counter',
+    name: 'prefix_cache_queries_total',
+    help: 'Prefix cache queries, in tokens.',
+    value: stats => stats.prefixQueries,
+  },
+  {
+    type: 'counter',
+    name: 'prefix_cache_hits_total',
+    help: 'Prefix cache hits, in tokens.',
+    value: stats => stats.prefixHits,
+  },
+  {
+    type: 'counter',
+    name: 'num_preemptions_total',
+    help: 'Cumulative number of preemptions.',
+    value: stats => stats.preemptions,
+  },
+  {
+    type: 'counter',
+    name: 'prompt_tokens_total',
+    help: 'Number of prefill tokens processed.',
+    value: stats => stats.promptTokens,
+  },
+  {
+    type: 'counter',
+    name: 'generation_tokens_total',
+    help: 'Number of generation tokens processed.',
+    value: stats => stats.generationTokens,
+  },
+]
+
+/** The text of `/metrics`: each family with a line, or lines, for every rank. */
+export function renderMetrics(options: EngineOptions, ranks: readonly RankReport[]): string {
+  const lines: string[] = []
+  const labels = ({ metrics }: RankReport, more?: string): string =>
+    [`engine="${metrics.rank}"`, ...(more === undefined ? [] : [more]), `model_name="${options.model}"`].join(
+      ',',
+    )
+  const family = (type: string, name: string, help: string, of: (rank: RankReport) => string[]): void => {
+    lines.push(`# HELP vllm:${name} ${help}`, `# TYPE vllm:${name} ${type}`, ...ranks.flatMap(of))
+  }
+  for (const { type, name, help, value } of FAMILIES) {
+    family(type, name, help, rank => [`vllm:${name}{${labels(rank)}} ${number(value(rank.stats))}`])
+  }
+  const success = 'request_success_total'
+  family('counter', success, 'Count of successfully processed requests.', rank =>
+    Object.entries(rank.metrics.finished).map(
+      ([reason, count]) => `vllm:${success}{${labels(rank, `finished_reason="${reason}"`)}} ${number(count)}`,
+    ),
+  )
+  const ttft = 'time_to_first_token_seconds'
+  family('histogram', ttft, 'Histogram of time to first token in seconds.', rank =>
+    rank.metrics.firstToken.render(`vllm:${ttft}`, more => labels(rank, more)),
+  )
+  const latency = 'e2e_request_latency_seconds'
+  family('histogram', latency, 'Histogram of e2e request latency in seconds.', rank =>
+    rank.metrics.latency.render(`vllm:${latency}`, more => labels(rank, more)),
+  )
+  family('gauge', 'cache_config_info', 'Information of the LLMEngine CacheConfig', ({ metrics }) => [
+    `vllm:cache_config_info{${cacheConfig(options, metrics.rank)}} 1.0`,
+  ])
+  return `${lines.join('\n')}\n`
+}
+
+const cacheConfig = ({ blockSize, blocks }: EngineOptions, rank: number): string =>
+  [
+    `block_size="${blockSize}"`,
+    'cache_dtype="auto"',
+    'enable_prefix_caching="True"',
+    `engine="${rank}"`,
+    `kv_cache_size_tokens="${blocks * blockSize}"`,
+    `num_gpu_blocks="${blocks}"`,
+  ].join(',')

@@ -1,5 +1,7 @@
 /** Options of a simulated engine (`phyllo engine`), with their defaults. */
 import { z } from 'zod'
+import { EVENT_DIALECTS, EVENT_FORMS } from './kv-events/encoder.js'
+import { HASH_FORMS } from './kv-events/engine-hash.js'
 import { a10gLlama8b, type EngineParameters } from './parameters.js'
 
 /** Ways in which an engine can misbehave, for tests. `x-sim-fault` names one for a single request. */
@@ -36,6 +38,30 @@ export const engineOptions = z.strictObject({
     .positive()
     .default(a10gLlama8b.maxBatchedTokens)
     .describe('Most tokens in a step'),
+  dataParallel: z
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe('Data-parallel ranks: as many caches and schedulers, named by the x-data-parallel-rank header'),
+  kvEvents: z
+    .string()
+    .optional()
+    .describe(
+      'ZeroMQ address to publish KV events on, such as tcp://*:5557; one without a * is dialled; next rank, next port',
+    ),
+  kvEventsReplay: z.string().optional().describe('ZeroMQ address to answer replay requests on'),
+  kvEventsTopic: z.string().default('').describe('Topic of the KV events'),
+  kvEventsForm: z
+    .enum(EVENT_FORMS)
+    .default('map')
+    .describe('map as vLLM from 0.24, array as the versions before'),
+  kvEventsDialect: z.enum(EVENT_DIALECTS).default('vllm').describe('Whose fields KV events have'),
+  kvEventsHashes: z
+    .enum(HASH_FORMS)
+    .default('int')
+    .describe('Block names in KV events: 64 bits, or 32 bytes'),
   speed: z.number().positive().default(1).describe('How many times faster than the modelled hardware'),
   answerTokens: z
     .number()

@@ -46,6 +46,8 @@ export interface EngineStats {
   readonly usedBlocks: number
   /** Blocks that hold a reusable prefix. */
   readonly cachedBlocks: number
+  /** Copies of named blocks that were given up for new tokens. */
+  readonly evictedBlocks: number
   /** Prompt tokens looked up in the cache, and found. */
   readonly prefixQueries: number
   readonly prefixHits: number

@@ -10,6 +10,9 @@ import type { EngineOptionsInput } from './options.js'
 export async function runEngine(options: EngineOptionsInput, say: (line: string) => void): Promise<void> {
   const engine: RunningEngine = await startEngine(options)
   say(`simulated engine on ${engine.url}, model ${options.model ?? 'demo'}`)
+  for (const { endpoint, replay } of engine.kvEvents) {
+    say(`KV events on ${endpoint}${replay === null ? '' : `, replays on ${replay}`}`)
+  }
   const ended = new AbortController()
   await Promise.race(
     ['SIGINT', 'SIGTERM'].map(signal =>

@@ -1,13 +1,14 @@
 /** What all handlers of one simulated engine share. */
 import { randomBytes } from 'node:crypto'
 import { type Answer, type AnswerLimits, composeAnswer } from './answer.js'
-import { EngineDriver, realTiming, type Timing } from './driver.js'
-import { EngineMetrics } from './metrics.js'
-import { type EngineOptions, parametersOf } from './options.js'
+import { realTiming, type Timing } from './driver.js'
+import type { KvPublisher } from './kv-events/publisher.js'
+import type { EngineOptions } from './options.js'
 import { type Random, seededRandom } from './random.js'
+import { Rank } from './rank.js'
+import type { EngineStats } from './request.js'
 import { ApiError } from './respond.js'
 import { ResponseStore } from './response-store.js'
-import { Engine } from './scheduler.js'
 import { byteTokenizer, type EngineTokenizer, modelTokenizer } from './tokens.js'
 
 /** vLLM's version whose answers these are. */
@@ -23,10 +24,8 @@ export interface SamplingFields {
 }
 
 export class Runtime {
-  readonly engine: Engine
-  readonly driver: EngineDriver
+  readonly ranks: readonly Rank[]
   readonly tokenizer: EngineTokenizer
-  readonly metrics: EngineMetrics
   readonly responses = new ResponseStore()
   readonly random: Random
   /** Names that requests may use: the model and loaded LoRA adapters. */
@@ -36,23 +35,49 @@ export class Runtime {
   readonly requests = new Map<string, number>()
   readonly startedAt = Math.floor(Date.now() / 1000)
 
+  /** @param publishers one for each data-parallel rank, or null */
   constructor(
     readonly options: EngineOptions,
+    publishers: readonly (KvPublisher | null)[],
     tokenizer?: EngineTokenizer,
     readonly timing: Timing = realTiming,
   ) {
-    this.engine = new Engine(parametersOf(options))
-    this.driver = new EngineDriver(this.engine, options.speed, timing)
+    this.ranks = publishers.map((publisher, index) => new Rank(index, options, timing, publisher))
     this.tokenizer =
       tokenizer ?? (options.modelDir === undefined ? byteTokenizer : modelTokenizer(options.modelDir))
-    this.metrics = new EngineMetrics(options, this.engine)
     this.random = seededRandom(options.seed)
     this.models = new Set([options.model])
   }
 
   /** Most tokens of prompt and answer together. */
   get maxModelLen(): number {
-    return Math.min(this.options.maxModelLen, this.engine.capacityTokens)
+    return Math.min(this.options.maxModelLen, this.options.blocks * this.options.blockSize)
+  }
+
+  /** All ranks together. */
+  stats(): EngineStats {
+    return addUp(this.ranks.map(({ engine }) => engine.stats()))
+  }
+
+  /**
+   * The rank that serves a request: the one its `x-data-parallel-rank` header names, else the least loaded. A header
+   * that is no number is passed over, as in vLLM; one out of range is the client's fault.
+   */
+  rankOf(header: string | undefined): Rank {
+    const count = this.ranks.length
+    const wanted = /^-?\d+$/.test(header ?? '') ? Number(header) : null
+    const rank = wanted === null ? this.leastLoaded() : this.ranks[wanted]
+    if (rank !== undefined) return rank
+    throw ApiError.badRequest(`data_parallel_rank ${wanted} is out of range [0, ${count}).`)
+  }
+
+  /** vLLM's own weighing: a waiting request counts as four running ones. */
+  private leastLoaded(): Rank | undefined {
+    const score = ({ engine }: Rank): number => {
+      const { waiting, running } = engine.stats()
+      return waiting * 4 + running
+    }
+    return this.ranks.reduce((best, rank) => (score(rank) < score(best) ? rank : best))
   }
 
   newId(): string {
@@ -114,4 +139,24 @@ export class Runtime {
   answer(prompt: Uint32Array, sample: number, limits: AnswerLimits): Answer {
     return composeAnswer(prompt, sample, this.options.seed, limits, this.tokenizer)
   }
+}
+
+function addUp(all: readonly EngineStats[]): EngineStats {
+  return all.reduce((total, one) => ({
+    waiting: total.waiting + one.waiting,
+    running: total.running + one.running,
+    blocks: total.blocks + one.blocks,
+    usedBlocks: total.usedBlocks + one.usedBlocks,
+    cachedBlocks: total.cachedBlocks + one.cachedBlocks,
+    evictedBlocks: total.evictedBlocks + one.evictedBlocks,
+    prefixQueries: total.prefixQueries + one.prefixQueries,
+    prefixHits: total.prefixHits + one.prefixHits,
+    promptTokens: total.promptTokens + one.promptTokens,
+    generationTokens: total.generationTokens + one.generationTokens,
+    finished: total.finished + one.finished,
+    aborted: total.aborted + one.aborted,
+    preemptions: total.preemptions + one.preemptions,
+    steps: total.steps + one.steps,
+    busyMs: total.busyMs + one.busyMs,
+  }))
 }

@@ -134,6 +134,7 @@ export class Engine {
       blocks: this.cache.capacity,
       usedBlocks: this.cache.used,
       cachedBlocks: this.cache.cached,
+      evictedBlocks: this.cache.evicted,
       ...this.totals,
     }
   }

@@ -4,7 +4,8 @@ import type { Call } from '../call.js'
 import { ApiError } from '../respond.js'
 
 export function resetPrefixCache(call: Call): void {
-  call.json(200, { success: call.runtime.engine.resetCache() })
+  const done = call.runtime.ranks.map(({ engine }) => engine.resetCache())
+  call.json(200, { success: done.every(success => success) })
 }
 
 export function sleep(call: Call): void {

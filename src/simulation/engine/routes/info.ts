@@ -1,5 +1,6 @@
 /** What an engine tells about itself, and tokenization. */
 import type { Call } from '../call.js'
+import { renderMetrics } from '../metrics.js'
 import { VLLM_VERSION } from '../runtime.js'
 import { detokenizeRequest, tokenizeRequest } from '../schemas.js'
 
@@ -42,12 +43,14 @@ export function version(call: Call): void {
 }
 
 export function load(call: Call): void {
-  const { waiting, running } = call.runtime.engine.stats()
+  const { waiting, running } = call.runtime.stats()
   call.json(200, { server_load: waiting + running })
 }
 
 export function metrics(call: Call): void {
-  call.text(200, call.runtime.metrics.render(), 'text/plain; version=1.0.0; charset=utf-8')
+  const { options, ranks } = call.runtime
+  const reports = ranks.map(({ engine, metrics }) => ({ stats: engine.stats(), metrics }))
+  call.text(200, renderMetrics(options, reports), 'text/plain; version=1.0.0; charset=utf-8')
 }
 
 export function tokenize(call: Call): void {
@@ -69,6 +72,6 @@ export function detokenize(call: Call): void {
 
 /** Not an engine's: what the model has done so far, and how often each path was asked, for tests and the demo. */
 export function simulationStats(call: Call): void {
-  const { engine, requests } = call.runtime
-  call.json(200, { ...engine.stats(), requests: Object.fromEntries(requests) })
+  const { runtime } = call
+  call.json(200, { ...runtime.stats(), requests: Object.fromEntries(runtime.requests) })
 }
