@@ -1,0 +1,134 @@
+/**
+ * The control plane's side of the event thread: tells it which pods publish where, passes on what it has to say, and
+ * starts it again should it die. A router whose pods publish nothing has no such thread.
+ */
+import { Worker } from 'node:worker_threads'
+import type { Logger } from '../../telemetry/log.js'
+import type { PodRef } from '../native.js'
+import type { Pod } from '../pod-registry.js'
+import {
+  type DialIn,
+  type EventSource,
+  type FromThread,
+  sourceOf,
+  THREAD_COUNT_WORDS,
+  THREAD_COUNTS,
+  type ThreadBirth,
+  type ToThread,
+} from './source.js'
+
+export interface KvEventsOptions {
+  /** Name of the SharedState that events are applied to. */
+  readonly stateName: string
+  readonly dialIn: DialIn
+  readonly log: Logger
+  /** Starts the thread; for tests that end it. */
+  readonly spawn?: (birth: ThreadBirth) => Worker
+}
+
+/**
+ * Milliseconds before a thread that died is started again, doubled with each death up to the longest. Meanwhile what is
+ * known of the pods grows old, so at first it is soon; what dies again and again must not take a core.
+ */
+const RESTART_MS = 100
+const RESTART_MOST_MS = 10_000
+/** A thread that has lived that long died of something else than its predecessor. */
+const STEADY_MS = 60_000
+
+export class KvEvents {
+  readonly #sources = new Map<PodRef, EventSource>()
+  readonly #counts = new SharedArrayBuffer(THREAD_COUNT_WORDS * Float64Array.BYTES_PER_ELEMENT)
+  #worker: Worker | undefined
+  #restart: NodeJS.Timeout | undefined
+  #restartMs = RESTART_MS
+  #stopped = false
+
+  constructor(private readonly options: KvEventsOptions) {}
+
+  /** Follows these pods and no others; to be told whenever pods come, go or change. */
+  follow(pods: readonly Pod[]): void {
+    const wanted = new Map<PodRef, EventSource>()
+    for (const pod of pods) {
+      const source = sourceOf(pod, this.options.dialIn)
+      if (source !== undefined) wanted.set(source.ref, source)
+    }
+    for (const ref of this.#sources.keys()) if (!wanted.has(ref)) this.#detach(ref)
+    for (const source of wanted.values()) if (!this.#isFollowed(source)) this.#attach(source)
+  }
+
+  /** Where the pod publishes, for those who look; undefined if its events are not followed. */
+  sourceOf(ref: PodRef): EventSource | undefined {
+    return this.#sources.get(ref)
+  }
+
+  /** See THREAD_COUNTS; over all threads that there have been. */
+  count(of: keyof typeof THREAD_COUNTS): number {
+    return new Float64Array(this.#counts)[THREAD_COUNTS[of]] ?? 0
+  }
+
+  /** Resolves when the thread is gone. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#restart)
+    const worker = this.#worker
+    if (worker === undefined) return
+    const gone = new Promise<void>(resolve => worker.once('exit', () => resolve()))
+    this.#tell({ type: 'stop' })
+    await gone
+  }
+
+  #isFollowed(source: EventSource): boolean {
+    return JSON.stringify(this.#sources.get(source.ref)) === JSON.stringify(source)
+  }
+
+  #attach(source: EventSource): void {
+    this.#sources.set(source.ref, source)
+    if (this.#worker !== undefined) this.#tell({ type: 'attach', source })
+    else if (this.#restart === undefined) this.#start()
+  }
+
+  #detach(ref: PodRef): void {
+    this.#sources.delete(ref)
+    this.#tell({ type: 'detach', ref })
+  }
+
+  #start(): void {
+    this.#restart = undefined
+    if (this.#stopped) return
+    const { stateName, dialIn, spawn = startThread } = this.options
+    const worker = spawn({ stateName, bind: dialIn.bind, counts: this.#counts })
+    this.#worker = worker
+    const started = performance.now()
+    let cause: unknown
+    worker.on('message', (message: FromThread) => this.#hear(message))
+    worker.on('error', error => {
+      cause = error
+    })
+    worker.on('exit', code => {
+      this.#worker = undefined
+      if (this.#stopped) return
+      if (performance.now() - started > STEADY_MS) this.#restartMs = RESTART_MS
+      this.#died(cause ?? new Error(`it exited with code ${code}`))
+    })
+    for (const source of this.#sources.values()) this.#tell({ type: 'attach', source })
+  }
+
+  #died(cause: unknown): void {
+    const ms = this.#restartMs
+    this.#restartMs = Math.min(2 * ms, RESTART_MOST_MS)
+    this.options.log.error({ err: cause }, `the thread of KV events died; it is started again in ${ms} ms`)
+    this.#restart = setTimeout(() => this.#start(), ms)
+  }
+
+  #hear({ level, pod, text }: FromThread): void {
+    this.options.log[level](pod === undefined ? text : `pod ${pod}: ${text}`)
+  }
+
+  #tell(message: ToThread): void {
+    this.#worker?.postMessage(message)
+  }
+}
+
+function startThread(birth: ThreadBirth): Worker {
+  return new Worker(new URL('./thread.js', import.meta.url), { workerData: birth })
+}
