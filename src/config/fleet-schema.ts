@@ -1,6 +1,6 @@
 /** The fields that describe the fleet: pods, models, profiles, passthrough paths. */
 import { z } from 'zod'
-import { pod } from '../data/pod-schema.js'
+import { podSchema } from '../data/pod-schema.js'
 import { count, name, urlPath } from '../yaml/fields.js'
 
 const model = z
@@ -42,7 +42,7 @@ const model = z
 
 export const fleetFields = {
   pods: z
-    .array(pod)
+    .array(podSchema)
     .default([])
     .describe('The engines. More can be added at run time: POST /pods on the admin port.'),
   models: z

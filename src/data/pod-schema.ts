@@ -89,7 +89,7 @@ export const podTraits = {
   ).optional(),
 }
 
-export const pod = z
+export const podSchema = z
   .strictObject({
     url: podUrl,
     id: name('Name in logs, metrics and x-phyllo-pod. Default: host:port of the URL.').optional(),

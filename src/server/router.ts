@@ -111,7 +111,7 @@ class ControlPlane {
     const count = factory.canShare ? wanted : 1
     if (count < wanted)
       this.log.warn(`one worker instead of ${wanted}: ${factory.name} cannot share a port here`)
-    await Promise.all(pods.map(pod => this.addPod(pod)))
+    await this.addPods(pods)
     const port = await this.#startWorkers(count)
     this.#admin = await startAdmin({
       host: admin.host,
@@ -121,8 +121,8 @@ class ControlPlane {
       decider: this.#decider,
       sums: new CounterSums(this.#counters),
       prepareQueue: this.#prepareQueue,
-      add: spec => this.addPod(spec),
-      remove: id => this.#removePod(id),
+      add: spec => this.addPods([spec]),
+      remove: id => this.removePods([id]),
       broken: () => this.#broken,
       notReady: () => this.#notReady(),
       log: this.log,
@@ -137,18 +137,17 @@ class ControlPlane {
     }
   }
 
-  async addPod(spec: PodSpec): Promise<Pod> {
-    const pod = await this.registry.add(spec)
-    // Its first check tells its models; a pod that is down is checked again and must not hold up the others.
-    await this.#health.watch(pod)
-    return pod
+  /** Adds pods, all or none; resolves when each was checked once, which tells its models. */
+  async addPods(specs: readonly PodSpec[]): Promise<readonly Pod[]> {
+    const pods = await this.registry.addAll(specs)
+    // A pod that is down is checked again and must not hold up the others.
+    await Promise.all(pods.map(pod => this.#health.watch(pod)))
+    return pods
   }
 
-  async #removePod(id: string): Promise<boolean> {
-    const pod = this.registry.byId(id)
-    if (pod === undefined) return false
-    this.#health.forget(pod)
-    return this.registry.remove(id)
+  async removePods(names: readonly string[]): Promise<boolean> {
+    for (const pod of names.flatMap(name => this.registry.named(name))) this.#health.forget(pod)
+    return (await this.registry.removeAll(names)).length > 0
   }
 
   async #startWorkers(count: number): Promise<number> {

@@ -144,7 +144,7 @@ forEachEngine(engine => {
       [{ url: pod.url, id: 'a\nb' }, 'invalid_request', 'id'],
       [{ url: pod.url, id: '' }, 'invalid_request', 'id'],
       [{ url: pod.url, id: 'b', models: 'tiny' }, 'invalid_request', 'models'],
-      [{ url: pod.url, id: 'b', unknown: 1 }, 'invalid_request', null],
+      [{ url: pod.url, id: 'b', unknown: 1 }, 'invalid_request', 'unknown'],
     ]
     for (const [body, code, param] of cases) {
       const answer = await fault(await router.admin('POST', '/pods', body))

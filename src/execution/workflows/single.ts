@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { executor } from '../../decision/factories.js'
 import { forwardedHeaders } from '../headers.js'
+import { withRank } from '../rank-header.js'
 import { type StepInput, type StepRequest, type Workflow, workflow } from '../workflow.js'
 
 const options = z.object({
@@ -25,12 +26,12 @@ export function singleWorkflow(given: unknown): Workflow {
 }
 
 /** The client's request for a pod: same method, path, query and bytes. */
-export function passThrough({ ctx, clientAddress }: StepInput): StepRequest {
+export function passThrough({ ctx, pod, clientAddress }: StepInput): StepRequest {
   const { request, body } = ctx
   return {
     method: request.method,
     path: request.query === '' ? request.path : `${request.path}?${request.query}`,
-    headers: forwardedHeaders(request, clientAddress),
+    headers: withRank(forwardedHeaders(request, clientAddress), pod),
     body: body.length > 0 ? body : null,
   }
 }

@@ -27,7 +27,8 @@ export interface AdminDeps {
   readonly sums: CounterSums
   readonly prepareQueue: PrepareQueueHandle
   readonly log: Logger
-  add(spec: PodSpec): Promise<Pod>
+  /** One pod, or the ranks of a data-parallel engine. */
+  add(spec: PodSpec): Promise<readonly Pod[]>
   remove(id: string): Promise<boolean>
   /** Why the process should be replaced; undefined if it is well. */
   broken(): string | undefined

@@ -1,21 +1,14 @@
 /** `/pods` on the admin port: list, add, delete, cordon. */
-import { z } from 'zod'
+
 import type { Pod } from '../../data/pod-registry.js'
+import { podSchema } from '../../data/pod-schema.js'
 import { PhylloError } from '../../errors.js'
+import { toJsonSchema } from '../../yaml/json-schema.js'
+import { findingsOf } from '../../yaml/wording.js'
 import type { AdminAnswer, AdminDeps, AdminRoute } from './admin.js'
 import { podStatus } from './gauges.js'
 
-const podBody = z.strictObject({
-  url: z.string(),
-  // Ends up in headers, logs and metrics, where a control character does harm.
-  id: z
-    .string()
-    .regex(/^[^\p{Cc}]{1,256}$/u, { error: 'expected 1 to 256 characters, none of them a control character' })
-    .optional(),
-  models: z.array(z.string()).optional(),
-  labels: z.record(z.string(), z.string()).optional(),
-  maxInflight: z.int().min(0).max(1_000_000).optional(),
-})
+const bodySchema = toJsonSchema(podSchema)
 
 const BREAKERS = ['closed', 'open', 'half-open', 'half-open'] as const
 
@@ -23,10 +16,13 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
   const show = (pod: Pod) => {
     const { breaker, ...status } = podStatus(deps.state, pod)
     const { id, url, models, labels, maxInflight, cordoned, healthy = null, reason = null } = pod
+    const { rank = null, variant = null } = pod
     return {
       id,
       url,
+      rank,
       models,
+      variant,
       labels,
       maxInflight,
       cordoned,
@@ -36,53 +32,62 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
       breaker: BREAKERS[breaker] ?? 'closed',
     }
   }
-  const find = (id: string | undefined): Pod => {
-    const pod = deps.registry.byId(decode(id ?? ''))
-    if (pod === undefined) throw new PhylloError('path_not_found', `no pod has the id '${id ?? ''}'`)
-    return pod
+  const find = (text: string | undefined): Named => {
+    const name = decode(text ?? '')
+    const pods = deps.registry.named(name)
+    if (pods.length === 0) throw new PhylloError('path_not_found', `no pod has the id '${name}'`)
+    return { name, pods }
   }
+  /** A pod, or the ranks of an engine by its name. */
+  const showAll = ({ name, pods }: Named) =>
+    pods.length === 1 ? pods.map(show)[0] : { id: name, pods: pods.map(show) }
   const cordon =
     (on: boolean): AdminRoute =>
     (_exchange, match) => {
-      const pod = find(match[1])
-      deps.registry.cordon(pod.id, on)
-      deps.log.info(`pod ${pod.id} ${on ? 'cordoned' : 'uncordoned'}`)
-      return { status: 200, body: show(pod) }
+      const found = find(match[1])
+      deps.registry.cordon(found.name, on)
+      deps.log.info(`pod ${found.name} ${on ? 'cordoned' : 'uncordoned'}`)
+      return { status: 200, body: showAll(found) }
     }
   return [
     ['GET', /^\/pods$/, () => ({ status: 200, body: { pods: deps.registry.pods.map(show) } })],
-    ['GET', /^\/pods\/([^/]+)$/, (_exchange, match) => ({ status: 200, body: show(find(match[1])) })],
-    ['POST', /^\/pods$/, async (_exchange, _match, body) => addPod(deps, body, show)],
+    ['GET', /^\/pods\/([^/]+)$/, (_exchange, match) => ({ status: 200, body: showAll(find(match[1])) })],
+    ['POST', /^\/pods$/, async (_exchange, _match, body) => addPod(deps, body, showAll)],
     ['DELETE', /^\/pods\/([^/]+)$/, async (_exchange, match) => removePod(deps, find(match[1]))],
     ['POST', /^\/pods\/([^/]+)\/cordon$/, cordon(true)],
     ['POST', /^\/pods\/([^/]+)\/uncordon$/, cordon(false)],
   ]
 }
 
-async function addPod(deps: AdminDeps, body: Buffer, show: (pod: Pod) => unknown): Promise<AdminAnswer> {
-  const parsed = podBody.safeParse(parseJson(body))
+/** Pods by the name that they were asked for by. */
+interface Named {
+  readonly name: string
+  readonly pods: readonly Pod[]
+}
+
+async function addPod(deps: AdminDeps, body: Buffer, show: (added: Named) => unknown): Promise<AdminAnswer> {
+  const parsed = podSchema.safeParse(parseJson(body), { reportInput: true })
   if (!parsed.success) {
-    const issue = parsed.error.issues[0]
-    const param = issue?.path.join('.') ?? ''
-    throw new PhylloError(
-      'invalid_request',
-      `${param === '' ? 'the body' : param}: ${issue?.message}`,
-      param || null,
-    )
+    const [found] = parsed.error.issues.flatMap(issue => findingsOf(issue, bodySchema))
+    const param = found?.path.join('.') ?? ''
+    const fix = found?.fix === undefined ? '' : `; ${found.fix}`
+    const message = `${param === '' ? 'the body' : param}: ${found?.message}${fix}`
+    throw new PhylloError('invalid_request', message, param || null)
   }
   try {
-    const pod = await deps.add(parsed.data)
-    deps.log.info(`pod ${pod.id} added (${pod.url})`)
-    return { status: 201, body: show(pod) }
+    const pods = await deps.add(parsed.data)
+    const name = parsed.data.id
+    deps.log.info(`pod ${name} added (${parsed.data.url}${pods.length > 1 ? `, ${pods.length} ranks` : ''})`)
+    return { status: 201, body: show({ name, pods }) }
   } catch (error) {
     throw new PhylloError('invalid_request', error instanceof Error ? error.message : String(error), 'url')
   }
 }
 
-async function removePod(deps: AdminDeps, pod: Pod): Promise<AdminAnswer> {
-  await deps.remove(pod.id)
-  deps.log.info(`pod ${pod.id} removed; its running requests finish`)
-  return { status: 200, body: { id: pod.id, removed: true } }
+async function removePod(deps: AdminDeps, { name }: Named): Promise<AdminAnswer> {
+  await deps.remove(name)
+  deps.log.info(`pod ${name} removed; its running requests finish`)
+  return { status: 200, body: { id: name, removed: true } }
 }
 
 /** A stray percent sign stands for itself. */

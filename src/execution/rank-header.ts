@@ -1,0 +1,19 @@
+/** Data-parallel ranks share a URL; vLLM serves a request on the rank that a header names. */
+import type { PodInfo } from '../data/pod-view.js'
+
+export const RANK_HEADER = 'x-data-parallel-rank'
+
+/**
+ * The headers (name, value, …) as a pod gets them: with its rank, if it has one. A client's own choice of a rank is
+ * replaced then, since the router has chosen.
+ */
+export function withRank(headers: string[], { rank }: PodInfo): string[] {
+  if (rank === undefined) return headers
+  const out: string[] = []
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? ''
+    if (name !== RANK_HEADER) out.push(name, headers[i + 1] ?? '')
+  }
+  out.push(RANK_HEADER, String(rank))
+  return out
+}
