@@ -5,6 +5,7 @@
 import type { PodInfo } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { ErrorCode, PhylloError } from '../errors.js'
+import type { Lease } from './lease.js'
 
 /** How a request ended: answered (a pod's 4xx counts), failed, or left by the client. */
 export type Outcome = 'ok' | 'failed' | 'cancelled'
@@ -31,7 +32,7 @@ export interface ExecutionRecord {
 
 export interface ExecutionEvents {
   /** A pod was booked; attempt counts from 1. */
-  onPick(ctx: RoutingContext, pod: PodInfo, attempt: number): void
+  onPick(ctx: RoutingContext, lease: Lease, attempt: number): void
   /** That pod failed, and the request goes to another one. */
   onRetry(ctx: RoutingContext, pod: PodInfo, cause: ErrorCode): void
   /** Once per request, before its context is given back. */

@@ -90,6 +90,8 @@ export interface AnswerHead {
   readonly contentLength: number
   /** A stream of server-sent events in plain text, into which an event can be written. */
   readonly events: boolean
+  /** Compressed or otherwise encoded. */
+  readonly encoded: boolean
 }
 
 /** Reads undici's raw header list (name, value, …, as bytes of latin1, which is what HTTP/1.1 headers are). */
@@ -112,6 +114,7 @@ export function relayedHeaders(raw: readonly Buffer[]): AnswerHead {
     headers: listsHeaders(connection) ? withoutListed(headers, connection) : headers,
     contentLength,
     events: eventStream && !encoded,
+    encoded,
   }
 }
 

@@ -11,12 +11,12 @@ export class Lease {
   #answered = false
   #released = false
 
-  /** `pendingTokens`: the uncached prompt tokens that the booking counted. */
+  /** `uncachedTokens`: the prompt tokens that the pod was not expected to have cached, which the booking counted. */
   constructor(
     private readonly lane: Lane,
     readonly pod: PodInfo,
     readonly ref: PodRef,
-    private readonly pendingTokens: number,
+    readonly uncachedTokens: number,
   ) {}
 
   get released(): boolean {
@@ -27,12 +27,12 @@ export class Lease {
   firstByte(ms: number): void {
     if (this.#answered || this.#released) return
     this.#answered = true
-    this.lane.firstByte(this.ref, ms, this.pendingTokens)
+    this.lane.firstByte(this.ref, ms, this.uncachedTokens)
   }
 
   release(outcome: LeaseOutcome): void {
     if (this.#released) return
     this.#released = true
-    this.lane.release(this.ref, this.#answered ? 0 : this.pendingTokens, outcome)
+    this.lane.release(this.ref, this.#answered ? 0 : this.uncachedTokens, outcome)
   }
 }

@@ -4,6 +4,7 @@
  * another pod, and engines send the head of a stream long before its first token.
  */
 import type { PhylloError } from '../errors.js'
+import type { AnswerReader } from './answers.js'
 import { relayedHeaders } from './headers.js'
 import type { ResponseIdScanner } from './response-id.js'
 import type { ClientSink } from './sink.js'
@@ -18,9 +19,14 @@ export class Relay {
   begun = false
   /** Body bytes relayed. */
   bytes = 0
+  /** Reads along, if there is anything to learn from the answer. */
+  reader: AnswerReader | undefined
+  /** A stream of server-sent events in plain text. */
+  readonly events: boolean
+  /** Compressed or otherwise encoded. */
+  readonly encoded: boolean
   readonly #headers: string[]
   readonly #contentLength: number
-  readonly #events: boolean
   #held: Buffer | undefined
   #listening = false
 
@@ -37,13 +43,15 @@ export class Relay {
     head.headers.push('x-phyllo-pod', podId, 'x-request-id', requestId)
     this.#headers = head.headers
     this.#contentLength = head.contentLength
-    this.#events = head.events
+    this.events = head.events
+    this.encoded = head.encoded
   }
 
   /** False: the client is slow; the source is resumed when it can take more. */
   chunk(chunk: Buffer): boolean {
     this.bytes += chunk.length
     this.scanner?.feed(chunk)
+    this.reader?.feed(chunk)
     if (!this.begun) {
       this.begun = true
       this.sink.begin(this.status, this.#headers)
@@ -74,7 +82,7 @@ export class Relay {
    * that the client sees a broken body. Never a silent truncation.
    */
   fail(error: PhylloError): void {
-    if (!this.#events) {
+    if (!this.events) {
       this.sink.abort()
       return
     }

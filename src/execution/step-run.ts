@@ -8,6 +8,7 @@ import type { RoutingContext } from '../decision/context.js'
 import { selectionError } from '../decision/outcome.js'
 import type { Refusal } from '../decision/plugin.js'
 import { type ErrorCode, errorCatalogue, type PhylloError, toPhylloError } from '../errors.js'
+import type { Answers } from './answers.js'
 import { Collector } from './collector.js'
 import type { ExecutionEvents } from './events.js'
 import type { Lease, LeaseOutcome } from './lease.js'
@@ -35,6 +36,8 @@ export interface ExecutionParts {
   readonly pods: PodView
   readonly client: UpstreamClient
   readonly events: ExecutionEvents
+  /** Reads the answers that are relayed; absent: nobody does. */
+  readonly answers?: Answers | undefined
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number
 }
@@ -97,12 +100,13 @@ export class StepRun implements UpstreamHandler {
   cancel(outcome: LeaseOutcome): void {
     this.#upstream?.abort()
     this.#lease?.release(outcome)
+    this.relay?.reader?.cut()
   }
 
   onHead(status: number, raw: readonly Buffer[]): void {
     this.#status = status
     if (isPodFailure(status) && this.#tryNext('pod_error')) return
-    const { ctx, sink, options } = this.#host
+    const { ctx, sink, options, parts } = this.#host
     const lease = this.#lease
     const upstream = this.#upstream
     if (lease === undefined || upstream === undefined) return
@@ -113,6 +117,7 @@ export class StepRun implements UpstreamHandler {
     const note = ctx.request.kind === 'responses' && status < 300 ? options.onResponseId : undefined
     const scanner = note && new ResponseIdScanner(id => note(id, lease.ref))
     this.relay = new Relay(sink, upstream, status, raw, lease.pod.id, ctx.request.id, scanner)
+    this.relay.reader = parts.answers?.open(ctx, lease, this.relay)
   }
 
   onChunk(chunk: Buffer): boolean {
@@ -126,12 +131,14 @@ export class StepRun implements UpstreamHandler {
     this.#lease?.release(podFailed ? OUTCOME.failed : OUTCOME.ok)
     if (this.relay !== undefined) {
       this.relay.end()
+      this.relay.reader?.done()
       this.#host.relayed(podFailed)
     } else if (this.#collector !== undefined) this.#host.kept(this.#step, this.#collector.result())
   }
 
   onFault(error: PhylloError, stale: boolean): void {
     const begun = this.relay?.begun === true
+    this.relay?.reader?.drop()
     if (!begun) {
       if (stale && this.#resend()) return
       if (this.#tryNext(error.code)) return
@@ -153,7 +160,7 @@ export class StepRun implements UpstreamHandler {
     this.#resent = false
     this.attempts++
     if (this.attempts === 1) this.#host.picked()
-    parts.events.onPick(ctx, lease.pod, this.attempts)
+    parts.events.onPick(ctx, lease, this.attempts)
     this.#send(lease.pod)
   }
 

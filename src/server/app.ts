@@ -193,12 +193,12 @@ function head(exchange: Exchange, kind: BodyKind) {
 export function countingEvents(counters: Counters): ExecutionEvents {
   const words = new Uint32Array(SUMMARY_WORDS)
   return {
-    onPick(ctx, pod, attempt) {
+    onPick(ctx, lease, attempt) {
       if (attempt > 1 || ctx.ticket === NO_TICKET) return
       ctx.lane.native.summary(ctx.ticket, words)
-      // As the selection saw it: what the booking itself has just predicted is not in this snapshot.
-      const cached = ctx.lane.cachedTokens(ctx.ticket)[slotOf(pod.ref)] ?? 0
-      counters.prompt(words[SUMMARY.promptTokens] ?? 0, cached)
+      const prompt = words[SUMMARY.promptTokens] ?? 0
+      // As the booking saw it: what it has just predicted itself is not among what is cached.
+      counters.prompt(prompt, Math.max(prompt - lease.uncachedTokens, 0))
     },
     onRetry(_ctx, pod, _cause) {
       counters.retried()

@@ -122,7 +122,7 @@ export function startWorker(
     requestMs,
     now: () => performance.now(),
     events: {
-      onPick: (_ctx, pod) => void picks.push(pod.id),
+      onPick: (_ctx, { pod }) => void picks.push(pod.id),
       onRetry: (_ctx, _pod, cause) => void retries.push(cause),
       onDone(ctx, record) {
         waiting.get(ctx)?.({ ...snapshot(record) })
