@@ -101,9 +101,9 @@ export class KvPublisher {
     this.wire.send(sent)
   }
 
-  /** Sends what a faulty wire still holds back. */
-  flush(): void {
-    this.wire.flush()
+  /** Sends what a faulty wire still holds back, and lets nothing go wrong any more. */
+  mend(): void {
+    this.wire.mend()
   }
 
   /** At once, as an engine that dies: what no subscriber has yet is lost. Its ports are free afterwards. */

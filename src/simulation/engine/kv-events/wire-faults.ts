@@ -29,7 +29,7 @@ export class FaultyWire<M> {
   private timer: NodeJS.Timeout | null = null
 
   constructor(
-    private readonly faults: WireFaults,
+    private faults: WireFaults,
     private readonly deliver: (message: M) => void,
   ) {
     this.random = seededRandom(faults.seed)
@@ -56,6 +56,12 @@ export class FaultyWire<M> {
     const late = this.late
     this.late = []
     for (const { message } of late) this.deliver(message)
+  }
+
+  /** Nothing goes wrong from now on. */
+  mend(): void {
+    this.faults = { ...GOOD_WIRE, seed: this.faults.seed }
+    this.flush()
   }
 
   /** Holds back for ever what it holds back now. */
