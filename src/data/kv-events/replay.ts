@@ -10,7 +10,7 @@
  */
 import { type Context, Dealer } from 'zeromq'
 import { type Limits, replayOptions } from './socket-options.js'
-import { watchConnections } from './watch.js'
+import { watchConnection } from './watch.js'
 
 /** How a replay ended. */
 export type ReplayEnd =
@@ -22,6 +22,8 @@ export type ReplayEnd =
   | 'silent'
 
 export interface ReplayLimits extends Limits {
+  /** Time for the connection, ms. */
+  readonly connectMs: number
   /** Silence, ms, after which nothing more is expected. */
   readonly silenceMs: number
   /** Longest replay, ms. */
@@ -29,6 +31,9 @@ export interface ReplayLimits extends Limits {
 }
 
 export const REPLAY_TIMES = {
+  // The engine's other socket was connected to just now. A port where nobody listens must not hold up the rest of a
+  // fleet that waits for its turn.
+  connectMs: 2000,
   // An engine looks for requests between two batches, every 100 ms at least; but its publisher's thread waits for
   // Python's lock, which the step of a large prompt, or a model being compiled, may hold for seconds.
   silenceMs: 10_000,
@@ -75,12 +80,15 @@ export class Replay {
     const { context, endpoint, limits } = this
     const socket = new Dealer({ ...replayOptions(endpoint, limits), context })
     this.#socket = socket
-    this.#waitOn()
+    this.#waitFor(limits.connectMs)
     // libzmq connects again by itself, but a request that was lost with its connection is not sent again.
     const lost = () => {
       if (socket === this.#socket) this.close()
     }
-    watchConnections(socket, { up() {}, down: lost, refused: lost }).catch(lost)
+    const up = () => {
+      if (socket === this.#socket) this.#waitFor(limits.silenceMs)
+    }
+    watchConnection(socket, { up, down: lost, refused: lost, given: lost }).catch(lost)
     this.#read(socket, first).catch(lost)
   }
 
@@ -95,14 +103,14 @@ export class Replay {
       if (next !== undefined && answer.number > next) return this.#ask(next)
       next = answer.number + 1n
       this.#received += 1
-      this.#waitOn()
+      this.#waitFor(this.limits.silenceMs)
       this.batch(answer.sequence, answer.payload)
     }
   }
 
-  #waitOn(): void {
+  #waitFor(ms: number): void {
     clearTimeout(this.#silence)
-    this.#silence = setTimeout(() => this.close(), this.limits.silenceMs)
+    this.#silence = setTimeout(() => this.close(), ms)
   }
 
   #end(end: ReplayEnd): void {

@@ -47,9 +47,9 @@ export function replayOptions(endpoint: string, { maxMessageBytes }: Limits) {
     ...common,
     ...dialling(endpoint),
     maxMessageSize: maxMessageBytes,
-    // Unlike a publisher's, an engine's replay socket queues a thousand messages only (libzmq's default) and drops the
-    // rest in silence, of its 10,000 batches: whatever it sends must be taken off its hands.
-    receiveHighWaterMark: 20_000,
+    // What comes beyond is dropped by the engine, which queues a thousand itself, and asked for again: so this bounds
+    // what a replay may hold (24 MB of common messages), not what it can bring.
+    receiveHighWaterMark: 4000,
   }
 }
 

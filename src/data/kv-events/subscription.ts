@@ -2,7 +2,7 @@
 import { type Context, Subscriber } from 'zeromq'
 import { pump } from './pump.js'
 import { type Limits, subscriberOptions } from './socket-options.js'
-import { watchConnections } from './watch.js'
+import { watchConnection } from './watch.js'
 
 export interface SubscriptionEvents {
   up(): void
@@ -16,65 +16,71 @@ export interface SubscriptionEvents {
 }
 
 export class Subscription {
-  readonly #socket: Subscriber
+  #socket: Subscriber
+  #frames: Buffer[] = []
 
   /** Throws on an endpoint that nothing can connect to. */
   constructor(
-    context: Context,
+    private readonly context: Context,
     private readonly endpoint: string,
-    topic: string,
-    limits: Limits,
+    private readonly topic: string,
+    private readonly limits: Limits,
     private readonly events: SubscriptionEvents,
   ) {
-    this.#socket = new Subscriber({ ...subscriberOptions(endpoint, limits), context })
-    try {
-      this.#watch()
-      this.#socket.subscribe(topic)
-      this.#socket.connect(endpoint)
-    } catch (error) {
-      this.#socket.close()
-      throw error
-    }
-    this.#pump()
-  }
-
-  #watch(): void {
-    const { events, endpoint } = this
-    const failed = (error: unknown) => events.warn(`${endpoint} is not watched any more: ${String(error)}`)
-    watchConnections(this.#socket, {
-      up: () => events.up(),
-      down: () => events.down(),
-      refused: reason => events.warn(`what listens at ${endpoint} publishes no KV events: ${reason}`),
-    }).catch(failed)
-  }
-
-  #pump(): void {
-    const { events } = this
-    let frames: Buffer[] = []
-    const sink = {
-      message: (parts: Buffer[]): number => {
-        const [, sequence, payload] = parts
-        if (sequence === undefined || payload === undefined || parts.length > 3) {
-          events.badMessage(parts)
-          return 0
-        }
-        frames.push(sequence, payload)
-        return payload.length
-      },
-      flush: () => {
-        const full = frames
-        if (full.length === 0) return
-        frames = []
-        events.batch(full)
-      },
-    }
-    pump(this.#socket, sink).catch((error: unknown) => {
-      events.warn(`${this.endpoint} is not read any more: ${String(error)}`)
-      events.down()
-    })
+    this.#socket = this.#open()
   }
 
   close(): void {
     this.#socket.close()
+  }
+
+  #open(): Subscriber {
+    const { context, endpoint, limits, events } = this
+    const socket = new Subscriber({ ...subscriberOptions(endpoint, limits), context })
+    const failed = (error: unknown) => {
+      events.warn(`${endpoint} is not read any more: ${String(error)}`)
+      events.down()
+    }
+    this.#watch(socket).catch(failed)
+    try {
+      socket.subscribe(this.topic)
+      socket.connect(endpoint)
+    } catch (error) {
+      socket.close()
+      throw error
+    }
+    pump(socket, { message: parts => this.#message(parts), flush: () => this.#flush() }).catch(failed)
+    return socket
+  }
+
+  #watch(socket: Subscriber): Promise<void> {
+    const { events, endpoint } = this
+    return watchConnection(socket, {
+      up: () => events.up(),
+      down: () => events.down(),
+      refused: reason => events.warn(`what listens at ${endpoint} publishes no KV events: ${reason}`),
+      given: () => {
+        if (socket !== this.#socket || socket.closed) return
+        socket.close()
+        this.#socket = this.#open()
+      },
+    })
+  }
+
+  #message(parts: Buffer[]): number {
+    const [, sequence, payload] = parts
+    if (sequence === undefined || payload === undefined || parts.length > 3) {
+      this.events.badMessage(parts)
+      return 0
+    }
+    this.#frames.push(sequence, payload)
+    return payload.length
+  }
+
+  #flush(): void {
+    const frames = this.#frames
+    if (frames.length === 0) return
+    this.#frames = []
+    this.events.batch(frames)
   }
 }

@@ -1,4 +1,4 @@
-/** What happens to a socket's connections. */
+/** What happens to the connection of a socket that dials. */
 import type { Socket } from 'zeromq'
 
 export interface ConnectionEvents {
@@ -7,27 +7,41 @@ export interface ConnectionEvents {
   down(): void
   /** The peer is there, but is not one that could be talked to. */
   refused(reason: string): void
+  /** The socket does not dial any more: it needs a successor. */
+  given(): void
 }
 
-/** Follows a socket's connections until it is closed. To be called before it connects. */
-export async function watchConnections(socket: Socket, events: ConnectionEvents): Promise<void> {
+/**
+ * libzmq dials again after a lost connection, and says so at once; but not where the peer broke the protocol, as it
+ * does with a message that is too long, or where something else than an engine answers for a moment. Then it says
+ * nothing, ms long.
+ */
+const GIVEN_UP_MS = 1000
+
+/** Follows a socket's connection until it is closed. To be called before it connects. */
+export async function watchConnection(socket: Socket, events: ConnectionEvents): Promise<void> {
   const observer = socket.events
   // Disconnections are told of attempts that came to nothing, too.
   let isUp = false
+  let silence: NodeJS.Timeout | undefined
+  const settle = (next: boolean): void => {
+    if (isUp !== next) next ? events.up() : events.down()
+    isUp = next
+  }
   try {
     while (!observer.closed) {
       const event = await observer.receive()
-      if (event.type === 'handshake') {
-        isUp = true
-        events.up()
-      } else if (event.type === 'disconnect' && isUp) {
-        isUp = false
-        events.down()
-      } else if (event.type.startsWith('handshake:error')) {
-        events.refused('error' in event ? event.error.message : event.type)
+      clearTimeout(silence)
+      if (event.type === 'handshake') settle(true)
+      else if (event.type.startsWith('handshake:error') || event.type === 'disconnect') {
+        if ('error' in event) events.refused(event.error.message)
+        settle(false)
+        silence = setTimeout(() => events.given(), GIVEN_UP_MS)
       }
     }
   } catch (error) {
     if (!observer.closed && !socket.closed) throw error
+  } finally {
+    clearTimeout(silence)
   }
 }
