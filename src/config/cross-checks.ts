@@ -1,5 +1,5 @@
 /** Checks that need more than one field: names that must be unique or must exist, ports and paths that exclude. */
-import { rankIds } from '../data/pod-registry.js'
+import { checkPods } from '../data/pod-checks.js'
 import { isControlPath } from '../server/control-paths.js'
 import type { ConfigPath } from '../yaml/issue.js'
 import { type Finding, nearest } from '../yaml/wording.js'
@@ -9,7 +9,7 @@ import type { RouterConfig } from './schema.js'
 /** `profiles`: names of all profiles there are, built-in ones included. */
 export function crossCheck(config: RouterConfig, profiles: readonly string[]): Finding[] {
   return [
-    ...duplicatePods(config),
+    ...checkPods(config.pods, config.kvEvents, ['pods']),
     ...tooManyPods(config),
     ...duplicateModels(config),
     ...unknownVariants(config),
@@ -29,29 +29,6 @@ const finding = (path: ConfigPath, message: string, fix: string): Finding => ({
   message,
   fix,
 })
-
-function duplicatePods({ pods }: RouterConfig): Finding[] {
-  const ids = new Map<string, number>()
-  const urls = new Map<string, number>()
-  return pods.flatMap(({ id, url, dataParallel }, index) => {
-    const sameUrl = urls.get(url)
-    const names = [id, ...rankIds(id, dataParallel)]
-    const sameId = names.map(name => ids.get(name)).find(other => other !== undefined)
-    if (sameUrl === undefined) urls.set(url, index)
-    for (const name of names) if (!ids.has(name)) ids.set(name, index)
-    if (sameUrl !== undefined) {
-      return [finding(['pods', index, 'url'], `${url} is pods[${sameUrl}] already`, 'keep one of them')]
-    }
-    if (sameId === undefined) return []
-    return [
-      finding(
-        ['pods', index, 'id'],
-        `the id ${id} belongs to pods[${sameId}] already`,
-        'give each pod its own id',
-      ),
-    ]
-  })
-}
 
 function tooManyPods({ pods, cache }: RouterConfig): Finding[] {
   const count = pods.reduce((sum, { dataParallel }) => sum + dataParallel, 0)

@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { ConfigPath } from '../yaml/issue.js'
+import { reason } from '../yaml/source.js'
 import { type Finding, show } from '../yaml/wording.js'
 import type { RouterConfig } from './schema.js'
 
@@ -61,14 +62,4 @@ function kindOf(path: string): 'file' | 'directory' | 'none' {
   } catch {
     return 'none'
   }
-}
-
-/** `no such file`, `EACCES`, …: the system's reason without its path. */
-export function reason(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const code = 'code' in error ? String(error.code) : error.message
-  if (code === 'ENOENT') return 'no such file'
-  if (code === 'EISDIR') return 'it is a directory'
-  if (code === 'EACCES') return 'no permission'
-  return code
 }

@@ -103,6 +103,9 @@ export const podSchema = z
   .transform(value => ({ ...value, id: value.id ?? idOfUrl(value.url) }))
   .describe('An engine that answers requests.')
 
+/** A pod as written, with its defaults. */
+export type PodEntry = z.output<typeof podSchema>
+
 function idOfUrl(url: string): string {
   const parsed = parsePodUrl(url)
   return 'origin' in parsed ? podIdOf(parsed) : url

@@ -15,6 +15,8 @@ export interface ZmqEndpointFault {
   readonly fix: string
 }
 
+export const MAX_PORT = 65_535
+
 const tcp = /^tcp:\/\/(\*|[\w.-]+|\[[0-9a-fA-F:.]+(?:%[\w.]+)?\]):(\d{1,5})$/
 const ipc = /^ipc:\/\/(\S+)$/
 /** A socket can listen on all addresses, but there is none that one could connect to. */
@@ -27,7 +29,7 @@ export function parseZmqEndpoint(text: string, use: 'connect' | 'bind'): ZmqEndp
   const example = use === 'bind' ? 'tcp://*:5557' : 'tcp://host:5557'
   const [, host, digits] = tcp.exec(text) ?? []
   const port = Number(digits)
-  if (host === undefined || !(port >= 1 && port <= 65_535)) {
+  if (host === undefined || !(port >= 1 && port <= MAX_PORT)) {
     const fault = `expected a ZMQ endpoint, got ${JSON.stringify(text)}`
     return { fault, fix: `write ${example} or ipc:///path/of/socket` }
   }
@@ -36,6 +38,12 @@ export function parseZmqEndpoint(text: string, use: 'connect' | 'bind'): ZmqEndp
     return { fault, fix: `name the engine's host: tcp://host:${port}` }
   }
   return { scheme: 'tcp', host, port }
+}
+
+/** 0 where it has none, or is no endpoint. */
+export function portOf(endpoint: string): number {
+  const parsed = parseZmqEndpoint(endpoint, 'bind')
+  return 'fault' in parsed || parsed.scheme !== 'tcp' ? 0 : parsed.port
 }
 
 /**

@@ -4,15 +4,17 @@ import type { Finding } from './wording.js'
 import type { YamlData } from './yaml.js'
 
 /** Four times the size of a file with 1,024 pods, each with labels: more is some other file. */
-const MAX_BYTES = 4 * 1024 * 1024
+export const MAX_SOURCE_BYTES = 4 * 1024 * 1024
 
 /** The text of a file, or why it has none. */
 export function decodeSource(
   source: string | Uint8Array,
   file: string,
 ): { readonly text: string } | { readonly fault: Issue } {
-  if (source.length > MAX_BYTES)
-    return { fault: { ...atStart(file), message: `larger than ${MAX_BYTES} bytes: not a configuration` } }
+  if (source.length > MAX_SOURCE_BYTES)
+    return {
+      fault: { ...atStart(file), message: `larger than ${MAX_SOURCE_BYTES} bytes: not a configuration` },
+    }
   if (typeof source === 'string') return { text: source }
   const text = new TextDecoder().decode(source)
   return isUtf8(source) ? { text } : { fault: badEncoding(file, text) }
@@ -41,4 +43,14 @@ function badEncoding(file: string, text: string): Issue {
   const line = before.split('\n').length
   const column = before.length - before.lastIndexOf('\n')
   return { file, line, column, path: '', message: 'the file is not UTF-8', fix: 'save it as UTF-8' }
+}
+
+/** `no such file`, `EACCES`, …: the system's reason without its path. */
+export function reason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const code = 'code' in error ? String(error.code) : error.message
+  if (code === 'ENOENT') return 'no such file'
+  if (code === 'EISDIR') return 'it is a directory'
+  if (code === 'EACCES') return 'no permission'
+  return code
 }

@@ -64,18 +64,17 @@ const refused: Record<string, { yaml: string; issues: string }> = {
   },
   'ranks beyond the last port': {
     yaml: pod('dataParallel: 4\n    kvEvents: tcp://a:65533'),
-    issues:
-      'f:4:5  pods[0].kvEvents.endpoint  rank 3 of the pod would be at port 65536 — choose a port up to 65532',
+    issues: 'f:4:5  pods[0].kvEvents.endpoint  rank 3 would be at port 65536 — choose a port up to 65532',
   },
   'ranks beyond the last port of the fleet': {
     yaml: pod('dataParallel: 4', 'kvEvents: { port: 5557, replayPort: 65534 }\n'),
     issues:
-      'f:1:37  kvEvents.replayPort  rank 3 of pods[0] would be at port 65537 — choose a port up to 65532',
+      'f:4:19  pods[0].dataParallel  rank 3 would be at port 65537 by kvEvents.replayPort — choose a port up to 65532',
   },
   'ranks found by DNS beyond the last port': {
     yaml: 'kvEvents: { port: 65535 }\ndiscovery: { dns: [{ name: engines, dataParallel: 2 }] }\n',
     issues:
-      'f:1:19  kvEvents.port  rank 1 of discovery.dns[0] would be at port 65536 — choose a port up to 65534',
+      'f:2:51  discovery.dns[0].dataParallel  rank 1 would be at port 65536 by kvEvents.port — choose a port up to 65534',
   },
   "replays at the next rank's events": {
     yaml: pod('dataParallel: 2\n    kvEvents: { endpoint: "tcp://a:5557", replay: "tcp://a:5558" }'),
