@@ -142,7 +142,7 @@ test('a replay that never ends is heard for so long only', async t => {
   engine.replaying = function* endless(): Generator<Message> {
     for (;;) yield engine.lose(cleared)
   }
-  const limits = { ...LIMITS, wholeMs: 100 }
+  const limits = { ...LIMITS, wholeMs: 2000 }
   const feed = new Receiving(t, { limits }).follow(sourceOf(engine))
   await until(() => feed.calls.length >= 2, 'the replay ended')
   t.deepEqual(feed.calls.slice(0, 2), ['connected', 'replayDone'])
