@@ -35,13 +35,13 @@ export interface UsageCheck {
  * What became of an answer kept for learning: all of it was learned, its beginning, or nothing as there was no room;
  * or learning failed, which is a fault of ours.
  */
-export const LEARNED = ['whole', 'beginning', 'nothing', 'failed'] as const
-export type Learned = (typeof LEARNED)[number]
+export const LEARNED = { whole: 0, beginning: 1, nothing: 2, failed: 3 } as const
 
 /** Who is told, after the last byte went out. */
 export interface AnswerEvents {
   onUsage(ctx: RoutingContext, lease: Lease, check: UsageCheck): void
-  onLearned(learned: Learned): void
+  /** `learned`: one of LEARNED. */
+  onLearned(learned: number): void
   /** Reading or learning failed: a fault of ours, and not the request's. Must not throw. */
   onFault(error: unknown): void
 }
@@ -92,15 +92,15 @@ export class Answers {
     // The beginning of a stream can be read, that of a JSON can't.
     if (kept.isEmpty || (kept.cut && !events)) {
       kept.release()
-      this.events.onLearned('nothing')
+      this.events.onLearned(LEARNED.nothing)
       return
     }
-    const learned = kept.cut ? 'beginning' : 'whole'
+    const learned = kept.cut ? LEARNED.beginning : LEARNED.whole
     const kind = BODY_KINDS[ctx.request.kind]
     this.#handOver(ctx, lease, kind, events, kept).then(
       () => this.#learned(kept, learned),
       error => {
-        this.#learned(kept, 'failed')
+        this.#learned(kept, LEARNED.failed)
         this.events.onFault(error)
       },
     )
@@ -120,7 +120,7 @@ export class Answers {
     await this.lane.learnAnswer(ctx.ticket, lease.ref, kind, events, kept.pieces())
   }
 
-  #learned(kept: KeptAnswer, learned: Learned): void {
+  #learned(kept: KeptAnswer, learned: number): void {
     kept.release()
     this.events.onLearned(learned)
   }

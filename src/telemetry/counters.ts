@@ -26,6 +26,12 @@ export const DECISION_BUCKETS = [
 const STATUSES = 600
 /** Outcomes of a request on a pod, in the order of OUTCOME in the native contract. */
 export const POD_OUTCOMES = ['ok', 'failed', 'cancelled'] as const
+/** How the engine's count of a prompt compared with the router's, in the order of USAGE in the native contract. */
+export const PROMPT_CHECKS = ['agrees', 'differs', 'distrusted', 'estimated'] as const
+/** How a pod's cache is known, in the order of CACHE_MODE in the native contract. */
+export const CACHE_SOURCES = ['predicted', 'stale', 'exact'] as const
+/** What became of answers that were to be learned, in the order of LEARNED in the execution layer. */
+export const LEARNED_ANSWERS = ['whole', 'beginning', 'nothing', 'failed'] as const
 
 interface HistogramLayout {
   readonly offset: number
@@ -41,6 +47,10 @@ export interface Layout {
   readonly bytesOut: number
   readonly promptTokens: number
   readonly cachedTokens: number
+  readonly promptChecks: number
+  readonly cachedPredicted: number
+  readonly cachedActual: number
+  readonly learnedAnswers: number
   readonly pods: number
   readonly duration: HistogramLayout
   readonly firstByte: HistogramLayout
@@ -65,6 +75,10 @@ function makeLayout(width: number): Layout {
     bytesOut: take(1),
     promptTokens: take(1),
     cachedTokens: take(1),
+    promptChecks: take(PROMPT_CHECKS.length),
+    cachedPredicted: take(CACHE_SOURCES.length),
+    cachedActual: take(CACHE_SOURCES.length),
+    learnedAnswers: take(LEARNED_ANSWERS.length),
     pods: take(width * POD_OUTCOMES.length),
     duration: histogram(SECONDS_BUCKETS),
     firstByte: histogram(SECONDS_BUCKETS),
@@ -119,6 +133,19 @@ export class Counters {
   prompt(tokens: number, cached: number): void {
     this.#add(this.layout.promptTokens, tokens)
     this.#add(this.layout.cachedTokens, cached)
+  }
+  /** An engine told how many tokens a prompt has; `result` is an index of PROMPT_CHECKS. */
+  promptChecked(result: number): void {
+    this.#add(this.layout.promptChecks + result, 1)
+  }
+  /** It told how many of them it found in its cache; `source` is an index of CACHE_SOURCES. */
+  cacheChecked(source: number, predicted: number, actual: number): void {
+    this.#add(this.layout.cachedPredicted + source, predicted)
+    this.#add(this.layout.cachedActual + source, actual)
+  }
+  /** An answer was to be learned; `result` is an index of LEARNED_ANSWERS. */
+  answerLearned(result: number): void {
+    this.#add(this.layout.learnedAnswers + result, 1)
   }
   pod(slot: number, outcome: number): void {
     this.#add(this.layout.pods + slot * POD_OUTCOMES.length + outcome, 1)

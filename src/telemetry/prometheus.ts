@@ -3,6 +3,7 @@
  * that read the state when it is scraped.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { answerCounters } from './answer-counters.js'
 import { type CounterSums, ENDPOINTS, ERROR_CODES, POD_OUTCOMES } from './counters.js'
 
 /** A pod as the page shows it. */
@@ -76,6 +77,7 @@ export function createMetricsPage(sums: CounterSums, gauges: Gauges): () => Prom
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   requestCounters(registry, sums)
+  answerCounters(registry, sums)
   podMetrics(registry, sums, gauges)
   const { layout } = sums
   const histogram = (name: string, help: string, at: typeof layout.duration) =>

@@ -5,6 +5,7 @@ import {
   type NativeAddon,
   type PrefixIndex,
   type SharedState,
+  SUMMARY,
   USAGE,
 } from '#phyllo/data/native.js'
 
@@ -20,6 +21,17 @@ export class CountingLane implements Lane {
   booked = 0
   /** The bounds that bookings were asked with. */
   readonly bounds: number[] = []
+  /** What the prompt was counted to have; bookings find 7 of them uncached. */
+  promptTokens = 0
+  /** How `checkUsage` answers. */
+  usageResult: number = USAGE.agrees
+  readonly usages: { ticket: number; ref: number; promptTokens: number; cachedTokens: number }[] = []
+  /** Pods whose answers are wanted. */
+  readonly predicted = new Set<number>()
+  readonly learned: { ticket: number; ref: number; kind: number; events: boolean; text: string }[] = []
+  /** What `learnAnswer` waits for. */
+  learning: Promise<void> = Promise.resolve()
+  cacheMode = 0
 
   book(_ticket: number, wanted: number, bound: number, flags: number, out: Uint32Array): number {
     this.bounds.push(bound)
@@ -49,7 +61,11 @@ export class CountingLane implements Lane {
   prepare = () => 0
   prepareAsync = () => Promise.resolve(0)
   lastError = () => ''
-  summary = () => {}
+  summary(ticket: number, out: Uint32Array): void {
+    out.fill(0)
+    out[SUMMARY.promptTokens] = ticket === 0 ? 0 : this.promptTokens
+    out[SUMMARY.exact] = 1
+  }
   cachedTokens = () => 0
   ranked = () => 0
   tokens = () => new Uint32Array()
@@ -61,11 +77,27 @@ export class CountingLane implements Lane {
   loads = () => 0
   cursor = () => 0
   drop = () => {}
-  cacheHint = () => false
-  checkUsage = () => USAGE.estimated
   shape = () => 'chat'
-  learnAnswer = () => Promise.resolve()
-  wantsAnswer = () => false
+  cacheHint(ticket: number, _ref: number, out: Uint32Array): boolean {
+    if (ticket === 0) return false
+    out.set([this.promptTokens, 0, 0, this.promptTokens, 16, this.cacheMode])
+    return true
+  }
+  checkUsage(ticket: number, ref: number, promptTokens: number, cachedTokens: number): number {
+    this.usages.push({ ticket, ref, promptTokens, cachedTokens })
+    return this.usageResult
+  }
+  wantsAnswer = (_ticket: number, ref: number) => this.predicted.has(ref)
+  async learnAnswer(
+    ticket: number,
+    ref: number,
+    kind: number,
+    events: boolean,
+    pieces: Uint8Array[],
+  ): Promise<void> {
+    this.learned.push({ ticket, ref, kind, events, text: Buffer.concat(pieces).toString() })
+    await this.learning
+  }
 }
 
 const unused = (): never => {

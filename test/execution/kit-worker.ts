@@ -2,12 +2,23 @@
 
 import type { ExecutionContext } from 'ava'
 import { LaneView } from '#phyllo/data/lane-view.js'
-import { isPodRef, MAX_SLOTS, NO_TICKET, type PodRef, REFUSED } from '#phyllo/data/native.js'
+import {
+  FIELDS,
+  isPodRef,
+  isTicket,
+  MAX_SLOTS,
+  NO_TICKET,
+  type PodRef,
+  REFUSED,
+} from '#phyllo/data/native.js'
 import { type PodInfo, PodView } from '#phyllo/data/pod-view.js'
 import { type RequestHead, type RoutingContext, RoutingContexts } from '#phyllo/decision/context.js'
 import type { ErrorCode } from '#phyllo/errors.js'
+import { Answers, type UsageCheck } from '#phyllo/execution/answers.js'
 import type { ExecutionRecord } from '#phyllo/execution/events.js'
 import { Executor } from '#phyllo/execution/executor.js'
+import { AnswerRoom } from '#phyllo/execution/kept-answer.js'
+import type { Lease } from '#phyllo/execution/lease.js'
 import { type SelectingProfile, Selector } from '#phyllo/execution/selector.js'
 import type { ClientSink } from '#phyllo/execution/sink.js'
 import type { ExecuteOptions } from '#phyllo/execution/step-run.js'
@@ -48,6 +59,8 @@ export interface Given extends Partial<ExecuteOptions> {
   readonly body?: string | Buffer
   readonly profile?: SelectingProfile
   readonly workflow?: Workflow
+  /** The number of what was prepared; 0 unless given: nothing was. */
+  readonly ticket?: number
 }
 
 export interface Worker {
@@ -60,6 +73,13 @@ export interface Worker {
   readonly pods: PodView
   readonly retries: ErrorCode[]
   readonly picks: string[]
+  /** What was read in answers. */
+  readonly checks: (UsageCheck & { pod: string })[]
+  /** LEARNED codes. */
+  readonly learned: number[]
+  readonly faults: unknown[]
+  /** Memory for answers that are learned. */
+  readonly room: AnswerRoom
   /** Serves a request into the sink; resolves with its record when it is over. */
   run(sink: ClientSink, given?: Given): Promise<ExecutionRecord>
   /** All that a request holds has been given back. */
@@ -72,6 +92,7 @@ export interface WorkerOptions extends Partial<UpstreamOptions> {
   readonly maxInflight?: number
   /** Of each pod. */
   readonly limits?: readonly number[]
+  readonly room?: AnswerRoom
 }
 
 const refOf = (slot: number): PodRef => {
@@ -99,7 +120,7 @@ export function startWorker(
   origins: readonly string[],
   options: WorkerOptions = {},
 ): Worker {
-  const { requestMs = 0, maxInflight = 0, limits, ...upstream } = options
+  const { requestMs = 0, maxInflight = 0, limits, room = new AnswerRoom(), ...upstream } = options
   const infos = origins.map((origin, slot) => ({
     ...podAt(origin, slot),
     maxInflight: limits?.[slot] ?? maxInflight,
@@ -112,6 +133,16 @@ export function startWorker(
   const client = new UpstreamClient({ ...upstreamDefaults, ...upstream }, watchdog)
   const retries: ErrorCode[] = []
   const picks: string[] = []
+  const checks: (UsageCheck & { pod: string })[] = []
+  const learned: number[] = []
+  const faults: unknown[] = []
+  const answerEvents = {
+    onUsage: (_ctx: RoutingContext, { pod }: Lease, check: UsageCheck) =>
+      void checks.push({ ...check, pod: pod.id }),
+    onLearned: (code: number) => void learned.push(code),
+    onFault: (error: unknown) => void faults.push(error),
+  }
+  const wholeRoom = room.left
   const waiting = new Map<RoutingContext, (record: ExecutionRecord) => void>()
   const executor = new Executor({
     selector: new Selector(lane, pods),
@@ -120,6 +151,7 @@ export function startWorker(
     contexts,
     watchdog,
     requestMs,
+    answers: new Answers(lane, answerEvents, room),
     now: () => performance.now(),
     events: {
       onPick: (_ctx, { pod }) => void picks.push(pod.id),
@@ -140,6 +172,10 @@ export function startWorker(
     pods,
     retries,
     picks,
+    checks,
+    learned,
+    faults,
+    room,
     run(sink, given = {}) {
       const ctx = contexts.take()
       fill(ctx, given)
@@ -154,7 +190,8 @@ export function startWorker(
       })
     },
     get clean() {
-      return lane.idle && contexts.inUse === 0 && watchdog.size === 0 && executor.inFlight === 0
+      const noneHeld = contexts.inUse === 0 && room.left === wholeRoom
+      return lane.idle && noneHeld && watchdog.size === 0 && executor.inFlight === 0
     },
   }
   t.teardown(async () => {
@@ -176,7 +213,22 @@ function fill(ctx: RoutingContext, given: Given): void {
   ctx.body = Buffer.from(given.body ?? '{"model":"m"}')
   ctx.stream = ctx.body.includes('"stream":true')
   ctx.model = 'm'
-  ctx.ticket = NO_TICKET
+  const { ticket = NO_TICKET } = given
+  if (isTicket(ticket)) ctx.ticket = ticket
+  fillFields(ctx)
+}
+
+/** Where the body's fields are, as the native core finds them; of bodies that JSON.stringify made. */
+function fillFields(ctx: RoutingContext): void {
+  const text = ctx.body.toString('latin1')
+  ctx.fields.fill(0)
+  for (const [i, name] of FIELDS.entries()) {
+    const key = `"${name}":`
+    const at = text.indexOf(key)
+    if (at < 0) continue
+    const [value = ''] = /^(?:"(?:[^"\\]|\\.)*"|\[[^\]]*\]?|[^,}]*)/.exec(text.slice(at + key.length)) ?? []
+    ctx.fields.set([at + key.length, value.length], i * 2)
+  }
 }
 
 /** The record is the live object of the request: its getters must be read when it ends. */
