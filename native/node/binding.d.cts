@@ -9,6 +9,22 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** See `EventFeed` in `src/data/native.ts`. Only its own thread uses it; the lock is never contended. */
+export declare class EventFeed {
+  constructor(state: SharedState, podRef: number, options: EventFeedOptions)
+  receive(sequence: Uint8Array, payload: Uint8Array): boolean
+  receiveAll(frames: Array<Uint8Array>): boolean
+  connected(): boolean
+  disconnected(): void
+  wants(): number
+  replayed(sequence: Uint8Array, payload: Uint8Array): void
+  replayDone(): boolean
+  replayFailed(): boolean
+  notice(): string | null
+  rankOf(payload: Uint8Array): number
+  close(): void
+}
+
 /** See `Lane` in `src/data/native.ts`. */
 export declare class Lane {
   constructor(state: SharedState)
@@ -28,6 +44,7 @@ export declare class Lane {
   loads(out: Out<number>): number
   cursor(name: number): number
   book(ticket: number, podRef: number, bound: number, flags: number, out: Out<number>): number
+  cacheHint(ticket: number, podRef: number, out: Out<number>): boolean
   firstByte(podRef: number, ms: number, pendingTokens: number): void
   release(podRef: number, pendingTokens: number, outcome: number): void
   drop(ticket: number): void
@@ -58,7 +75,14 @@ export declare class SharedState {
   releasePod(podRef: number): boolean
   podStatus(podRef: number, out: Out<number>): boolean
   addModel(name: string, options: NativeModelOptions): number
+  addModelAsync(name: string, options: NativeModelOptions): Promise<number>
+  loadModel(model: number, options: NativeModelOptions): Promise<void>
   modelFallback(model: number): string | null
+  setChains(model: number, pairs: Uint32Array): void
+  setPodCache(podRef: number, blockSize: number, blocks: number, variant: number): void
+  setEngineLoad(podRef: number, running: number, waiting: number, kvUse: number): void
+  cacheStatus(podRef: number, out: Out<number>): boolean
+  podLost(podRef: number, canVerify: boolean): void
   now(): number
   setTime(ms: number): void
   stats(out: Out<number>): void
@@ -72,6 +96,13 @@ export declare class Tokenizer {
   encode(text: string, addSpecialTokens: boolean): Uint32Array
   decode(ids: Uint32Array): string
   encodeChat(body: Uint8Array): Uint32Array
+}
+
+/** See `EventFeedOptions` in `src/data/native.ts`. */
+export interface EventFeedOptions {
+  model: string
+  replay: boolean
+  firstSequence: number
 }
 
 /** Cumulative block hashes of tokens, as the router computes them. */
@@ -97,6 +128,8 @@ export interface SharedStateOptions {
   breakerLatencyFloorMs: number
   predictedBlocks: number
   predictedTtlMs: number
+  lowerTierWorth: number
+  slowStartMs: number
   indexBytes: number
   sessions: number
   sessionTtlMs: number

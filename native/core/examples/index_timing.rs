@@ -135,7 +135,7 @@ fn blocks() {
     let (_slots, index, pods) = fleet();
     let predicted = Predicted::new(index.clone(), Arc::new(Clock::real()), 32_768, 600_000);
     let mut learn =
-        |number: u64, hashes: &[SequenceHash]| predicted.learn(pods[number as usize % 64], hashes);
+        |number: u64, hashes: &[SequenceHash]| predicted.learn(pods[number as usize % 64], hashes, 0);
     per_block("predicted: learn, new", 4000, &mut learn);
     per_block("predicted: learn, known", 4000, &mut learn);
     per_block("predicted: learn, new, each pushing one out", 8000, |number, hashes| {

@@ -120,8 +120,18 @@ pub fn extend_blocks(parent: SequenceHash, tokens: &[u32], block_size: usize, ou
 /// start from another point than token hashes of the same root, so the two kinds never meet.
 pub fn hash_text_blocks(root: Root, text: &[u8], bytes_per_block: usize, out: &mut Vec<SequenceHash>) {
     out.clear();
+    extend_text_blocks(root.start(), text, bytes_per_block, out);
+}
+
+/// Appends the cumulative hashes of the full blocks of text that follow the prefix `parent`.
+pub fn extend_text_blocks(
+    parent: SequenceHash,
+    text: &[u8],
+    bytes_per_block: usize,
+    out: &mut Vec<SequenceHash>,
+) {
     if bytes_per_block > 0 {
-        let start = link(root.start(), TEXT_DOMAIN);
+        let start = link(parent, TEXT_DOMAIN);
         chain(start, text.chunks_exact(bytes_per_block).map(|block| BlockHash(xxh3_64(block))), out);
     }
 }

@@ -4,12 +4,15 @@
 //! collector's finalizer would keep the hashes of a long prompt alive for as long as it pleases.
 
 mod background;
+mod chain;
+mod holding;
 
 pub use background::stand_back;
+pub use chain::{Chain, ChainKind, Plan};
+pub use holding::{Holding, Search};
 
-use crate::hash::{Root, SequenceHash, hash_blocks, hash_text_blocks};
-use crate::index::{Match, Matches};
-use crate::model::{BYTES_PER_TOKEN, Model, Prompt, PromptError, cache_salt};
+use crate::hash::SequenceHash;
+use crate::model::{PromptError, cache_salt};
 use crate::pods::{PodRef, Refusal};
 use crate::request::{BodyKind, Spans};
 use crate::state::{Booking, SharedState};
@@ -44,18 +47,16 @@ const CLAIM_SESSION: u32 = 2;
 /// What is known of a request once it is prepared.
 #[derive(Default)]
 pub struct Prepared {
-    /// The engine's token ids; empty for the text fallback.
+    /// The engine's token ids; of a prompt that is not exact, those of its beginning.
     pub tokens: Vec<u32>,
     /// Prompt length in tokens; an estimate where `exact` is false.
     pub prompt_tokens: u32,
-    /// The tokens are the model's own.
+    /// The tokens are the model's own, all of them.
     pub exact: bool,
-    /// Tokens in a block.
-    pub block_size: u32,
-    /// Cumulative hashes of the full blocks.
-    pub hashes: Vec<SequenceHash>,
-    /// Pods by cached blocks, best first.
-    pub matches: Vec<Match>,
+    /// The prompt's blocks, one chain for each kind of pod in the pool, the model's own first.
+    pub chains: Vec<Chain>,
+    /// Pods by cached tokens, best first.
+    pub matches: Vec<Holding>,
     /// The matches have not been read yet: the first reader need not look up again.
     fresh: bool,
     /// Microseconds of tokenizing, hashing, matching.
@@ -69,33 +70,41 @@ pub struct Prepared {
 /// on any thread.
 pub fn prepare(
     state: &SharedState,
-    model: &Model,
+    plan: &Plan,
     ops: Ops,
     kind: BodyKind,
     body: &[u8],
     spans: &Spans,
-    scratch: &mut Matches,
+    search: &mut Search,
 ) -> Result<Prepared, PromptError> {
     let start = Instant::now();
-    let mut out = Prepared { block_size: model.block_size(), ..Prepared::default() };
+    let mut out = Prepared::default();
     if !ops.has(Ops::TOKENIZE) {
         return Ok(out);
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let prompt = model.prompt(kind, body, spans, now)?;
+    let prompt = plan.model.prompt(kind, body, spans, now)?;
     let tokenized = Instant::now();
     out.micros[0] = micros(start, tokenized);
     out.exact = prompt.exact;
     out.prompt_tokens = prompt.total_tokens;
     if ops.has(Ops::HASH_BLOCKS) {
-        hash_prompt(model, &prompt, cache_salt(body, spans).as_deref(), &mut out.hashes);
+        let salt = cache_salt(body, spans);
+        for &chain in plan.kinds.iter() {
+            let variant = chain.variant.and_then(|number| state.model(number));
+            let theirs = match &variant {
+                Some(variant) => Some(variant.prompt(kind, body, spans, now)?),
+                None => None,
+            };
+            let prompt = theirs.as_ref().unwrap_or(&prompt);
+            out.chains.push(Chain::new(chain, &plan.model, variant.as_deref(), prompt, salt.as_deref()));
+        }
     }
     out.tokens = prompt.tokens;
     let hashed = Instant::now();
     out.micros[1] = micros(tokenized, hashed);
     if ops.has(Ops::MATCH_PREFIX) {
-        state.match_prefix(&out.hashes, scratch);
-        out.matches.extend_from_slice(scratch.as_slice());
+        search.run(state, &out.chains, &mut out.matches);
         out.fresh = true;
     }
     out.micros[2] = micros(hashed, Instant::now());
@@ -106,29 +115,21 @@ fn micros(from: Instant, to: Instant) -> u32 {
     to.duration_since(from).as_micros().min(u128::from(u32::MAX)) as u32
 }
 
-/// Of known tokens, too: 33 µs for 83,500, which is less than it takes to find out that they are known.
-fn hash_prompt(model: &Model, prompt: &Prompt, salt: Option<&str>, out: &mut Vec<SequenceHash>) {
-    let size = model.block_size() as usize;
-    let root = Root::new(model.name(), None, salt, size);
-    if prompt.exact {
-        hash_blocks(root, &prompt.tokens, size, out);
-    } else {
-        hash_text_blocks(root, &prompt.text, size * BYTES_PER_TOKEN, out);
-    }
-}
+/// Words of [`Lane::hint`].
+pub const HINT_WORDS: usize = 6;
 
 /// One thread's slab of prepared requests. Not shared between threads; what is shared is the state behind it.
 pub struct Lane {
     state: Arc<SharedState>,
     slab: Vec<Option<Prepared>>,
     free: Vec<Ticket>,
-    scratch: Matches,
+    search: Search,
 }
 
 impl Lane {
     /// A lane of that state.
     pub fn new(state: Arc<SharedState>) -> Self {
-        Self { state, slab: Vec::new(), free: Vec::new(), scratch: Matches::default() }
+        Self { state, slab: Vec::new(), free: Vec::new(), search: Search::default() }
     }
 
     /// The state behind it.
@@ -139,13 +140,13 @@ impl Lane {
     /// Prepares a request on this thread.
     pub fn prepare(
         &mut self,
-        model: &Model,
+        plan: &Plan,
         ops: Ops,
         kind: BodyKind,
         body: &[u8],
         spans: &Spans,
     ) -> Result<Ticket, PromptError> {
-        let prepared = prepare(&self.state, model, ops, kind, body, spans, &mut self.scratch)?;
+        let prepared = prepare(&self.state, plan, ops, kind, body, spans, &mut self.search)?;
         Ok(self.insert(prepared))
     }
 
@@ -191,22 +192,21 @@ impl Lane {
     fn refresh(&mut self, ticket: Ticket) {
         let Some(place) = self.slab.get_mut((ticket as usize).wrapping_sub(1)) else { return };
         let Some(prepared) = place.as_mut() else { return };
-        if std::mem::take(&mut prepared.fresh) || prepared.hashes.is_empty() {
+        if std::mem::take(&mut prepared.fresh) || prepared.chains.is_empty() {
             return;
         }
-        self.state.match_prefix(&prepared.hashes, &mut self.scratch);
-        prepared.matches.clear();
-        prepared.matches.extend_from_slice(self.scratch.as_slice());
+        self.search.run(&self.state, &prepared.chains, &mut prepared.matches);
     }
 
-    /// Writes cached prompt tokens by slot, zeros elsewhere; answers the highest.
+    /// Writes cached prompt tokens by slot, zeros elsewhere; answers the highest. Tokens in slower tiers than the GPU
+    /// count for what they are worth.
     pub fn cached_tokens(&mut self, ticket: Ticket, out: &mut [u32]) -> u32 {
         self.refresh(ticket);
         out.fill(0);
         let Some(prepared) = self.get(ticket) else { return 0 };
         let mut most = 0;
         for found in &prepared.matches {
-            let tokens = prepared.cached(found.depth);
+            let tokens = found.worth;
             if let Some(place) = out.get_mut(found.slot as usize) {
                 *place = tokens;
                 most = most.max(tokens);
@@ -223,7 +223,7 @@ impl Lane {
         pairs
             .map(|(pair, found)| {
                 pair[0] = u32::from(found.slot);
-                pair[1] = prepared.cached(found.depth);
+                pair[1] = found.worth;
             })
             .count()
     }
@@ -244,6 +244,17 @@ impl Lane {
         pod
     }
 
+    /// What the pod is thought to hold of the prompt now, by tier and by where that is known from; words in the order of
+    /// `HINT` in `src/data/native.ts`, all but the mode in tokens. Looks each plane up: not for the hot path.
+    pub fn hint(&mut self, ticket: Ticket, pod: PodRef) -> Option<[u32; HINT_WORDS]> {
+        let Self { state, slab, search, .. } = self;
+        let prepared = slab.get((ticket as usize).wrapping_sub(1))?.as_ref()?;
+        let chain = prepared.chain_of(state, pod)?;
+        let [gpu, lower, predicted] = search.tiers(state, chain, pod);
+        let mode = state.exact.mode(pod) as u32;
+        Some([prepared.prompt_tokens, gpu, lower, predicted, chain.kind.block_size, mode])
+    }
+
     /// Books a request; see [`SharedState::book`]. The second value is the uncached tokens that were booked with it.
     pub fn book(
         &mut self,
@@ -257,11 +268,15 @@ impl Lane {
             bound,
             session: prepared.and_then(|p| p.session.as_deref()).filter(|_| flags & CLAIM_SESSION != 0),
             seen: prepared.and_then(|p| p.seen),
-            learn: prepared.map(|p| p.hashes.as_slice()).filter(|_| flags & LEARN_PREFIX != 0),
         };
         let booked = self.state.book(pod, &booking, |pod| prepared.map_or(0, |p| p.uncached(pod)))?;
-        if let Some(prepared) = prepared.filter(|_| self.state.exact.is_exact(booked.0)) {
-            self.state.exact.used(booked.0, prepared.depth(booked.0));
+        if let Some(prepared) = prepared {
+            self.state.exact.used(booked.0, prepared.holding(booked.0).map_or(0, |found| found.blocks));
+            if flags & LEARN_PREFIX != 0
+                && let Some(chain) = prepared.chain_of(&self.state, booked.0)
+            {
+                self.state.learn(booked.0, &chain.hashes, prepared.exact);
+            }
         }
         if let Some(prepared) = self.get_mut(ticket) {
             prepared.seen = Some(booked.0);
@@ -271,18 +286,32 @@ impl Lane {
 }
 
 impl Prepared {
-    /// Cached tokens of so many leading blocks; never more than the prompt has.
-    fn cached(&self, blocks: u32) -> u32 {
-        (blocks * self.block_size).min(self.prompt_tokens)
-    }
-
-    /// Leading blocks that the pod holds.
-    fn depth(&self, pod: PodRef) -> u32 {
-        let found = self.matches.iter().find(|found| usize::from(found.slot) == pod.slot());
-        found.map_or(0, |found| found.depth)
+    fn holding(&self, pod: PodRef) -> Option<&Holding> {
+        self.matches.iter().find(|found| usize::from(found.slot) == pod.slot())
     }
 
     fn uncached(&self, pod: PodRef) -> u32 {
-        self.prompt_tokens - self.cached(self.depth(pod))
+        self.prompt_tokens
+            - self.holding(pod).map_or(0, |found| found.gpu + found.lower).min(self.prompt_tokens)
+    }
+
+    /// The chain that the pod's engine would make of the prompt; where nobody knows its kind yet, the model's own.
+    pub fn chain_of(&self, state: &SharedState, pod: PodRef) -> Option<&Chain> {
+        let shape = state.pods.cache_shape(pod);
+        let fits = |chain: &&Chain| {
+            chain.kind.variant == shape.variant
+                && (shape.block_size == 0 || chain.kind.block_size == shape.block_size)
+        };
+        self.chains.iter().find(fits).or(self.chains.first())
+    }
+
+    /// Tokens in a block of the model's own chain; 0 where nothing was hashed.
+    pub fn block_size(&self) -> u32 {
+        self.chains.first().map_or(0, |chain| chain.kind.block_size)
+    }
+
+    /// Cumulative hashes of the model's own chain.
+    pub fn hashes(&self) -> &[SequenceHash] {
+        self.chains.first().map_or(&[], |chain| &chain.hashes)
     }
 }

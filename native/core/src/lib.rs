@@ -2,6 +2,7 @@
 //!
 //! - [`hash`]: block hashes and their cheap cumulative link
 //! - [`index`]: block hash → bitmap of pods, and the grouped search over it
+//! - [`events`]: the engines' KV events, from message to index · [`exact`]: what they say that pods hold
 //! - [`pods`]: slots and generations, load, breakers, atomic booking
 //! - [`predicted`]: which blocks the router believes a pod to hold (LRU, TTL)
 //! - [`sessions`], [`cursors`]: stickiness and round robin across worker threads
@@ -14,6 +15,7 @@
 
 pub mod clock;
 pub mod cursors;
+pub mod events;
 pub mod exact;
 pub mod hash;
 pub mod index;

@@ -2,9 +2,11 @@
 
 use crate::clock::Clock;
 use crate::cursors::Cursors;
+use crate::events::{FEED_WORDS, FeedStats};
 use crate::exact::Exact;
 use crate::hash::SequenceHash;
 use crate::index::{Matches, PrefixIndex, Slots, Width};
+use crate::lane::{ChainKind, Plan};
 use crate::model::Model;
 use crate::pods::{AddPodError, BreakerOptions, PodRef, PodTable};
 use crate::predicted::Predicted;
@@ -20,6 +22,9 @@ pub use crate::pods::{Outcome, Refusal};
 /// Milliseconds between two rounds of maintenance: how much longer than its TTL a prediction may count.
 pub const MAINTAIN_PERIOD_MS: u64 = 1000;
 
+/// Words of [`SharedState::cache_status`].
+pub const CACHE_WORDS: usize = 6 + FEED_WORDS;
+
 /// What a state is made with; `SharedStateOptions` of `src/data/native.ts`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateOptions {
@@ -31,6 +36,10 @@ pub struct StateOptions {
     pub predicted_blocks: usize,
     /// Milliseconds that a prediction holds without being used again.
     pub predicted_ttl_ms: u64,
+    /// Worth of a cached token below the GPU against one on it, 0 to 1.
+    pub lower_tier_worth: f64,
+    /// Milliseconds in which a new pod's share of the load grows to its full size; 0: at once.
+    pub slow_start_ms: u64,
     /// Bytes that exact and predicted state together should not exceed.
     pub index_bytes: usize,
     /// Sessions remembered; as many response ids besides.
@@ -79,8 +88,6 @@ pub struct Booking<'a> {
     /// Where the caller saw that session when it decided for the pod; after a booking, the pod that was booked. A
     /// session found elsewhere was claimed by another thread meanwhile; found here, it is moved on purpose.
     pub seen: Option<PodRef>,
-    /// Cumulative hashes that the pod will hold.
-    pub learn: Option<&'a [SequenceHash]>,
 }
 
 /// One memory for all threads.
@@ -102,8 +109,12 @@ pub struct SharedState {
     /// Round robin.
     pub cursors: Cursors,
     /// Models by id.
-    pub models: RwLock<Vec<Arc<Model>>>,
+    models: RwLock<Vec<Plan>>,
     slots: Arc<Slots>,
+    /// Counts of the pods' event streams, by slot.
+    feeds: Box<[FeedStats]>,
+    lower_tier_worth: f64,
+    predicted_ttl_ms: u64,
     maintained_ms: AtomicU64,
     index_bytes: usize,
     shed: AtomicU64,
@@ -141,11 +152,18 @@ impl SharedState {
         let width = Width::exactly(options.width).ok_or(StateError::Width(options.width))?;
         let clock = Arc::new(if options.virtual_clock { Clock::manual() } else { Clock::real() });
         let slots = Arc::new(Slots::default());
-        let planes = [width; 2].map(|width| PrefixIndex::new(width, slots.clone()));
-        let [index, exact] = planes.clone();
+        let planes = [width; 3].map(|width| PrefixIndex::new(width, slots.clone()));
+        let [index, exact, lower] = planes.clone();
         let sessions = || Sessions::new(clock.clone(), options.sessions, options.session_ttl_ms);
         Ok(Self {
-            pods: PodTable::new(width, slots.clone(), planes.to_vec(), clock.clone(), options.breakers),
+            pods: PodTable::new(
+                width,
+                slots.clone(),
+                planes.to_vec(),
+                clock.clone(),
+                options.breakers,
+                options.slow_start_ms,
+            ),
             predicted: Predicted::new(
                 index.clone(),
                 clock.clone(),
@@ -157,7 +175,10 @@ impl SharedState {
             cursors: Cursors::default(),
             models: RwLock::default(),
             maintained_ms: AtomicU64::new(0),
-            exact: Exact::new(exact),
+            exact: Exact::new(exact, lower),
+            feeds: (0..width.pods()).map(|_| FeedStats::default()).collect(),
+            lower_tier_worth: options.lower_tier_worth.clamp(0.0, 1.0),
+            predicted_ttl_ms: options.predicted_ttl_ms,
             index_bytes: options.index_bytes,
             shed: AtomicU64::new(0),
             rounds: AtomicU64::new(0),
@@ -216,12 +237,15 @@ impl SharedState {
                 }
             }
         };
-        if let Some(chain) = booking.learn
-            && !self.exact.is_exact(booked.0)
-        {
-            self.predicted.learn(booked.0, chain);
-        }
         Ok(booked)
+    }
+
+    /// The pod is about to hold these blocks. Of an exact pod its own events will say so, unless the blocks are made of
+    /// text, which its events know nothing of.
+    pub fn learn(&self, pod: PodRef, chain: &[SequenceHash], of_tokens: bool) {
+        if !of_tokens || !self.exact.is_exact(pod) {
+            self.predicted.learn(pod, chain, self.pods.room(pod.slot()));
+        }
     }
 
     /// Gives a booking back.
@@ -268,6 +292,9 @@ impl SharedState {
         // What was replaced waits for its readers; where traffic is thin, this sees that they have gone.
         self.index.tidy();
         self.exact.index.tidy();
+        self.exact.lower.tidy();
+        let doubtful_until = self.clock.millis().checked_sub(self.predicted_ttl_ms);
+        self.exact.expire(doubtful_until, |slot| self.pods.room(slot));
         // Use counts half after a minute.
         if self.rounds.fetch_add(1, Ordering::Relaxed) % 60 == 59 {
             self.exact.age();
@@ -282,6 +309,92 @@ impl SharedState {
             self.predicted.clear_pod(pod);
         }
         begun
+    }
+
+    /// The pod's engine is gone, or another one is in its place: what was known of its cache is forgotten, and what it
+    /// holds now is not known.
+    pub fn lose_engine(&self, pod: PodRef) {
+        self.predicted.clear_pod(pod);
+        if self.exact.follows(pod) {
+            self.exact.follow(pod);
+        }
+    }
+
+    /// The pod is out of service. Whether its engine is still the same one, a replay will tell; where there is none,
+    /// what was known is forgotten.
+    pub fn pod_lost(&self, pod: PodRef, can_verify: bool) {
+        if !(can_verify && self.exact.follows(pod)) {
+            self.lose_engine(pod);
+        }
+    }
+
+    /// What is known of the pod's cache and its events, at the places of `CACHE` in `src/data/native.ts`; `None` once
+    /// the pod is gone.
+    pub fn cache_status(&self, pod: PodRef) -> Option<[f64; CACHE_WORDS]> {
+        if !self.pods.is_here(pod) {
+            return None;
+        }
+        let shape = self.pods.cache_shape(pod);
+        let (blocks, lower) = self.exact.blocks(pod);
+        let mut words = [0.0; CACHE_WORDS];
+        words[..6].copy_from_slice(&[
+            f64::from(self.exact.mode(pod) as u8),
+            blocks as f64,
+            lower as f64,
+            self.predicted.blocks(pod) as f64,
+            shape.block_size.into(),
+            shape.blocks.into(),
+        ]);
+        words[6..].copy_from_slice(&self.feed_stats(pod)?.words());
+        Some(words)
+    }
+
+    /// Counts of the pod's event stream.
+    pub fn feed_stats(&self, pod: PodRef) -> Option<&FeedStats> {
+        self.feeds.get(pod.slot())
+    }
+
+    /// Takes in a model; answers its number.
+    pub fn add_model(&self, model: Model) -> u32 {
+        let mut models = self.models.write();
+        models.push(Plan::of(Arc::new(model)));
+        models.len() as u32 - 1
+    }
+
+    /// Puts a model in the place of one whose files were still to be loaded. False if there is none of that number.
+    pub fn replace_model(&self, number: u32, model: Model) -> bool {
+        let mut models = self.models.write();
+        let Some(plan) = models.get_mut(number as usize) else { return false };
+        plan.model = Arc::new(model);
+        true
+    }
+
+    /// A model by its number, with the kinds of chains that its pods have.
+    pub fn plan(&self, number: u32) -> Option<Plan> {
+        self.models.read().get(number as usize).cloned()
+    }
+
+    /// A model by its number.
+    pub fn model(&self, number: u32) -> Option<Arc<Model>> {
+        Some(self.models.read().get(number as usize)?.model.clone())
+    }
+
+    /// A model's name by its number.
+    pub fn model_name(&self, number: u32) -> Option<String> {
+        Some(self.model(number)?.name().to_owned())
+    }
+
+    /// The kinds of chains that a model's pods have; none: its own at its own block size.
+    pub fn set_kinds(&self, number: u32, kinds: &[ChainKind]) {
+        if let Some(plan) = self.models.write().get_mut(number as usize) {
+            let own = Plan::of(plan.model.clone()).kinds;
+            plan.kinds = if kinds.is_empty() { own } else { kinds.into() };
+        }
+    }
+
+    /// Worth of a cached token below the GPU against one on it.
+    pub fn lower_tier_worth(&self) -> f64 {
+        self.lower_tier_worth
     }
 
     /// Exact pods become predicted first; then what is predicted gets less.
@@ -313,7 +426,7 @@ impl SharedState {
     /// Counts for the metrics.
     pub fn stats(&self) -> StateStats {
         StateStats {
-            entries: self.index.entries() + self.exact.index.entries(),
+            entries: self.index.entries() + self.exact.index.entries() + self.exact.lower.entries(),
             bytes: self.predicted.bytes() + self.exact.bytes(),
             shed: self.shed.load(Ordering::Relaxed),
             demoted: self.exact.demoted(),

@@ -3,9 +3,7 @@
 use crate::shared_state::{Out, SharedState, pod};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
-use phyllo_core::index::Matches;
-use phyllo_core::lane::{self, Ops, Prepared};
-use phyllo_core::model::Model;
+use phyllo_core::lane::{self, Ops, Plan, Prepared, Search};
 use phyllo_core::pods::{Outcome, Refusal};
 use phyllo_core::request::{BodyKind, FIELD_COUNT, Spans, scan};
 use phyllo_core::state;
@@ -66,10 +64,10 @@ impl Lane {
 
     #[napi(catch_unwind)]
     pub fn prepare(&self, model: u32, ops: u32, kind: u32, body: &[u8], fields: &[u32]) -> i32 {
-        let Some((model, spans)) = self.model(model).zip(spans(fields)) else {
+        let Some((plan, spans)) = self.state.plan(model).zip(spans(fields)) else {
             return self.fail("no such model");
         };
-        let result = lock(&self.slab).prepare(&model, Ops(ops), BodyKind::from_index(kind), body, &spans);
+        let result = lock(&self.slab).prepare(&plan, Ops(ops), BodyKind::from_index(kind), body, &spans);
         match result {
             Ok(ticket) => ticket as i32,
             Err(error) => self.fail(&error.to_string()),
@@ -85,12 +83,12 @@ impl Lane {
         body: Uint8Array,
         fields: &[u32],
     ) -> Result<AsyncTask<Prepare>> {
-        let (model, spans) =
-            self.model(model).zip(spans(fields)).ok_or_else(|| Error::from_reason("no such model"))?;
+        let (plan, spans) =
+            self.state.plan(model).zip(spans(fields)).ok_or_else(|| Error::from_reason("no such model"))?;
         Ok(AsyncTask::new(Prepare {
             slab: Arc::clone(&self.slab),
             state: Arc::clone(&self.state),
-            model,
+            plan,
             ops: Ops(ops),
             kind: BodyKind::from_index(kind),
             body,
@@ -109,8 +107,8 @@ impl Lane {
         if let Some(prepared) = lock(&self.slab).get(ticket) {
             let words = [
                 prepared.prompt_tokens,
-                prepared.hashes.len() as u32,
-                prepared.block_size,
+                prepared.hashes().len() as u32,
+                prepared.block_size(),
                 u32::from(prepared.exact),
                 prepared.matches.len() as u32,
                 prepared.micros[0],
@@ -140,7 +138,7 @@ impl Lane {
 
     #[napi(catch_unwind)]
     pub fn hashes(&self, ticket: u32) -> BigUint64Array {
-        let hashes = |prepared: &Prepared| prepared.hashes.iter().map(|hash| hash.0).collect();
+        let hashes = |prepared: &Prepared| prepared.hashes().iter().map(|hash| hash.0).collect();
         lock(&self.slab).get(ticket).map_or_else(Vec::new, hashes).into()
     }
 
@@ -191,6 +189,15 @@ impl Lane {
     }
 
     #[napi(catch_unwind)]
+    pub fn cache_hint(&self, ticket: u32, pod_ref: f64, out: Out<u32>) -> bool {
+        let hint = pod(pod_ref).and_then(|pod| lock(&self.slab).hint(ticket, pod));
+        if let Some(words) = hint {
+            out.iter_mut().zip(words).for_each(|(place, word)| *place = word);
+        }
+        hint.is_some()
+    }
+
+    #[napi(catch_unwind)]
     pub fn first_byte(&self, pod_ref: f64, ms: f64, pending_tokens: u32) {
         if let Some(pod) = pod(pod_ref) {
             self.state.pods.first_byte(pod, ms, u64::from(pending_tokens));
@@ -209,10 +216,6 @@ impl Lane {
         lock(&self.slab).drop_ticket(ticket);
     }
 
-    fn model(&self, id: u32) -> Option<Arc<Model>> {
-        self.state.models.read().get(id as usize).cloned()
-    }
-
     fn fail(&self, message: &str) -> i32 {
         message.clone_into(&mut self.last_error.lock().unwrap_or_else(PoisonError::into_inner));
         FAILED
@@ -223,7 +226,7 @@ impl Lane {
 pub struct Prepare {
     slab: Slab,
     state: Arc<state::SharedState>,
-    model: Arc<Model>,
+    plan: Plan,
     ops: Ops,
     kind: BodyKind,
     body: Uint8Array,
@@ -237,10 +240,10 @@ impl Task for Prepare {
 
     fn compute(&mut self) -> Result<Self::Output> {
         lane::stand_back();
-        let mut scratch = Matches::default();
+        let mut search = Search::default();
         let body: &[u8] = &self.body;
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            lane::prepare(&self.state, &self.model, self.ops, self.kind, body, &self.spans, &mut scratch)
+            lane::prepare(&self.state, &self.plan, self.ops, self.kind, body, &self.spans, &mut search)
         }));
         match result {
             // The status becomes the error's `code`: it tells the request's fault from ours.

@@ -4,6 +4,7 @@
 //! number, never an exception. Every entry point unwinds into a JavaScript error: a panic costs one request, not the
 //! process.
 
+mod events;
 mod index;
 mod lane;
 mod shared_state;

@@ -2,8 +2,9 @@
 
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
+use phyllo_core::lane::ChainKind;
 use phyllo_core::model::{Model, ModelOptions};
-use phyllo_core::pods::{BreakerOptions, PodRef};
+use phyllo_core::pods::{BreakerOptions, CacheShape, PodRef};
 use phyllo_core::state::{self, StateOptions};
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub struct SharedStateOptions {
     pub breaker_latency_floor_ms: f64,
     pub predicted_blocks: u32,
     pub predicted_ttl_ms: f64,
+    pub lower_tier_worth: f64,
+    pub slow_start_ms: f64,
     pub index_bytes: f64,
     pub sessions: u32,
     pub session_ttl_ms: f64,
@@ -30,6 +33,17 @@ pub struct NativeModelOptions {
     pub chat_template: Option<String>,
     pub block_size: u32,
     pub memo_bytes: Option<f64>,
+}
+
+impl From<NativeModelOptions> for ModelOptions {
+    fn from(options: NativeModelOptions) -> Self {
+        Self {
+            dir: options.dir.map(Into::into),
+            chat_template: options.chat_template,
+            block_size: options.block_size,
+            memo_bytes: options.memo_bytes.map(|bytes| bytes as u64),
+        }
+    }
 }
 
 /// See `SharedState` in `src/data/native.ts`.
@@ -64,6 +78,8 @@ impl SharedState {
             },
             predicted_blocks: o.predicted_blocks as usize,
             predicted_ttl_ms: o.predicted_ttl_ms as u64,
+            lower_tier_worth: o.lower_tier_worth,
+            slow_start_ms: o.slow_start_ms as u64,
             index_bytes: o.index_bytes as usize,
             sessions: o.sessions as usize,
             session_ttl_ms: o.session_ttl_ms as u64,
@@ -127,21 +143,67 @@ impl SharedState {
 
     #[napi(catch_unwind)]
     pub fn add_model(&self, name: String, options: NativeModelOptions) -> Result<u32> {
-        let options = ModelOptions {
-            dir: options.dir.map(Into::into),
-            chat_template: options.chat_template,
-            block_size: options.block_size,
-            memo_bytes: options.memo_bytes.map(|bytes| bytes as u64),
-        };
-        let model = Model::load(&name, &options).map_err(failure)?;
-        let mut models = self.inner.models.write();
-        models.push(Arc::new(model));
-        Ok(models.len() as u32 - 1)
+        let model = Model::load(&name, &options.into()).map_err(failure)?;
+        Ok(self.inner.add_model(model))
+    }
+
+    #[napi(ts_return_type = "Promise<number>", catch_unwind)]
+    pub fn add_model_async(&self, name: String, options: NativeModelOptions) -> AsyncTask<LoadModel> {
+        self.load(None, name, options)
+    }
+
+    #[napi(ts_return_type = "Promise<void>", catch_unwind)]
+    pub fn load_model(&self, model: u32, options: NativeModelOptions) -> Result<AsyncTask<LoadModel>> {
+        let name = self.inner.model_name(model).ok_or_else(|| failure("no such model"))?;
+        Ok(self.load(Some(model), name, options))
+    }
+
+    fn load(&self, number: Option<u32>, name: String, options: NativeModelOptions) -> AsyncTask<LoadModel> {
+        AsyncTask::new(LoadModel { state: Arc::clone(&self.inner), number, name, options: options.into() })
     }
 
     #[napi(catch_unwind)]
     pub fn model_fallback(&self, model: u32) -> Option<&'static str> {
-        self.inner.models.read().get(model as usize)?.fallback_reason()
+        self.inner.model(model)?.fallback_reason()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn set_chains(&self, model: u32, pairs: &[u32]) {
+        let kind =
+            |pair: &[u32]| ChainKind { variant: (pair[0] != model).then_some(pair[0]), block_size: pair[1] };
+        let kinds: Vec<ChainKind> = pairs.chunks_exact(2).map(kind).collect();
+        self.inner.set_kinds(model, &kinds);
+    }
+
+    #[napi(catch_unwind)]
+    pub fn set_pod_cache(&self, pod_ref: f64, block_size: u32, blocks: u32, variant: i32) {
+        if let Some(pod) = pod(pod_ref) {
+            let shape = CacheShape { block_size, blocks, variant: u32::try_from(variant).ok() };
+            self.inner.pods.set_cache_shape(pod, shape);
+        }
+    }
+
+    #[napi(catch_unwind)]
+    pub fn set_engine_load(&self, pod_ref: f64, running: u32, waiting: u32, kv_use: f64) {
+        if let Some(pod) = pod(pod_ref) {
+            self.inner.pods.set_engine_load(pod, running, waiting, kv_use as f32);
+        }
+    }
+
+    #[napi(catch_unwind)]
+    pub fn cache_status(&self, pod_ref: f64, out: Out<f64>) -> bool {
+        let status = pod(pod_ref).and_then(|pod| self.inner.cache_status(pod));
+        if let Some(words) = status {
+            fill(out, &words);
+        }
+        status.is_some()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn pod_lost(&self, pod_ref: f64, can_verify: bool) {
+        if let Some(pod) = pod(pod_ref) {
+            self.inner.pod_lost(pod, can_verify);
+        }
     }
 
     #[napi(catch_unwind)]
@@ -178,5 +240,34 @@ impl SharedState {
 fn fill(out: &mut [f64], numbers: &[f64]) {
     for (place, number) in out.iter_mut().zip(numbers) {
         *place = *number;
+    }
+}
+
+/// A model's files on their way in, on the thread pool.
+pub struct LoadModel {
+    state: Arc<state::SharedState>,
+    /// Of a model that is there already, without its files.
+    number: Option<u32>,
+    name: String,
+    options: ModelOptions,
+}
+
+#[napi]
+impl Task for LoadModel {
+    type Output = Model;
+    type JsValue = u32;
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        Model::load(&self.name, &self.options).map_err(failure)
+    }
+
+    fn resolve(&mut self, _env: Env, model: Self::Output) -> Result<Self::JsValue> {
+        Ok(match self.number {
+            Some(number) => {
+                self.state.replace_model(number, model);
+                number
+            }
+            None => self.state.add_model(model),
+        })
     }
 }

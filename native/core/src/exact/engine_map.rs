@@ -112,6 +112,26 @@ impl EngineMap {
         Some(block)
     }
 
+    /// Forgets a block with all its copies.
+    pub fn forget(&mut self, hash: EngineHash) -> Option<SequenceHash> {
+        if !self.copies.is_empty() {
+            self.copies.remove(&hash);
+        }
+        self.remove(hash)
+    }
+
+    /// Takes out some block, with all its copies.
+    pub fn pop(&mut self) -> Option<SequenceHash> {
+        let (hash, _) = *self.buckets.iter().rev().find_map(|bucket| bucket.last())?;
+        self.forget(hash)
+    }
+
+    /// Takes out all blocks.
+    pub fn drain(&mut self, mut each: impl FnMut(EngineHash, SequenceHash)) {
+        let all = std::mem::take(self);
+        all.buckets.into_iter().flatten().for_each(|(hash, block)| each(hash, block));
+    }
+
     /// One bucket more: it takes its entries from the one that had them so far.
     fn split(&mut self) {
         let new = self.buckets.len();

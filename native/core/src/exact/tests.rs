@@ -11,7 +11,10 @@ struct Fleet {
 
 fn fleet(pods: u32) -> Fleet {
     let slots = Arc::new(Slots::default());
-    let exact = Exact::new(PrefixIndex::new(Width::Pods64, slots.clone()));
+    let exact = Exact::new(
+        PrefixIndex::new(Width::Pods64, slots.clone()),
+        PrefixIndex::new(Width::Pods64, slots.clone()),
+    );
     let fleet = Fleet { slots, exact };
     (0..pods).for_each(|slot| {
         fleet.join(PodRef::new(slot, 1));
@@ -56,13 +59,14 @@ fn a_block_is_held_until_its_last_copy_is_removed() {
     let fleet = fleet(1);
     let pod = PodRef::new(0, 1);
     let all = blocks(1);
-    fleet.exact.store(pod, None, &all[..10]);
+    fleet.exact.store(pod, Medium::Gpu, None, &all[..10]);
     // A second copy of some, and new ones behind them.
-    fleet.exact.store(pod, Some(all[4].1), &all[5..20]);
+    fleet.exact.store(pod, Medium::Gpu, Some(all[4].1), &all[5..20]);
     assert_eq!(fleet.depth(pod, 1), 20);
-    fleet.exact.remove(pod, &names(1)[5..20]);
+    let mut gone = Vec::new();
+    fleet.exact.remove(pod, Medium::Gpu, &names(1)[5..20], &mut gone);
     assert_eq!(fleet.depth(pod, 1), 10);
-    fleet.exact.remove(pod, &names(1)[5..20]);
+    fleet.exact.remove(pod, Medium::Gpu, &names(1)[5..20], &mut gone);
     assert_eq!(fleet.depth(pod, 1), 5);
     assert_eq!(fleet.exact.block(pod, names(1)[4]), Some(all[4].1));
     assert_eq!(fleet.exact.block(pod, names(1)[5]), None);
@@ -72,18 +76,18 @@ fn a_block_is_held_until_its_last_copy_is_removed() {
 fn a_pod_is_exact_from_its_beginning_to_its_demotion() {
     let fleet = fleet(2);
     let (pod, other) = (PodRef::new(0, 1), PodRef::new(1, 1));
-    fleet.exact.store(pod, None, &blocks(1));
-    fleet.exact.store(other, None, &blocks(1));
+    fleet.exact.store(pod, Medium::Gpu, None, &blocks(1));
+    fleet.exact.store(other, Medium::Gpu, None, &blocks(1));
     assert!(fleet.exact.is_exact(pod) && fleet.exact.pods() == 2);
     fleet.exact.demote(pod);
     assert!(!fleet.exact.is_exact(pod) && fleet.exact.pods() == 1);
-    fleet.exact.store(pod, None, &blocks(1));
+    fleet.exact.store(pod, Medium::Gpu, None, &blocks(1));
     assert_eq!((fleet.depth(pod, 1), fleet.depth(other, 1)), (0, BLOCKS as u32));
     // Its engine starts anew.
     assert!(fleet.exact.begin(pod));
-    fleet.exact.store(pod, None, &blocks(1)[..3]);
+    fleet.exact.store(pod, Medium::Gpu, None, &blocks(1)[..3]);
     assert_eq!(fleet.depth(pod, 1), 3);
-    fleet.exact.clear(pod);
+    assert!(fleet.exact.begin(pod));
     assert_eq!((fleet.depth(pod, 1), fleet.exact.is_exact(pod)), (0, true));
 }
 
@@ -91,13 +95,13 @@ fn a_pod_is_exact_from_its_beginning_to_its_demotion() {
 fn a_slots_next_pod_has_nothing_of_the_last() {
     let fleet = fleet(1);
     let (old, new) = (PodRef::new(0, 1), PodRef::new(0, 2));
-    fleet.exact.store(old, None, &blocks(1));
-    assert!(retire(&fleet.slots, std::slice::from_ref(&fleet.exact.index), old));
+    fleet.exact.store(old, Medium::Gpu, None, &blocks(1));
+    assert!(retire(&fleet.slots, &[fleet.exact.index.clone(), fleet.exact.lower.clone()], old));
     fleet.exact.forget(old);
     fleet.exact.index.wait_swept();
     assert!(!fleet.exact.begin(old));
     assert!(fleet.join(new));
-    fleet.exact.store(old, None, &blocks(1));
+    fleet.exact.store(old, Medium::Gpu, None, &blocks(1));
     assert_eq!((fleet.depth(new, 1), fleet.exact.pods()), (0, 1));
 }
 
@@ -106,7 +110,7 @@ fn over_the_budget_the_pods_of_least_use_become_predicted() {
     let fleet = fleet(8);
     let pods: Vec<PodRef> = (0..8).map(|slot| PodRef::new(slot, 1)).collect();
     for (i, &pod) in pods.iter().enumerate() {
-        (0..50).for_each(|prompt| fleet.exact.store(pod, None, &blocks(prompt * 8 + i as u64)));
+        (0..50).for_each(|prompt| fleet.exact.store(pod, Medium::Gpu, None, &blocks(prompt * 8 + i as u64)));
         fleet.exact.used(pod, 1000 << i);
     }
     fleet.exact.used(pods[0], 1_000_000);
@@ -126,9 +130,9 @@ fn over_the_budget_the_pods_of_least_use_become_predicted() {
 fn the_number_0_is_no_exact_pod_though_slot_0_is_predicted() {
     let fleet = fleet(0);
     let (none, pod) = (PodRef::from_raw(0), PodRef::new(0, 1));
-    fleet.exact.store(none, None, &blocks(1));
+    fleet.exact.store(none, Medium::Gpu, None, &blocks(1));
     assert!(!fleet.exact.is_exact(none));
     assert!(fleet.join(pod));
-    fleet.exact.store(pod, None, &blocks(1));
+    fleet.exact.store(pod, Medium::Gpu, None, &blocks(1));
     assert_eq!(fleet.depth(pod, 1), BLOCKS as u32);
 }

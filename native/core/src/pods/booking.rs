@@ -65,8 +65,9 @@ impl Outcome {
     }
 }
 
-/// Columns of [`PodTable::loads`]: in flight, pending tokens, first-byte average, breaker, ready.
-pub const LOAD_COLUMNS: usize = 5;
+/// Columns of [`PodTable::loads`]: in flight, pending tokens, first-byte average, breaker, ready, requests, waiting, KV
+/// use, warmth.
+pub const LOAD_COLUMNS: usize = 9;
 
 impl PodTable {
     /// Counts a request on a pod if it is ready, has fewer than `bound` in flight (0: no bound) and its breaker lets
@@ -141,6 +142,11 @@ impl PodTable {
         load.gate.leave(pod)
     }
 
+    /// The slot's counters, while it is this pod's.
+    pub(super) fn current(&self, pod: PodRef) -> Option<&Load> {
+        self.load(pod).filter(|load| load.gate.view().generation == pod.generation())
+    }
+
     /// The slot's counters, if the pod has a booking there.
     fn booked(&self, pod: PodRef) -> Option<&Load> {
         let load = self.load(pod)?;
@@ -157,17 +163,26 @@ impl PodTable {
         }
         let used = self.used.load(Ordering::Acquire);
         let now = self.clock.millis();
-        let (inflight, rest) = out.split_at_mut(width);
-        let (pending, rest) = rest.split_at_mut(width);
-        let (first_byte, rest) = rest.split_at_mut(width);
-        let (breaker, ready) = rest.split_at_mut(width);
+        let mut columns = out.chunks_exact_mut(width);
+        let mut column = || columns.next().expect("as many as LOAD_COLUMNS");
+        let columns: [&mut [f64]; LOAD_COLUMNS] = std::array::from_fn(|_| column());
         for (slot, load) in self.loads[..used].iter().enumerate() {
             let view = load.gate.view();
-            inflight[slot] = f64::from(view.inflight);
-            pending[slot] = load.pending.get() as f64;
-            first_byte[slot] = load.first_byte.get().0;
-            breaker[slot] = f64::from(load.breaker.advice(&self.breakers, now, view.inflight) as u8);
-            ready[slot] = f64::from(u8::from(view.phase == Phase::Ready));
+            let engine = load.engine.view(view.inflight, now, self.slow_start_ms);
+            let figures = [
+                f64::from(view.inflight),
+                load.pending.get() as f64,
+                load.first_byte.get().0,
+                f64::from(load.breaker.advice(&self.breakers, now, view.inflight) as u8),
+                f64::from(u8::from(view.phase == Phase::Ready)),
+                engine.requests,
+                engine.waiting,
+                engine.kv_use,
+                engine.warmth,
+            ];
+            for c in 0..LOAD_COLUMNS {
+                columns[c][slot] = figures[c];
+            }
         }
         used
     }

@@ -1,6 +1,7 @@
 //! What is counted per slot, on cache lines of its own: a booking on one pod never slows one on another.
 
 use super::breaker::Breaker;
+use super::engine::Engine;
 use super::gate::Gate;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,6 +86,7 @@ pub(super) struct Load {
     pub(super) pending: Tally,
     /// Time to the first byte, ms.
     pub(super) first_byte: Average,
+    pub(super) engine: Engine,
 }
 
 /// The slots, each on its own lines.

@@ -59,6 +59,8 @@ pub struct PodTable {
     pub(super) loads: Loads,
     pub(super) clock: Arc<Clock>,
     pub(super) breakers: BreakerOptions,
+    /// In which a new pod's share of the load grows to its full size.
+    pub(super) slow_start_ms: u64,
     /// Held while a latency breaker counts how many are open.
     pub(super) tripping: Mutex<()>,
     /// Highest slot ever used, plus 1.
@@ -78,11 +80,13 @@ impl PodTable {
         indexes: Vec<PrefixIndex>,
         clock: Arc<Clock>,
         breakers: BreakerOptions,
+        slow_start_ms: u64,
     ) -> Self {
         Self {
             loads: (0..width.pods()).map(|_| Default::default()).collect(),
             clock,
             breakers,
+            slow_start_ms,
             tripping: Mutex::new(()),
             used: AtomicUsize::new(0),
             slots,
@@ -130,6 +134,7 @@ impl PodTable {
         load.breaker.reset();
         load.pending.reset();
         load.first_byte.reset();
+        load.engine.reset();
         let pod = PodRef::new(slot as u32, load.gate.hand_on());
         self.slots.open(pod);
         self.used.fetch_max(slot + 1, Ordering::AcqRel);
@@ -142,6 +147,7 @@ impl PodTable {
         let moved =
             self.load(pod).is_some_and(|load| load.gate.advance(pod, &[Phase::Joining], Phase::Ready));
         if moved {
+            self.start(pod);
             self.slots.show(pod);
         }
         moved
@@ -150,7 +156,19 @@ impl PodTable {
     /// Stops or starts new requests; running ones go on. False if the pod is neither ready nor cordoned.
     pub fn cordon(&self, pod: PodRef, cordoned: bool) -> bool {
         let to = if cordoned { Phase::Cordoned } else { Phase::Ready };
-        self.load(pod).is_some_and(|load| load.gate.advance(pod, &[Phase::Ready, Phase::Cordoned], to))
+        let Some(load) = self.load(pod) else { return false };
+        let was_out = load.gate.view().phase == Phase::Cordoned;
+        let moved = load.gate.advance(pod, &[Phase::Ready, Phase::Cordoned], to);
+        if moved && was_out && !cordoned {
+            self.start(pod);
+        }
+        moved
+    }
+
+    fn start(&self, pod: PodRef) {
+        if let Some(load) = self.load(pod) {
+            load.engine.start(self.clock.millis());
+        }
     }
 
     /// Takes the pod out of every decision at once; its blocks leave in the background and its requests run on. False

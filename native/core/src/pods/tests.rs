@@ -18,7 +18,7 @@ struct Fleet {
 fn fleet() -> Fleet {
     let (slots, clock) = (Arc::new(Slots::default()), Arc::new(Clock::manual()));
     let index = PrefixIndex::new(Width::Pods64, slots.clone());
-    let table = PodTable::new(Width::Pods64, slots, vec![index.clone()], clock.clone(), BREAKERS);
+    let table = PodTable::new(Width::Pods64, slots, vec![index.clone()], clock.clone(), BREAKERS, 1000);
     Fleet { clock, index, table }
 }
 

@@ -161,14 +161,20 @@ impl<V: Copy> Lru<V> {
         let place = self.oldest;
         let node = self.nodes.get(place as usize).filter(|node| node.stamp <= limit)?;
         let key = node.key;
+        self.take(key);
+        Some(key)
+    }
+
+    /// Takes out a key; answers whether it was there.
+    pub(crate) fn take(&mut self, key: u64) -> bool {
+        let Some(place) = self.places.remove(&key) else { return false };
         self.unlink(place);
-        self.places.remove(&key);
         self.free.push(place);
         if self.places.is_empty() {
             // Nothing is left: give the memory of a large past back.
             *self = Self::default();
         }
-        Some(key)
+        true
     }
 }
 
@@ -186,6 +192,11 @@ mod tests {
             for (now, &(step, key)) in (0u64..).zip(&steps) {
                 match step {
                     5 if key == 0 => lru.shrink(),
+                    4 => {
+                        let at = model.iter().position(|held| held.0 == key);
+                        prop_assert_eq!(lru.take(key), at.is_some());
+                        at.map(|at| model.remove(at));
+                    }
                     0 => {
                         let limit = now.saturating_sub(key);
                         let due = model.first().is_some_and(|first| first.2 <= limit);

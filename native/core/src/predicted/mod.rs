@@ -49,7 +49,7 @@ pub struct Predicted {
 }
 
 impl Predicted {
-    /// Ledgers of at most `capacity` blocks a pod, each of which holds `ttl_ms` from its last use.
+    /// Ledgers of at most `capacity` blocks for a pod whose own capacity nobody knows. Each block holds `ttl_ms` from its last use.
     pub fn new(index: PrefixIndex, clock: Arc<Clock>, capacity: usize, ttl_ms: u64) -> Self {
         let places = (0..index.width().pods()).map(|_| Place::default()).collect();
         Self { index, clock, places, capacity, ttl_ms }
@@ -60,11 +60,12 @@ impl Predicted {
         self.places.get(pod.slot()).map_or(0, |place| place.len.load(Ordering::Relaxed))
     }
 
-    /// The pod is about to hold these blocks, a chain from its root. Blocks beyond the capacity are left out from the
-    /// chain's end. Without effect if the pod is gone.
-    pub fn learn(&self, pod: PodRef, chain: &[SequenceHash]) {
+    /// The pod is about to hold these blocks, a chain from its root. Blocks beyond its capacity are left out from the
+    /// chain's end; `room`: blocks of its own cache, 0 where nobody knows. Without effect if the pod is gone.
+    pub fn learn(&self, pod: PodRef, chain: &[SequenceHash], room: usize) {
         let Some(place) = self.places.get(pod.slot()) else { return };
-        let chain = &chain[..chain.len().min(self.capacity)];
+        let capacity = if room == 0 { self.capacity } else { room };
+        let chain = &chain[..chain.len().min(capacity)];
         let now = self.clock.millis();
         let mut ledger = place.ledger.lock();
         if !self.is_current(&mut ledger, pod) {
@@ -84,11 +85,25 @@ impl Predicted {
         self.index.store(pod, parent, scratch);
         scratch.clear();
         // Beyond the bound, all that must go; of expired ones about as many as came, so that no booking pays for many.
-        let excess = blocks.len().saturating_sub(self.capacity);
+        let excess = blocks.len().saturating_sub(capacity);
         take_oldest(blocks, excess, u64::MAX, scratch);
         if let Some(limit) = self.expired_at(now) {
             take_oldest(blocks, chain.len(), limit, scratch);
         }
+        self.index.remove(pod, scratch);
+        place.len.store(blocks.len(), Ordering::Relaxed);
+    }
+
+    /// The pod's own events say that it dropped these blocks.
+    pub fn drop_blocks(&self, pod: PodRef, hashes: &[SequenceHash]) {
+        let Some(place) = self.places.get(pod.slot()) else { return };
+        let mut ledger = place.ledger.lock();
+        if ledger.generation != pod.generation() || ledger.blocks.len() == 0 {
+            return;
+        }
+        let Ledger { blocks, scratch, .. } = &mut *ledger;
+        scratch.clear();
+        scratch.extend(hashes.iter().filter(|hash| blocks.take(hash.0)));
         self.index.remove(pod, scratch);
         place.len.store(blocks.len(), Ordering::Relaxed);
     }
@@ -240,7 +255,7 @@ mod tests {
             for (c, blocks, wait) in steps {
                 fleet.clock.set(fleet.clock.now() + f64::from(wait));
                 let learnt = chain(c, 8, blocks);
-                fleet.predicted.learn(pod, &learnt);
+                fleet.predicted.learn(pod, &learnt, 0);
                 prop_assert!(fleet.predicted.blocks(pod) <= capacity);
                 prop_assert_eq!(fleet.predicted.blocks(pod), fleet.index.entries());
                 prop_assert_eq!(fleet.depth(&learnt) as usize, blocks.min(capacity));
@@ -264,9 +279,9 @@ mod tests {
         let fleet = fleet(1000, 50);
         let pod = fleet.pod(0, 1);
         let blocks = chain(0, 0, 20);
-        fleet.predicted.learn(pod, &blocks);
+        fleet.predicted.learn(pod, &blocks, 0);
         fleet.clock.set(30.0);
-        fleet.predicted.learn(pod, &blocks[..10]);
+        fleet.predicted.learn(pod, &blocks[..10], 0);
         for (now, depth) in [(49.0, 20), (50.0, 10), (79.0, 10), (80.0, 0)] {
             fleet.clock.set(now);
             fleet.predicted.expire();
@@ -278,9 +293,9 @@ mod tests {
     fn large_ledgers_expire_and_clear_in_more_than_one_chunk() {
         let fleet = fleet(usize::MAX, 50);
         let (a, b) = (fleet.pod(0, 1), fleet.pod(1, 1));
-        fleet.predicted.learn(a, &chain(0, 0, 3 * CHUNK));
+        fleet.predicted.learn(a, &chain(0, 0, 3 * CHUNK), 0);
         fleet.clock.set(60.0);
-        fleet.predicted.learn(b, &chain(1, 0, 2 * CHUNK));
+        fleet.predicted.learn(b, &chain(1, 0, 2 * CHUNK), 0);
         fleet.predicted.expire();
         assert_eq!((fleet.predicted.blocks(a), fleet.predicted.blocks(b)), (0, 2 * CHUNK));
         fleet.predicted.clear();
@@ -292,8 +307,8 @@ mod tests {
         let fleet = fleet(usize::MAX, 1_000_000);
         let (a, b) = (fleet.pod(0, 1), fleet.pod(1, 1));
         for c in 0..50 {
-            fleet.predicted.learn(a, &chain(c, 0, 100));
-            fleet.predicted.learn(b, &chain(c + 100, 0, 10));
+            fleet.predicted.learn(a, &chain(c, 0, 100), 0);
+            fleet.predicted.learn(b, &chain(c + 100, 0, 10), 0);
         }
         let bytes = fleet.predicted.bytes();
         assert_eq!(fleet.predicted.shed(0.6), 3300);
@@ -306,13 +321,13 @@ mod tests {
     fn a_removed_pods_ledger_is_not_the_next_pods() {
         let fleet = fleet(1000, 50);
         let (old, blocks) = (fleet.pod(0, 1), chain(0, 0, 8));
-        fleet.predicted.learn(old, &blocks);
+        fleet.predicted.learn(old, &blocks, 0);
         assert!(retire(&fleet.slots, std::slice::from_ref(&fleet.index), old));
-        fleet.predicted.learn(old, &blocks);
+        fleet.predicted.learn(old, &blocks, 0);
         fleet.index.wait_swept();
         let new = fleet.pod(0, 2);
         // Not even where nobody called `forget`: the new pod's blocks must reach the index.
-        fleet.predicted.learn(new, &blocks[..4]);
+        fleet.predicted.learn(new, &blocks[..4], 0);
         assert_eq!((fleet.predicted.blocks(new), fleet.depth(&blocks)), (4, 4));
         fleet.predicted.forget(old);
         assert_eq!(fleet.predicted.blocks(new), 4);
@@ -329,7 +344,7 @@ mod tests {
                 let fleet = &fleet;
                 scope.spawn(move || {
                     for round in 0..500 {
-                        fleet.predicted.learn(pod, &chain((round * 3 + thread) % 11, 6, 30));
+                        fleet.predicted.learn(pod, &chain((round * 3 + thread) % 11, 6, 30), 0);
                     }
                 });
             }

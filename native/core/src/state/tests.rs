@@ -1,6 +1,7 @@
 //! Bookings, sessions and time over the whole state.
 
 use super::*;
+use crate::events::Medium;
 use crate::exact::EngineHash;
 
 const OPTIONS: StateOptions = StateOptions {
@@ -10,6 +11,8 @@ const OPTIONS: StateOptions = StateOptions {
     predicted_ttl_ms: 5000,
     index_bytes: 64 << 20,
     sessions: 1000,
+    lower_tier_worth: 0.5,
+    slow_start_ms: 0,
     session_ttl_ms: 60_000,
     virtual_clock: true,
 };
@@ -81,13 +84,11 @@ fn a_session_is_moved_by_who_has_seen_where_it_lives() {
 }
 
 #[test]
-fn a_booking_teaches_the_index_and_a_refused_one_does_not() {
+fn what_a_pod_is_sent_is_predicted_until_it_is_removed() {
     let state = state();
     let (a, b) = (pod(&state, "a"), pod(&state, "b"));
     let chain: Vec<SequenceHash> = (1..=10).map(SequenceHash).collect();
-    let learning = Booking { bound: 1, learn: Some(&chain), ..Booking::default() };
-    assert_eq!(state.book(a, &learning, |_| 0), Ok((a, 0)));
-    assert_eq!(state.book(a, &learning, |_| 0), Err(Refusal::Full));
+    state.learn(a, &chain, true);
     let mut out = crate::index::Matches::default();
     state.index.query(&chain, &mut out);
     assert_eq!(out.as_slice(), [crate::index::Match { slot: a.slot() as u16, depth: 10 }]);
@@ -101,8 +102,8 @@ fn virtual_time_maintains_as_it_passes() {
     let state = state();
     let a = pod(&state, "a");
     let chain = [SequenceHash(1)];
-    let learning = Booking { learn: Some(&chain), ..sticky("s") };
-    assert_eq!(state.book(a, &learning, |_| 0), Ok((a, 0)));
+    assert_eq!(state.book(a, &sticky("s"), |_| 0), Ok((a, 0)));
+    state.learn(a, &chain, true);
     state.remember("r", a);
     assert_eq!(state.recall("r"), Some(a));
     state.set_time(4999.0);
@@ -119,11 +120,11 @@ fn what_was_predicted_of_one_pod_can_be_forgotten() {
     let state = state();
     let (a, b) = (pod(&state, "a"), pod(&state, "b"));
     let chain = [SequenceHash(1), SequenceHash(2)];
-    state.predicted.learn(a, &chain);
-    state.predicted.learn(b, &chain[..1]);
+    state.predicted.learn(a, &chain, 0);
+    state.predicted.learn(b, &chain[..1], 0);
     state.predicted.clear_pod(a);
     assert_eq!((state.predicted.blocks(a), state.predicted.blocks(b), state.stats().entries), (0, 1, 1));
-    state.predicted.learn(a, &chain);
+    state.predicted.learn(a, &chain, 0);
     assert_eq!(state.predicted.blocks(a), 2);
 }
 
@@ -132,7 +133,7 @@ fn what_was_predicted_can_be_forgotten() {
     let state = state();
     let a = pod(&state, "a");
     let chain = [SequenceHash(1), SequenceHash(2)];
-    state.predicted.learn(a, &chain);
+    state.predicted.learn(a, &chain, 0);
     state.clear_predicted();
     assert_eq!((state.stats().entries, state.predicted.blocks(a)), (0, 0));
 }
@@ -166,10 +167,10 @@ fn exact_and_predicted_pods_are_ranked_together() {
     for (i, depth) in [(0, 10), (2, 20)] {
         assert!(state.begin_exact(pods[i]));
         let named: Vec<_> = prompt[..depth].iter().map(|hash| (EngineHash(hash.0 >> 1), *hash)).collect();
-        state.exact.store(pods[i], None, &named);
+        state.exact.store(pods[i], Medium::Gpu, None, &named);
     }
     for (i, depth) in [(1, 20), (3, 15)] {
-        state.predicted.learn(pods[i], &prompt[..depth]);
+        state.predicted.learn(pods[i], &prompt[..depth], 0);
     }
     let mut out = Matches::default();
     state.match_prefix(&prompt, &mut out);
@@ -185,11 +186,13 @@ fn an_exact_pod_is_taught_by_its_events_alone() {
     let (exact, predicted) = (pod(&state, "exact"), pod(&state, "predicted"));
     assert!(state.begin_exact(exact));
     let prompt = blocks(1, 5);
-    let booking = Booking { learn: Some(&prompt), ..Booking::default() };
     for pod in [exact, predicted] {
-        state.book(pod, &booking, |_| 0).expect("booked");
+        state.learn(pod, &prompt, true);
     }
     assert_eq!((state.predicted.blocks(exact), state.predicted.blocks(predicted)), (0, 5));
+    // Its events say nothing of text.
+    state.learn(exact, &prompt, false);
+    assert_eq!(state.predicted.blocks(exact), 5);
 }
 
 #[test]
@@ -201,8 +204,8 @@ fn beyond_the_budget_exact_pods_go_first_and_predictions_shrink() {
     assert!(state.begin_exact(exact));
     let prompt = blocks(1, 10_000);
     let named: Vec<_> = prompt.iter().map(|hash| (EngineHash(hash.0 >> 1), *hash)).collect();
-    state.exact.store(exact, None, &named);
-    (2..22).for_each(|prompt| state.predicted.learn(predicted, &blocks(prompt, 1000)));
+    state.exact.store(exact, Medium::Gpu, None, &named);
+    (2..22).for_each(|prompt| state.predicted.learn(predicted, &blocks(prompt, 1000), 0));
     assert!(state.stats().bytes > 800_000);
     for _ in 0..20 {
         state.maintain();
