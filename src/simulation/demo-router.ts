@@ -2,8 +2,15 @@
 import { configSchema, toRouterOptions } from '../config/schema.js'
 import { startRouter } from '../server/router.js'
 
+export interface DemoPod {
+  readonly id: string
+  readonly url: string
+  /** Where it publishes its KV events, if the router is to follow them. */
+  readonly kvEvents?: { readonly endpoint: string; readonly replay: string }
+}
+
 export interface DemoFleet {
-  readonly pods: readonly { readonly id: string; readonly url: string }[]
+  readonly pods: readonly DemoPod[]
   readonly model: string
   /** Directory with the model's tokenizer. */
   readonly modelDir: string
@@ -24,7 +31,7 @@ export function startDemoRouter(fleet: DemoFleet): Promise<DemoRouter> {
   const config = configSchema.parse({
     listen: { host: '127.0.0.1', port: fleet.port },
     admin: { host: '127.0.0.1', port: 0 },
-    pods: fleet.pods.map(({ id, url }) => ({ id, url })),
+    pods: [...fleet.pods],
     models: [{ name: fleet.model, dir: fleet.modelDir, blockSize: fleet.blockSize }],
     defaults: { profile: fleet.profile },
     log: { level: 'warn' },

@@ -6,13 +6,10 @@
  * there could be) are printed above the table.
  */
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
-import { type Conversation, loadConversations } from './conversations.js'
 import { type DemoFleet, type DemoRouter, startDemoRouter } from './demo-router.js'
+import { demoConversations, demoModelDir, runOnce, toStdout } from './demo-run.js'
 import { a10gLlama8b } from './engine/parameters.js'
-import { type Fleet, startFleet } from './fleet.js'
-import { startProgress } from './progress.js'
-import { replay, type TurnResult } from './replay.js'
+import { startFleet } from './fleet.js'
 import { percent, renderTable, type Summary, summarise } from './report.js'
 import { measureWorkload, type Workload } from './workload.js'
 
@@ -37,34 +34,27 @@ export interface DemoOptions {
 const ENGINES = 4
 const MODEL = 'demo'
 const PROFILES = ['round-robin', 'cache-aware'] as const
-/** Answers of an agent's turn are short; the few long ones would only make the demo longer. */
-const LONGEST_ANSWER = 64
 /** Two conversations an engine: enough for queues to matter, not so many that every prompt waits for others. */
 const CONCURRENCY = 8
 /** Some three minutes of GPU time in less than one, with steps well above the timers' resolution of a millisecond. */
 const SPEED = 6
 
-const packageFile = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
-
 /** Runs the demo. Resolves with the table's numbers after the table (`once`), or when it is told to end; rejects if a request failed. */
 export async function runDemo(options: DemoOptions = {}): Promise<Summary[]> {
-  const write = options.write ?? (text => void process.stdout.write(text))
-  const speed = options.speed ?? SPEED
-  const modelDir = packageFile('demo/model')
-  const conversations = loadConversations(packageFile('demo/data/conversations.jsonl')).slice(
-    0,
-    options.conversations,
-  )
+  const { write = toStdout, speed = SPEED, concurrency = CONCURRENCY, seed = 1, startRouter } = options
+  const modelDir = demoModelDir()
+  const conversations = demoConversations(options.conversations)
   const fleet = await startFleet(ENGINES, { model: MODEL, modelDir, speed })
   try {
     const workload = await measureWorkload(fleet.urls[0] ?? '', MODEL, conversations, a10gLlama8b.blockSize)
     write(introduction(workload, speed))
     const pods = fleet.urls.map((url, at) => ({ id: `pod-${at + 1}`, url }))
+    const run = { concurrency, seed, startRouter, write: options.write }
     const router = { pods, model: MODEL, modelDir, blockSize: a10gLlama8b.blockSize }
     const names = pods.map(({ id }) => id)
     const summaries: Summary[] = []
     for (const profile of PROFILES) {
-      const results = await compare(options, fleet, { ...router, profile, port: 0 }, conversations, write)
+      const results = await runOnce(profile, fleet, { ...router, profile, port: 0 }, conversations, run)
       summaries.push(summarise({ profile, results }, names, speed))
     }
     write(`\n${renderTable(summaries, names)}\n`)
@@ -98,37 +88,6 @@ function introduction(workload: Workload, speed: number): string {
     `Engines: modelled NVIDIA A10G with an 8B model at ${speed}× speed; times below are scaled back to the model's.\n\n`
   )
 }
-
-/** One profile over all conversations, from empty caches and a fresh router. */
-async function compare(
-  options: DemoOptions,
-  fleet: Fleet,
-  routerFleet: DemoFleet,
-  conversations: readonly Conversation[],
-  write: (text: string) => void,
-): Promise<TurnResult[]> {
-  await fleet.resetCaches()
-  const router = await (options.startRouter ?? startDemoRouter)(routerFleet)
-  const total = conversations.reduce((sum, { messages }) => sum + messages.filter(isAnswer).length, 0)
-  const isTerminal = options.write === undefined && process.stdout.isTTY
-  const progress = startProgress(routerFleet.profile.padEnd(12), total, isTerminal, write)
-  try {
-    return await replay({
-      baseUrl: router.url,
-      model: MODEL,
-      conversations,
-      concurrency: options.concurrency ?? CONCURRENCY,
-      seed: options.seed ?? 1,
-      longestAnswer: LONGEST_ANSWER,
-      onTurn: () => progress.step(),
-    })
-  } finally {
-    progress.done()
-    await router.close()
-  }
-}
-
-const isAnswer = ({ role }: { readonly role: string }): boolean => role === 'assistant'
 
 async function serveOn(options: DemoOptions, fleet: DemoFleet, write: (text: string) => void): Promise<void> {
   const router = await (options.startRouter ?? startDemoRouter)(fleet)

@@ -3,17 +3,30 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { request } from 'undici'
 import { z } from 'zod'
+import type { KvEventsAddress } from './engine/http.js'
 import type { EngineOptionsInput } from './engine/options.js'
+
+export interface FleetEngine {
+  /** `http://host:port` */
+  readonly url: string
+  /** Where its ranks publish KV events; empty if it does not. */
+  readonly kvEvents: readonly KvEventsAddress[]
+}
 
 export interface Fleet {
   /** `http://host:port` of each engine. */
   readonly urls: readonly string[]
+  readonly engines: readonly FleetEngine[]
   /** Empties all prefix caches. Rejects if an engine will not: some request still holds blocks. */
   resetCaches(): Promise<void>
   close(): Promise<void>
 }
 
-const greeting = z.union([z.object({ url: z.string() }), z.object({ error: z.string() })])
+const address = z.object({ endpoint: z.string(), replay: z.string().nullable() })
+const greeting = z.union([
+  z.object({ url: z.string(), kvEvents: z.array(address) }),
+  z.object({ error: z.string() }),
+])
 
 /** A second is ample for the last aborted request to leave an engine. */
 const RESET_TRIES = 20
@@ -26,23 +39,24 @@ export async function startFleet(count: number, options: EngineOptionsInput): Pr
     await Promise.all(children.map(stop))
   }
   try {
-    const urls = await Promise.all(
+    const engines = await Promise.all(
       Array.from({ length: count }, (_, at) => startOne({ ...options, port: 0, seed: at + 1 }, children)),
     )
-    return { urls, close, resetCaches: async () => void (await Promise.all(urls.map(resetCache))) }
+    const urls = engines.map(({ url }) => url)
+    return { urls, engines, close, resetCaches: async () => void (await Promise.all(urls.map(resetCache))) }
   } catch (error) {
     await close()
     throw error
   }
 }
 
-function startOne(options: EngineOptionsInput, children: ChildProcess[]): Promise<string> {
+function startOne(options: EngineOptionsInput, children: ChildProcess[]): Promise<FleetEngine> {
   const child = fork(fileURLToPath(new URL('./engine/child.js', import.meta.url)), [JSON.stringify(options)])
   children.push(child)
   return new Promise((resolve, reject) => {
     child.once('message', message => {
       const heard = greeting.safeParse(message)
-      if (heard.success && 'url' in heard.data) resolve(heard.data.url)
+      if (heard.success && 'url' in heard.data) resolve(heard.data)
       else
         reject(
           new Error(`an engine did not start: ${heard.success ? JSON.stringify(heard.data) : 'no greeting'}`),

@@ -17,6 +17,7 @@ export interface Summary {
   /** Cached prompt tokens over all prompt tokens. */
   readonly hitRate: number
   readonly ttftP50: number
+  readonly ttftP90: number
   readonly ttftP99: number
   /** Requests by pod, in the order of `pods`. */
   readonly perPod: readonly number[]
@@ -41,6 +42,7 @@ export function summarise(run: ProfileRun, pods: readonly string[], speed: numbe
     firstError: run.results.find(result => result.error !== null)?.error ?? null,
     hitRate: cached / Math.max(1, prompt),
     ttftP50: quantile(ttft, 0.5),
+    ttftP90: quantile(ttft, 0.9),
     ttftP99: quantile(ttft, 0.99),
     perPod: pods.map(pod => good.filter(result => result.pod === pod).length),
   }
@@ -63,5 +65,5 @@ export function renderTable(summaries: readonly Summary[], pods: readonly string
 }
 
 export const percent = (part: number): string => `${(part * 100).toFixed(1)} %`
-const ms = (value: number): string =>
+export const ms = (value: number): string =>
   Number.isNaN(value) ? '–' : `${Math.round(value).toLocaleString('en')} ms`

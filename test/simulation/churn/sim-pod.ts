@@ -43,23 +43,22 @@ export class SimPod {
   static async start(
     seed: number,
     faults: FleetFaults,
-    at: Partial<Address>,
+    address: Partial<Address>,
     counts: Counts,
   ): Promise<SimPod> {
-    const any = 'tcp://127.0.0.1:*'
-    // The publisher binds where vLLM's rule says so; a port that is known is bound on all addresses.
     const dialect = seed % 3 === 1 ? 'sglang' : 'vllm'
-    const endpoint = at.endpoint?.replace('127.0.0.1', '*') ?? any
-    const publisher = await KvPublisher.open({
-      endpoint,
-      replay: at.replay ?? any,
-      topic: '',
-      rank: 0,
-      format: { form: seed % 3 === 0 ? 'array' : 'map', dialect },
-      replayForm: seed % 3 === 0 ? 'bare' : 'topic',
-      buffer: BUFFER,
-      faults: { ...faults, seed },
-    })
+    const publisher = await onFreePorts(address.replay === undefined ? null : portOf(address.replay), port =>
+      KvPublisher.open({
+        endpoint: `tcp://*:${port + 1}`,
+        replay: `tcp://127.0.0.1:${port}`,
+        topic: '',
+        rank: 0,
+        format: { form: seed % 3 === 0 ? 'array' : 'map', dialect },
+        replayForm: seed % 3 === 0 ? 'bare' : 'topic',
+        buffer: BUFFER,
+        faults: { ...faults, seed },
+      }),
+    )
     const hashes = seed % 5 === 0 ? 'bytes' : 'int'
     const events = new CacheEvents({ blockSize: BLOCK_SIZE, dialect, hashes, seed }, batch => {
       for (const event of batch) {
@@ -129,6 +128,31 @@ export class SimPod {
     for (let at = this.engine.nextEventAt(); at < Number.POSITIVE_INFINITY; at = this.engine.nextEventAt()) {
       this.now = at
       this.engine.advance(at)
+    }
+  }
+}
+
+/**
+ * Below the ports that systems give to outgoing connections: a pod that comes back must find its own free, and among
+ * those a reader that knocks on a closed port may even be given that very port, and be connected to itself.
+ */
+const FIRST_PORT = 10_000
+const LAST_PORT = 30_000
+const MOST_TRIES = 50
+const PAUSE_MS = 20
+let lastPort = FIRST_PORT + 2 * (process.pid % 9000)
+
+const portOf = (endpoint: string): number => Number(endpoint.split(':').at(-1))
+
+/** Two ports: those from `wanted` on, or the next that are free. */
+async function onFreePorts<T>(wanted: number | null, open: (port: number) => Promise<T>): Promise<T> {
+  for (let tries = MOST_TRIES; ; tries--) {
+    lastPort = lastPort + 2 > LAST_PORT ? FIRST_PORT : lastPort + 2
+    try {
+      return await open(wanted ?? lastPort)
+    } catch (error) {
+      if (tries === 0) throw error
+      await new Promise(resolve => setTimeout(resolve, PAUSE_MS))
     }
   }
 }

@@ -49,6 +49,9 @@ export class KvPublisher {
   private readonly ring: (Sent | undefined)[]
   private readonly first: number
   private next: number
+  /** What the socket has not taken yet: it takes one message at a time, and now and then not at once. */
+  private readonly outbox: Sent[] = []
+  private isSending = false
   private isClosed = false
 
   private constructor(private readonly options: PublisherOptions) {
@@ -131,10 +134,18 @@ export class KvPublisher {
     void this.answerReplays(this.router)
   }
 
-  private deliver({ sequence, payload }: Sent): void {
-    if (this.isClosed) return
-    // A PUB socket never waits: what a slow subscriber has no room for is dropped.
-    this.socket.send([this.topic, sequence, payload]).catch(() => undefined)
+  private deliver(sent: Sent): void {
+    this.outbox.push(sent)
+    if (!this.isSending) void this.empty()
+  }
+
+  /** A PUB socket never waits for a subscriber (what a slow one has no room for is dropped), so this stays short. */
+  private async empty(): Promise<void> {
+    this.isSending = true
+    for (let sent = this.outbox.shift(); sent !== undefined && !this.isClosed; sent = this.outbox.shift()) {
+      await this.socket.send([this.topic, sent.sequence, sent.payload]).catch(() => undefined)
+    }
+    this.isSending = false
   }
 
   private async answerReplays(router: Router): Promise<void> {

@@ -1,0 +1,139 @@
+/**
+ * `phyllo demo --exact`: what the router gains by the engines' own KV events where the caches are too small. The same
+ * conversations go twice through the same profile to the same engines: once the router predicts from what it has sent,
+ * once it follows the events.
+ */
+import { request } from 'undici'
+import { z } from 'zod'
+import type { DemoFleet, DemoPod, DemoRouter } from './demo-router.js'
+import { demoConversations, demoModelDir, type RunOptions, runOnce, toStdout } from './demo-run.js'
+import { a10gLlama8b } from './engine/parameters.js'
+import { type Belief, type ExactSummary, renderExactTable, summariseExact } from './exact-report.js'
+import { type Fleet, startFleet } from './fleet.js'
+import { percent } from './report.js'
+import { measureWorkload, type Workload } from './workload.js'
+
+export interface ExactDemoOptions {
+  /** How many times faster than the modelled hardware. */
+  readonly speed?: number
+  /** Conversations at a time. */
+  readonly concurrency?: number
+  /** KV blocks of an engine. */
+  readonly blocks?: number
+  /** Most conversations; for a shorter demo. */
+  readonly conversations?: number
+  readonly seed?: number
+  readonly write?: (text: string) => void
+}
+
+const ENGINES = 4
+const MODEL = 'demo'
+const PROFILE = 'cache-aware'
+const BLOCKS = 700
+const CONCURRENCY = 16
+const SPEED = 6
+/** Any free port of this machine; the engines tell which. */
+const ANY_PORT = 'tcp://127.0.0.1:*'
+/** A fresh router reads the engines' history in milliseconds. */
+const EXACT_WITHIN_MS = 10_000
+
+/** Runs the demo; resolves with the table's numbers, predicted first. Rejects if a request failed. */
+export async function runExactDemo(options: ExactDemoOptions = {}): Promise<ExactSummary[]> {
+  const { write = toStdout, speed = SPEED, blocks = BLOCKS } = options
+  const modelDir = demoModelDir()
+  const conversations = demoConversations(options.conversations)
+  const events = { kvEvents: ANY_PORT, kvEventsReplay: ANY_PORT }
+  const fleet = await startFleet(ENGINES, { model: MODEL, modelDir, speed, blocks, ...events })
+  try {
+    const workload = await measureWorkload(fleet.urls[0] ?? '', MODEL, conversations, a10gLlama8b.blockSize)
+    write(introduction(workload, blocks, speed))
+    const router = { model: MODEL, modelDir, blockSize: a10gLlama8b.blockSize, profile: PROFILE, port: 0 }
+    const summaries: ExactSummary[] = []
+    for (const mode of ['predicted', 'exact'] as const) {
+      const pods = podsOf(fleet, mode === 'exact')
+      const before = await evictedBlocks(fleet)
+      let belief: Belief = { expected: 0, actual: 0 }
+      const run: RunOptions = {
+        concurrency: options.concurrency ?? CONCURRENCY,
+        seed: options.seed ?? 1,
+        write: options.write,
+        onStart: mode === 'exact' ? untilExact : async () => undefined,
+        onEnd: async ({ adminUrl }) => {
+          belief = await beliefOf(adminUrl)
+        },
+      }
+      const results = await runOnce(mode, fleet, { ...router, pods }, conversations, run)
+      const evicted = (await evictedBlocks(fleet)) - before
+      summaries.push(summariseExact({ mode, results, belief, evicted }, pods, speed))
+    }
+    write(`\n${renderExactTable(summaries, podsOf(fleet, false))}\n`)
+    return summaries
+  } finally {
+    await fleet.close()
+  }
+}
+
+function podsOf(fleet: Fleet, isExact: boolean): DemoFleet['pods'] {
+  return fleet.engines.map(({ url, kvEvents }, at): DemoPod => {
+    const [address] = kvEvents
+    const id = `pod-${at + 1}`
+    if (!isExact || address === undefined || address.replay === null) return { id, url }
+    return { id, url, kvEvents: { endpoint: address.endpoint, replay: address.replay } }
+  })
+}
+
+const podList = z.object({ pods: z.array(z.object({ id: z.string() })) })
+const podCache = z.looseObject({ mode: z.string() })
+
+async function untilExact({ adminUrl }: DemoRouter): Promise<void> {
+  const deadline = Date.now() + EXACT_WITHIN_MS
+  const { pods } = podList.parse(await getJson(`${adminUrl}/pods`))
+  for (const { id } of pods) {
+    while (podCache.parse(await getJson(`${adminUrl}/pods/${id}/cache`)).mode !== 'exact') {
+      if (Date.now() > deadline) throw new Error(`the router does not follow the KV events of ${id}`)
+      await new Promise(resolve => setTimeout(resolve, 20))
+    }
+  }
+}
+
+/** What the router expected of the caches it sent requests to, and what was there, by its own metrics. */
+async function beliefOf(adminUrl: string): Promise<Belief> {
+  const answer = await request(`${adminUrl}/metrics`)
+  const text = await answer.body.text()
+  const total = (name: string): number =>
+    [...text.matchAll(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, 'gm'))].reduce(
+      (sum, [, value]) => sum + Number(value),
+      0,
+    )
+  return {
+    expected: total('phyllo_cached_tokens_predicted_total'),
+    actual: total('phyllo_cached_tokens_actual_total'),
+  }
+}
+
+const engineStats = z.object({ evictedBlocks: z.number() })
+
+async function evictedBlocks(fleet: Fleet): Promise<number> {
+  const all = await Promise.all(fleet.urls.map(url => getJson(`${url}/sim/stats`)))
+  return all.reduce<number>((sum, stats) => sum + engineStats.parse(stats).evictedBlocks, 0)
+}
+
+async function getJson(url: string): Promise<unknown> {
+  const answer = await request(url)
+  const body: unknown = await answer.body.json()
+  return body
+}
+
+function introduction(workload: Workload, blocks: number, speed: number): string {
+  const { conversations, requests, promptTokens, uniqueBlocks, idealHitRate } = workload
+  const { blockSize } = a10gLlama8b
+  const number = (value: number): string => value.toLocaleString('en')
+  const ratio = (uniqueBlocks / (ENGINES * blocks)).toFixed(1)
+  return (
+    `${conversations} recorded agent conversations, ${requests} requests, ${number(promptTokens)} prompt tokens.\n` +
+    `Their prompts are ${number(uniqueBlocks)} different blocks of ${blockSize} tokens, ${ratio} times what ` +
+    `${ENGINES} engines with ${number(blocks)} blocks each can hold.\n` +
+    `One cache without limit would hit ${percent(idealHitRate)}.\n` +
+    `Profile ${PROFILE}; modelled NVIDIA A10Gs at ${speed}× speed; times below are scaled back to the model's.\n\n`
+  )
+}
