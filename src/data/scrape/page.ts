@@ -1,0 +1,209 @@
+/**
+ * Reads the few lines of interest from a metrics page as it comes in. Pages are 50 to 100 KB of which 1 KB matters, so
+ * there is no parser of the whole: the needles are searched for in the bytes, and only lines that hold one are read.
+ * A line that is cut by the end of a piece is kept until the rest of it comes.
+ *
+ * Series of one metric stand together (the format demands it), so a needle's search ends with its group.
+ */
+import { type Dialect, VALUE, VALUES } from './dialects.js'
+import type { Needle } from './needles.js'
+import { SeriesReader } from './series.js'
+import {
+  HASH,
+  isBlank,
+  isExactly,
+  Labels,
+  numberOf,
+  OPEN,
+  skipBlanks,
+  standsAt,
+  wordEnd,
+} from './text-format.js'
+
+/** An engine core's numbers, at the places of VALUE; NaN where the page does not say. */
+export interface Core {
+  /** The value of the dialect's core label; empty where series have none. */
+  readonly label: string
+  readonly values: Float64Array
+}
+
+export interface Page {
+  readonly dialect: Dialect
+  readonly cores: readonly Core[]
+  /** Those that were found: what to look for on the engine's next page. */
+  readonly needles: readonly Needle[]
+}
+
+/** The longest real line, vLLM's cache_config_info, has 1.3 KB; a longer one than this is passed over. */
+const LINE_BYTES = 65_536
+/** As many data-parallel ranks as there can be pods; further ones are passed over. */
+const MOST_CORES = 1024
+/** Where numbers end that can be counts of requests, tokens or blocks. */
+const MOST = 2 ** 31
+const NEWLINE = 0x0a
+const EMPTY = Buffer.alloc(0)
+
+export class PageReader {
+  #needles: readonly Needle[] = []
+  /** By needle: 0 not seen, 1 its group has begun, 2 its group is over. */
+  #progress = new Uint8Array(0)
+  readonly #cores = new Map<Dialect, Core[]>()
+  readonly #series = new SeriesReader()
+  #line = EMPTY
+  #held = 0
+  #tooLong = false
+
+  /** A new page, on which these are looked for. */
+  begin(needles: readonly Needle[]): void {
+    this.#needles = needles
+    this.#progress = new Uint8Array(needles.length)
+    this.#cores.clear()
+    this.#held = 0
+    this.#tooLong = false
+  }
+
+  /** A piece of the page: the bytes from `from` up to `to`, which are not needed after the call. */
+  push(bytes: Buffer, from: number, to: number): void {
+    let at = from
+    if (this.#held > 0 || this.#tooLong) {
+      const end = bytes.indexOf(NEWLINE, at)
+      if (end < 0 || end >= to) return this.#hold(bytes, at, to)
+      this.#hold(bytes, at, end + 1)
+      this.#scanHeld()
+      at = end + 1
+    }
+    const last = at < to ? bytes.lastIndexOf(NEWLINE, to - 1) : -1
+    if (last >= at) this.#scan(bytes, at, last + 1)
+    this.#hold(bytes, Math.max(at, last + 1), to)
+  }
+
+  /** The page is over. Undefined if it is no engine's that is known. */
+  finish(): Page | undefined {
+    this.#scanHeld()
+    this.#line = EMPTY
+    let best: Page | undefined
+    for (const [dialect, cores] of this.#cores) {
+      if (cores.every(({ values }) => Number.isNaN(values[VALUE.running]))) continue
+      const needles = this.#needles.filter((each, i) => each.dialect === dialect && this.#progress[i] !== 0)
+      if (best === undefined || needles.length > best.needles.length) best = { dialect, cores, needles }
+    }
+    return best
+  }
+
+  #hold(bytes: Buffer, from: number, to: number): void {
+    const length = to - from
+    if (this.#tooLong || length === 0) return
+    if (this.#held + length > LINE_BYTES) {
+      this.#tooLong = true
+      return
+    }
+    if (this.#held + length > this.#line.length) {
+      const wider = Buffer.allocUnsafe(Math.min(LINE_BYTES, 2 * (this.#held + length)))
+      this.#line.copy(wider, 0, 0, this.#held)
+      this.#line = wider
+    }
+    bytes.copy(this.#line, this.#held, from, to)
+    this.#held += length
+  }
+
+  #scanHeld(): void {
+    if (!this.#tooLong && this.#held > 0) this.#scan(this.#line, 0, this.#held)
+    this.#held = 0
+    this.#tooLong = false
+  }
+
+  /** Whole lines, the last one perhaps without its newline. */
+  #scan(bytes: Buffer, from: number, to: number): void {
+    let start = from
+    for (let i = 0; i < this.#needles.length; i++) {
+      const needle = this.#needles[i]
+      if (needle === undefined || this.#progress[i] === 2) continue
+      // Behind the one before, mostly; else before it.
+      let at = this.#find(needle, bytes, start, to)
+      if (at < 0 && start > from) at = this.#find(needle, bytes, from, start)
+      if (at < 0) {
+        if (this.#progress[i] === 1) this.#progress[i] = 2
+        continue
+      }
+      start = this.#readGroup(needle, i, bytes, at, to)
+    }
+  }
+
+  /** Where the first series of a metric begins; -1 if there is none. */
+  #find(needle: Needle, bytes: Buffer, from: number, to: number): number {
+    const part = bytes.subarray(0, to)
+    for (let at = part.indexOf(needle.bytes, from); at >= 0; at = part.indexOf(needle.bytes, at + 1)) {
+      if (isSeries(needle, part, at, from)) return at
+    }
+    return -1
+  }
+
+  /** Reads series until one of another metric comes; answers where it stopped. */
+  #readGroup(needle: Needle, i: number, bytes: Buffer, first: number, to: number): number {
+    this.#progress[i] = 1
+    let at = first
+    while (at < to) {
+      const newline = bytes.indexOf(NEWLINE, at)
+      const end = newline < 0 || newline >= to ? to : newline
+      if (standsAt(bytes, at, end, needle.bytes) && endsName(bytes[at + needle.bytes.length])) {
+        this.#readSeries(needle, bytes, at + needle.bytes.length, end)
+      } else if (at < end && !isRemark(bytes, at, end)) {
+        this.#progress[i] = 2
+        return at
+      }
+      at = skipBlanks(bytes, end + 1, to)
+    }
+    return to
+  }
+
+  /** From behind the name up to the line's end. */
+  #readSeries(needle: Needle, bytes: Buffer, from: number, end: number): void {
+    const series = this.#series
+    if (!series.read(needle, bytes, from, end)) return
+    const core = this.#core(needle.dialect, bytes.toString('latin1', series.coreFrom, series.coreTo))
+    if (core === undefined) return
+    for (let i = 0; i < needle.uses.length; i++)
+      note(core.values, needle.uses[i]?.place ?? 0, series.value(needle, i))
+  }
+
+  #core(dialect: Dialect, label: string): Core | undefined {
+    let cores = this.#cores.get(dialect)
+    if (cores === undefined) {
+      cores = []
+      this.#cores.set(dialect, cores)
+    }
+    const known = cores.find(each => each.label === label)
+    if (known !== undefined || cores.length >= MOST_CORES) return known
+    const core = { label, values: new Float64Array(VALUES).fill(Number.NaN) }
+    cores.push(core)
+    return core
+  }
+}
+
+/** Keeps the highest that makes sense; what does not, says nothing. */
+function note(values: Float64Array, place: number, value: number): void {
+  if (!(value >= 0 && value < MOST)) return
+  const before = values[place] ?? Number.NaN
+  if (!(before >= value)) values[place] = value
+}
+
+/** Is this hit the name at the beginning of a sample line, and not part of another name, a label or a remark? */
+function isSeries(needle: Needle, bytes: Buffer, at: number, from: number): boolean {
+  if (!endsName(bytes[at + needle.bytes.length])) return false
+  let before = at - 1
+  while (before >= from && isBlank(bytes[before])) before--
+  return before < from || bytes[before] === NEWLINE
+}
+
+const endsName = (byte: number | undefined): boolean => byte === OPEN || isBlank(byte)
+
+const KEYWORDS = ['HELP', 'TYPE', 'UNIT'].map(word => Buffer.from(word))
+
+/** A comment that does not announce the next metric; an empty line is one, too. */
+function isRemark(bytes: Buffer, at: number, end: number): boolean {
+  const start = skipBlanks(bytes, at, end)
+  if (start === end) return true
+  if (bytes[start] !== HASH) return false
+  const word = skipBlanks(bytes, start + 1, end)
+  return !KEYWORDS.some(keyword => standsAt(bytes, word, end, keyword))
+}
