@@ -42,15 +42,15 @@ export interface Pod {
   readonly url: string
   readonly origin: string
   readonly basePath: string
-  readonly labels: Readonly<Record<string, string>>
+  labels: Readonly<Record<string, string>>
   /** Most requests in flight on it; 0 = no limit. */
-  readonly maxInflight: number
+  maxInflight: number
   /** Where its events (its rank's) are published; undefined if nowhere. */
   readonly kvEvents: KvEventsSpec | undefined
   /** The configured model whose files it runs, where that is not the served model's own. */
   readonly variant: string | undefined
   /** Told by the operator: the pod's own list is then ignored. */
-  readonly fixedModels: boolean
+  fixedModels: boolean
   models: readonly string[]
   /** Cordoned by an operator. */
   cordoned: boolean
@@ -190,10 +190,24 @@ export class PodRegistry {
     return pods.length > 0
   }
 
+  /** Takes over labels, limits and models for pods by name; whatever else a spec says needs a new pod. */
+  async update(changes: ReadonlyMap<string, PodSpec>): Promise<void> {
+    for (const [name, { labels = {}, maxInflight = 0, models = [] }] of changes) {
+      for (const pod of this.named(name)) {
+        pod.labels = labels
+        pod.maxInflight = maxInflight
+        pod.fixedModels = models.length > 0
+        // What the pod itself says of its models holds until it is asked again.
+        if (pod.fixedModels) pod.models = models
+      }
+    }
+    await this.publish()
+  }
+
   /** The health checker's verdict. A pod starts as usable: traffic should not wait for a first check. */
   setHealth(pod: Pod, healthy: boolean, reason: string | undefined): void {
-    // An engine that comes back is one that was restarted, mostly: its cache is empty.
-    if (!healthy && pod.healthy !== false) this.state.forgetPredicted(pod.ref)
+    // An engine that comes back is one that was restarted, mostly: its cache is empty. Its events may tell otherwise.
+    if (!healthy && pod.healthy !== false) this.state.podLost(pod.ref, pod.kvEvents?.replay !== undefined)
     pod.healthy = healthy
     pod.reason = reason
     this.#applyReadiness(pod)

@@ -5,6 +5,7 @@
  *
  * Times are in milliseconds, sizes in bytes; a 0 switches a limit off only where that is said.
  */
+import type { DiscoveryOptions } from '../data/discovery/discovery.js'
 import type { HealthOptions } from '../data/health.js'
 import type { FleetKvEvents, KvEventsSpec } from '../data/pod-events.js'
 import type { LogOptions } from '../telemetry/log.js'
@@ -98,38 +99,6 @@ export interface ScrapeOptions {
   readonly timeoutMs: number
   /** Path of the metrics, below the pod's base path. */
   readonly path: string
-}
-
-/** A file with a list of pods that is read again whenever it changes. */
-export interface FileDiscoveryOptions {
-  /** Absolute path. */
-  readonly path: string
-  /** Between two looks at it. */
-  readonly intervalMs: number
-}
-
-/** A DNS name whose records are pods. */
-export interface DnsDiscoveryOptions {
-  readonly name: string
-  readonly type: 'A' | 'AAAA' | 'SRV'
-  /** Of pods found by address; SRV records name their own. */
-  readonly port: number
-  readonly scheme: 'http' | 'https'
-  /** Longest time between two questions; a record's shorter TTL brings the next one forward. */
-  readonly intervalMs: number
-  /** Name servers as `ip` or `ip:port`; empty: the system's. */
-  readonly servers: readonly string[]
-  /** As in PodOptions, for each pod found. */
-  readonly models?: readonly string[] | undefined
-  readonly labels: Readonly<Record<string, string>>
-  readonly maxInflight: number
-  readonly dataParallel: number
-  readonly variant?: string | undefined
-}
-
-export interface DiscoveryOptions {
-  readonly file?: FileDiscoveryOptions | undefined
-  readonly dns: readonly DnsDiscoveryOptions[]
 }
 
 /** What the router knows of a model that it cannot ask a pod. */

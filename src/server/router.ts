@@ -4,7 +4,10 @@
  */
 import { availableParallelism } from 'node:os'
 import { threadId } from 'node:worker_threads'
+import { Discovery, sourcesOf } from '../data/discovery/discovery.js'
+import type { Fleet } from '../data/discovery/reconciler.js'
 import { HealthChecker, type HealthEvents } from '../data/health.js'
+import { KvEvents } from '../data/kv-events/kv-events.js'
 import { LaneView } from '../data/lane-view.js'
 import { loadNative, type SharedState } from '../data/native.js'
 import { type Pod, PodRegistry, type PodSpec } from '../data/pod-registry.js'
@@ -59,9 +62,12 @@ class ControlPlane {
   readonly #prepareQueue: PrepareQueueHandle
   readonly #models: ModelTable
   readonly #health: HealthChecker
+  readonly #kvEvents: KvEvents
+  readonly #discovery: Discovery
   readonly #workers: WorkerPool
   readonly #decider: Decider
   #admin: Admin | undefined
+  #started = false
   /** Why the process should be replaced. */
   #broken: string | undefined
   #closing: Promise<void> | undefined
@@ -78,6 +84,7 @@ class ControlPlane {
       options.limits.queuedPrepareBytes,
       concurrentPrepares(availableParallelism(), workers),
     )
+    this.#kvEvents = new KvEvents({ stateName: this.#stateName, dialIn: options.kvEvents, log: this.log })
     this.registry = new PodRegistry(
       this.state,
       (version, pods) => this.#publish(version, pods),
@@ -89,6 +96,11 @@ class ControlPlane {
       if (this.#once(`fallback ${model}`)) this.log.warn(`model '${model}' ${why}`)
     })
     this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())
+    this.#discovery = new Discovery(
+      sourcesOf(options.discovery, options.kvEvents),
+      this.#discoverable(),
+      this.log,
+    )
     this.#workers = new WorkerPool({
       onExit: (row, error) => this.#workerDied(row, error),
     })
@@ -112,6 +124,8 @@ class ControlPlane {
     if (count < wanted)
       this.log.warn(`one worker instead of ${wanted}: ${factory.name} cannot share a port here`)
     await this.addPods(pods)
+    await this.#discovery.start()
+    this.#started = true
     const port = await this.#startWorkers(count)
     this.#admin = await startAdmin({
       host: admin.host,
@@ -121,6 +135,7 @@ class ControlPlane {
       decider: this.#decider,
       sums: new CounterSums(this.#counters),
       prepareQueue: this.#prepareQueue,
+      kvEvents: this.#kvEvents,
       add: spec => this.addPods([spec]),
       remove: id => this.removePods([id]),
       broken: () => this.#broken,
@@ -150,6 +165,24 @@ class ControlPlane {
     return (await this.registry.removeAll(names)).length > 0
   }
 
+  /** What discovery does to the pods. */
+  #discoverable(): Fleet {
+    const { registry } = this
+    return {
+      named: name => registry.named(name),
+      add: async specs => {
+        const pods = await registry.addAll(specs)
+        const checked = Promise.all(pods.map(pod => this.#health.watch(pod)))
+        // At the start, what serves shall be known; later, a pod that is down must not hold up the others.
+        if (!this.#started) await checked
+        return pods
+      },
+      remove: names => this.removePods(names),
+      update: changes => registry.update(changes),
+      cordon: (name, cordoned) => registry.cordon(name, cordoned),
+    }
+  }
+
   async #startWorkers(count: number): Promise<number> {
     let port = this.options.listen.port
     for (let row = 0; row < count; row++) {
@@ -171,6 +204,7 @@ class ControlPlane {
   #publish(version: number, pods: readonly PodInfo[]): Promise<void> {
     const update = this.#fleet(version, pods)
     this.#decider.update(update)
+    this.#kvEvents.follow(this.registry.pods)
     return this.#workers.broadcast(update)
   }
 
@@ -217,10 +251,12 @@ class ControlPlane {
   }
 
   async #close(): Promise<void> {
+    this.#discovery.stop()
     this.#health.stop()
     const cut = await this.#workers.drain(this.options.timeouts.drainMs)
     if (cut > 0) this.log.warn(`${cut} request(s) were cut off at the end of the drain`)
     await this.#admin?.close()
+    await this.#kvEvents.stop()
     loadNative().SharedState.close(this.#stateName)
   }
 }
