@@ -8,17 +8,7 @@
 import { type Dialect, VALUE, VALUES } from './dialects.js'
 import type { Needle } from './needles.js'
 import { SeriesReader } from './series.js'
-import {
-  HASH,
-  isBlank,
-  isExactly,
-  Labels,
-  numberOf,
-  OPEN,
-  skipBlanks,
-  standsAt,
-  wordEnd,
-} from './text-format.js'
+import { HASH, isBlank, OPEN, skipBlanks, standsAt } from './text-format.js'
 
 /** An engine core's numbers, at the places of VALUE; NaN where the page does not say. */
 export interface Core {
