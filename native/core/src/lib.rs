@@ -8,11 +8,13 @@
 //! - [`sessions`], [`cursors`]: stickiness and round robin across worker threads
 //! - [`request`]: finding fields in a request body without building a tree
 //! - [`template`], [`tokenizer`], [`model`]: from a request to the token ids the engine will see
+//! - [`answer`]: from an answer to the text that the model generated
 //! - [`state`]: all of the above as one memory, shared by every thread of the process
 //! - [`lane`]: one thread's requests in flight
 //!
 //! The crate knows nothing of Node: `native/node` binds it, and holds no logic.
 
+pub mod answer;
 pub mod clock;
 pub mod cursors;
 pub mod events;

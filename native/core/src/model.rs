@@ -1,10 +1,18 @@
 //! A model as the router knows it: from a request's body to the tokens its engine will see.
 
+mod answer;
 mod canonical;
 mod error;
+mod prompt;
+mod shape;
+mod trust;
 
 pub use error::{ModelError, PromptError};
+pub use prompt::Prompt;
+pub use shape::Shape;
+pub use trust::Agreement;
 
+use crate::answer::AnswerText;
 use crate::request::{BodyKind, FIELD_COUNT, Field, Spans, elements, scan, unquote};
 use crate::template::{ChatFields, ChatTemplate, Rendered};
 use crate::tokenizer::{DEFAULT_MEMO_BYTES, PromptKey, Tokenizer};
@@ -12,6 +20,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use trust::Trust;
 
 /// Where a model's files are, and what overrides them.
 #[derive(Debug, Clone, Default)]
@@ -28,20 +37,6 @@ pub struct ModelOptions {
     pub memo_bytes: Option<u64>,
 }
 
-/// What the prefix cache of a pod is asked about.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Prompt {
-    /// The ids the engine will see; of a batch, those of its first prompt. Empty where `exact` is false.
-    pub tokens: Vec<u32>,
-    /// Whether `tokens` are the model's own. If not, `text` stands for the prompt.
-    pub exact: bool,
-    /// The canonical bytes to hash in place of tokens; turn n + 1 of a conversation extends those of turn n. Empty
-    /// where `exact` is true.
-    pub text: Vec<u8>,
-    /// Tokens of the whole request, all prompts of a batch included; bytes / 4 where `exact` is false.
-    pub total_tokens: u32,
-}
-
 /// A model, ready to prepare requests on any thread.
 #[derive(Debug)]
 pub struct Model {
@@ -50,6 +45,7 @@ pub struct Model {
     tokenizer: Option<Arc<Tokenizer>>,
     template: Option<ChatTemplate>,
     tool_template: Option<ChatTemplate>,
+    trust: Trust,
 }
 
 impl Model {
@@ -82,7 +78,13 @@ impl Model {
             tokenizer,
             template,
             tool_template,
+            trust: Trust::default(),
         })
+    }
+
+    /// A model without files, whose prompts are matched as text: one that has none, or whose files are being loaded.
+    pub fn placeholder(name: &str, block_size: u32) -> Result<Self, ModelError> {
+        Self::load(name, &ModelOptions { block_size, ..ModelOptions::default() })
     }
 
     /// The model's name; part of every hash's root.
@@ -129,11 +131,26 @@ impl Model {
             // How engines turn these into prompts is their own affair; text serves the same routing.
             BodyKind::Embeddings | BodyKind::Responses | BodyKind::Messages | BodyKind::Other => None,
         };
-        Ok(exact.unwrap_or_else(|| {
-            let text = canonical::text(body, spans);
-            let total_tokens = u32::try_from(text.len().div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX);
-            Prompt { text, total_tokens, ..Prompt::default() }
-        }))
+        let shape = Shape::of(kind);
+        Ok(match exact {
+            Some(prompt) => Prompt { shape, ..prompt },
+            None => {
+                let text = canonical::text(body, spans);
+                let total_tokens = u32::try_from(text.len().div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX);
+                Prompt { text, total_tokens, shape, ..Prompt::default() }
+            }
+        })
+    }
+
+    /// Compares the engine's count of prompt tokens with the router's of the same request, which must have been exact.
+    /// Too many differences in a row cost the shape its trust: see [`Agreement`].
+    pub fn check(&self, shape: Shape, counted: u32, engine: u32) -> Agreement {
+        self.trust.check(shape, counted, engine)
+    }
+
+    /// The prompt's tokens and behind them those of the answer, as far as the engine's cache holds them.
+    pub fn answer_tokens(&self, prompt_tokens: &[u32], kind: BodyKind, answer: &AnswerText) -> Vec<u32> {
+        answer::tokens(self.tokenizer(), prompt_tokens, kind, answer)
     }
 
     /// Tokens of a chat request's body exactly as [`prompt`](Self::prompt) makes them, for engines and tools that have
@@ -209,7 +226,7 @@ pub fn cache_salt<'a>(body: &'a [u8], spans: &Spans) -> Option<Cow<'a, str>> {
 
 fn exactly(tokens: Vec<u32>, others: usize) -> Prompt {
     let total_tokens = u32::try_from(tokens.len() + others).unwrap_or(u32::MAX);
-    Prompt { tokens, exact: true, text: Vec::new(), total_tokens }
+    Prompt { tokens, exact: true, total_tokens, ..Prompt::default() }
 }
 
 fn add_special_tokens(body: &[u8], spans: &Spans) -> Option<bool> {
