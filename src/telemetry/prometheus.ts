@@ -5,6 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { answerCounters } from './answer-counters.js'
 import { type CounterSums, ENDPOINTS, ERROR_CODES, POD_OUTCOMES } from './counters.js'
+import { type CacheSource, eventMetrics } from './event-metrics.js'
 
 /** A pod as the page shows it. */
 export interface PodGauges {
@@ -19,7 +20,7 @@ export interface PodGauges {
 }
 
 /** What is read at each scrape besides the counters. */
-export interface Gauges {
+export interface Gauges extends CacheSource {
   pods(): readonly PodGauges[]
   index(): {
     entries: number
@@ -79,6 +80,7 @@ export function createMetricsPage(sums: CounterSums, gauges: Gauges): () => Prom
   requestCounters(registry, sums)
   answerCounters(registry, sums)
   podMetrics(registry, sums, gauges)
+  eventMetrics(registry, gauges)
   const { layout } = sums
   const histogram = (name: string, help: string, at: typeof layout.duration) =>
     new SummedHistogram(name, help, at.bounds, () => sums.histogram(at), registry)

@@ -81,19 +81,15 @@ export class PodFeed {
   }
 
   #ask(endpoint: string): void {
-    let from: number = NO_WISH
     const request: ReplayRequest = {
       endpoint,
       from: () => {
-        from = this.feed.wants()
+        const from = this.feed.wants()
         if (from !== NO_WISH) return from
         this.#request = undefined
         return undefined
       },
-      batch: (sequence, payload) => {
-        this.feed.replayed(sequence, payload)
-        if (this.feed.wants() !== from) this.#askAnew(request)
-      },
+      batch: (sequence, payload) => this.feed.replayed(sequence, payload),
       end: end => {
         this.#request = undefined
         this.#over(() => this.#ended(end))
@@ -101,13 +97,6 @@ export class PodFeed {
     }
     this.#request = request
     this.replays.request(request)
-  }
-
-  /** What is coming is not what is wanted now: it showed that the engine is another one, or the gap closed by itself. */
-  #askAnew(request: ReplayRequest): void {
-    this.replays.cancel(request)
-    this.#request = undefined
-    this.#look()
   }
 
   /** One that broke off has brought something: the feed says from where it wants the rest. */

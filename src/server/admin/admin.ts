@@ -2,6 +2,7 @@
  * The admin port: health, metrics, pods and explanations, on the main thread, apart from the public port so that a
  * network policy can keep it inside.
  */
+import type { KvEvents } from '../../data/kv-events/kv-events.js'
 import type { SharedState } from '../../data/native.js'
 import type { Pod, PodRegistry, PodSpec } from '../../data/pod-registry.js'
 import type { PrepareQueueHandle } from '../../data/prepare-queue.js'
@@ -26,6 +27,7 @@ export interface AdminDeps {
   readonly decider: Decider
   readonly sums: CounterSums
   readonly prepareQueue: PrepareQueueHandle
+  readonly kvEvents: KvEvents
   readonly log: Logger
   /** One pod, or the ranks of a data-parallel engine. */
   add(spec: PodSpec): Promise<readonly Pod[]>

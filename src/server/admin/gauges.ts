@@ -1,7 +1,10 @@
 /** Pods and index as the metrics page and `GET /pods` read them: fresh from the native state at each look. */
+import { cacheStatus } from '../../data/kv-events/cache-status.js'
+import type { KvEvents } from '../../data/kv-events/kv-events.js'
 import { type SharedState, STATS, STATS_WORDS, slotOf } from '../../data/native.js'
 import type { Pod, PodRegistry } from '../../data/pod-registry.js'
 import { type PrepareQueueHandle, queuedBytes } from '../../data/prepare-queue.js'
+import type { CacheGauges } from '../../telemetry/event-metrics.js'
 import type { Gauges } from '../../telemetry/prometheus.js'
 
 /** Names of the states that `podStatus` gives as a number. */
@@ -29,9 +32,11 @@ export interface GaugeSources {
   readonly state: SharedState
   readonly registry: PodRegistry
   readonly prepareQueue: PrepareQueueHandle
+  readonly kvEvents: KvEvents
 }
 
-export function gauges({ state, registry, prepareQueue }: GaugeSources): Gauges {
+export function gauges(sources: GaugeSources): Gauges {
+  const { state, registry, prepareQueue, kvEvents } = sources
   const stats = new Float64Array(STATS_WORDS)
   const at = (place: number): number => stats[place] ?? 0
   return {
@@ -51,5 +56,18 @@ export function gauges({ state, registry, prepareQueue }: GaugeSources): Gauges 
       }
     },
     queuedPrepareBytes: () => queuedBytes(prepareQueue),
+    caches: () => registry.pods.flatMap(pod => cacheGauges(sources, pod)),
+    strayEvents: () => ({
+      unknownTopics: kvEvents.count('unknownTopics'),
+      badFrames: kvEvents.count('badFrames'),
+    }),
   }
+}
+
+function cacheGauges({ state, kvEvents }: GaugeSources, pod: Pod): CacheGauges[] {
+  const status = cacheStatus(state, pod.ref)
+  if (status === undefined) return []
+  const isFollowed = kvEvents.sourceOf(pod.ref) !== undefined
+  const lagMs = status.sequence < 0 ? undefined : status.lagMs
+  return [{ ...status, id: pod.id, events: isFollowed ? { ...status, lagMs } : undefined }]
 }

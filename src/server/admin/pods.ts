@@ -6,6 +6,7 @@ import { PhylloError } from '../../errors.js'
 import { toJsonSchema } from '../../yaml/json-schema.js'
 import { findingsOf } from '../../yaml/wording.js'
 import type { AdminAnswer, AdminDeps, AdminRoute } from './admin.js'
+import { showCache } from './cache.js'
 import { podStatus } from './gauges.js'
 
 const bodySchema = toJsonSchema(podSchema)
@@ -39,8 +40,7 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
     return { name, pods }
   }
   /** A pod, or the ranks of an engine by its name. */
-  const showAll = ({ name, pods }: Named) =>
-    pods.length === 1 ? pods.map(show)[0] : { id: name, pods: pods.map(show) }
+  const showAll = (found: Named) => each(found, show)
   const cordon =
     (on: boolean): AdminRoute =>
     (_exchange, match) => {
@@ -52,6 +52,11 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
   return [
     ['GET', /^\/pods$/, () => ({ status: 200, body: { pods: deps.registry.pods.map(show) } })],
     ['GET', /^\/pods\/([^/]+)$/, (_exchange, match) => ({ status: 200, body: showAll(find(match[1])) })],
+    [
+      'GET',
+      /^\/pods\/([^/]+)\/cache$/,
+      (_exchange, match) => ({ status: 200, body: each(find(match[1]), pod => showCache(deps, pod)) }),
+    ],
     ['POST', /^\/pods$/, async (_exchange, _match, body) => addPod(deps, body, showAll)],
     ['DELETE', /^\/pods\/([^/]+)$/, async (_exchange, match) => removePod(deps, find(match[1]))],
     ['POST', /^\/pods\/([^/]+)\/cordon$/, cordon(true)],
@@ -63,6 +68,11 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
 interface Named {
   readonly name: string
   readonly pods: readonly Pod[]
+}
+
+/** What is shown of a pod, or of the ranks of an engine by its name. */
+function each<T>({ name, pods }: Named, show: (pod: Pod) => T): T | undefined | { id: string; pods: T[] } {
+  return pods.length === 1 ? pods.map(show)[0] : { id: name, pods: pods.map(show) }
 }
 
 async function addPod(deps: AdminDeps, body: Buffer, show: (added: Named) => unknown): Promise<AdminAnswer> {

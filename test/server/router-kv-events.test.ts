@@ -1,0 +1,159 @@
+/** KV events through the whole router: configured, followed, shown on the admin port and in the metrics. */
+import test from 'ava'
+import { z } from 'zod'
+import { Engine } from '../data/kv-events/engine.js'
+import { publisher } from '../data/kv-events/router-kit.js'
+import { freePort } from '../free-port.js'
+import { rawPodFor, routerFor, sleep, type TestRouter } from './router-kit.js'
+
+const cacheRow = z.looseObject({
+  id: z.string(),
+  mode: z.string(),
+  blocks: z.number(),
+  blockSize: z.number().nullable(),
+  sequence: z.number().nullable(),
+  lagMs: z.number().nullable(),
+  endpoint: z.string().nullable(),
+  replay: z.string().nullable(),
+  gaps: z.number(),
+})
+type CacheRow = z.infer<typeof cacheRow>
+
+async function cacheOf(router: TestRouter, id: string): Promise<CacheRow> {
+  return cacheRow.parse(await (await router.admin('GET', `/pods/${id}/cache`)).json())
+}
+
+/** Waits until the pod's cache is as wanted. */
+async function cacheIs(
+  router: TestRouter,
+  id: string,
+  isIt: (cache: CacheRow) => boolean,
+): Promise<CacheRow> {
+  for (let i = 0; i < 500; i++) {
+    const cache = await cacheOf(router, id)
+    if (isIt(cache)) return cache
+    await sleep(20)
+  }
+  throw new Error(JSON.stringify(await cacheOf(router, id)))
+}
+
+async function metric(router: TestRouter, series: string): Promise<number | undefined> {
+  const page = await (await router.admin('GET', '/metrics')).text()
+  const line = page.split('\n').find(each => each.startsWith(`${series} `))
+  return line === undefined ? undefined : Number(line.slice(series.length + 1))
+}
+
+test.serial(
+  'a pod with events is followed from its first model list on; one without is predicted',
+  async t => {
+    const pod = await rawPodFor(t, () => {})
+    const plain = await rawPodFor(t, () => {})
+    const engine = new Engine(await publisher(t, { replay: 'topic' }))
+    engine.storeUnheard(0, 0, 8)
+    const { endpoint, replayEndpoint: replay } = engine.publisher
+    const router = await routerFor(t, 'node', {
+      pods: [
+        { url: pod.origin, id: 'a', kvEvents: { endpoint, replay } },
+        { url: plain.origin, id: 'b' },
+      ],
+    })
+    await engine.publisher.subscribed()
+    engine.storeUnheard(1, 0, 4)
+    engine.store(2, 0, 4)
+    const cache = await cacheIs(router, 'a', ({ blocks }) => blocks === 16)
+    t.like(cache, { id: 'a', mode: 'exact', blockSize: 16, sequence: 2, endpoint, replay, lostBatches: 0 })
+    t.true((cache.lagMs ?? -1) >= 0)
+    t.like(await cacheOf(router, 'b'), {
+      mode: 'predicted',
+      blocks: 0,
+      sequence: null,
+      lagMs: null,
+      endpoint: null,
+    })
+
+    t.is(await metric(router, 'phyllo_pod_cache_mode{pod="a"}'), 2)
+    t.is(await metric(router, 'phyllo_pod_cache_mode{pod="b"}'), 0)
+    t.is(await metric(router, 'phyllo_exact_pods_ratio'), 0.5)
+    t.is(await metric(router, 'phyllo_pod_blocks{pod="a",tier="gpu"}'), 16)
+    t.is(await metric(router, 'phyllo_kv_events_total{pod="a"}'), 16)
+    t.is(await metric(router, 'phyllo_kv_events_total{pod="b"}'), undefined)
+    t.is(await metric(router, 'phyllo_kv_event_gaps_total{pod="a"}'), cache.gaps)
+    t.is(await metric(router, 'phyllo_kv_event_lost_batches_total{pod="a"}'), 0)
+    t.true(((await metric(router, 'phyllo_kv_event_lag_seconds{pod="a"}')) ?? -1) >= 0)
+
+    t.is((await router.admin('GET', '/pods/c/cache')).status, 404)
+    await router.admin('DELETE', '/pods/a')
+    await engine.publisher.unsubscribed()
+  },
+)
+
+test.serial('ranks of an engine publish at ports of their own, and are shown by its name', async t => {
+  const pod = await rawPodFor(t, () => {})
+  const [first, second] = await portPair()
+  const ranks = await Promise.all(
+    [first, second].map(async (port, rank) => {
+      return new Engine(await publisher(t, { endpoint: `tcp://127.0.0.1:${port}`, rank }))
+    }),
+  )
+  const router = await routerFor(t, 'node', {
+    pods: [{ url: pod.origin, id: 'e', dataParallel: 2, kvEvents: `tcp://127.0.0.1:${first}` }],
+  })
+  for (const [rank, engine] of ranks.entries()) {
+    await engine.publisher.subscribed()
+    engine.store(rank, 0, 4 + rank)
+    const cache = await cacheIs(router, `e-dp${rank}`, ({ mode }) => mode === 'exact')
+    t.is(cache.blocks, 4 + rank)
+  }
+  const both = await (await router.admin('GET', '/pods/e/cache')).json()
+  t.like(both, {
+    id: 'e',
+    pods: [
+      { id: 'e-dp0', blocks: 4 },
+      { id: 'e-dp1', blocks: 5 },
+    ],
+  })
+})
+
+test.serial('engines that dial in are told apart by topics, with an @ in the model’s name', async t => {
+  const pods = [await rawPodFor(t, () => {}), await rawPodFor(t, () => {})]
+  const bind = `tcp://127.0.0.1:${await freePort()}`
+  const router = await routerFor(t, 'node', {
+    kvEvents: { bind: [bind], firstSequence: 1 },
+    pods: pods.map(({ origin }, i) => ({ url: origin, id: `p${i}` })),
+  })
+  for (const [i, { origin }] of pods.entries()) {
+    // One by its address, one by its id.
+    const topic = `kv@${i === 0 ? new URL(origin).host : 'p1'}@meta/llama@2026`
+    const engine = new Engine(await publisher(t, { endpoint: bind, dial: true, topic, first: 1 }))
+    await engine.publisher.subscribed()
+    engine.store(i, 0, 3 + i)
+    const cache = await cacheIs(router, `p${i}`, ({ mode }) => mode === 'exact')
+    t.like(cache, { blocks: 3 + i, sequence: 1, endpoint: 'dials in' })
+  }
+  const stranger = new Engine(await publisher(t, { endpoint: bind, dial: true, topic: 'kv@nobody@m' }))
+  await stranger.publisher.subscribed()
+  stranger.store(0, 0, 1)
+  for (let i = 0; (await metric(router, 'phyllo_kv_event_strays_total{reason="topic"}')) !== 1; i++) {
+    if (i === 500) throw new Error('the stranger is not counted')
+    await sleep(20)
+  }
+  t.is(await metric(router, 'phyllo_kv_event_strays_total{reason="form"}'), 0)
+})
+
+/** Two free ports in a row. */
+async function portPair(): Promise<readonly [number, number]> {
+  for (;;) {
+    const port = await freePort()
+    const isFree = await publisherFits(port + 1)
+    if (isFree) return [port, port + 1]
+  }
+}
+
+async function publisherFits(port: number): Promise<boolean> {
+  const { createServer } = await import('node:net')
+  return new Promise(resolve => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
+}
