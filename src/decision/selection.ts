@@ -62,8 +62,7 @@ export class Selection {
     ctx.bound = 0
     ranking.clear()
     this.#candidates.load(pool)
-    const cached = trace !== undefined && this.#tracesCache ? lane.cachedTokens(ctx.ticket) : null
-    const record = trace?.beginSelection(profile, pool, cached)
+    const record = trace?.beginSelection(profile, ctx, pool, this.#tracesCache)
     try {
       const refusal = this.#filter(ctx, record)
       if (this.#candidates.length > 0) {

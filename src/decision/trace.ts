@@ -2,6 +2,7 @@
  * The explanation of a decision. Recording it is the only part of a selection that allocates, and happens only where
  * one was asked for (`POST /explain`, sampled decision records).
  */
+import { type CacheHint, cacheHintOf } from '../data/cache-hint.js'
 import { SUMMARY, SUMMARY_WORDS } from '../data/native.js'
 import type { PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from './context.js'
@@ -28,8 +29,8 @@ export interface SelectionRecord {
   /** `raw` is what the scorer gave, held to 0..1; `weighted` is what it added to the total. */
   scores: { plugin: string; weight: number; raw: ByPod; weighted: ByPod; micros: number }[]
   totals: ByPod
-  /** Cached prompt tokens of each candidate, and how they are known; null where the profile matches no prefixes. */
-  cache: { source: 'predicted'; tokens: ByPod } | null
+  /** What the candidates' caches hold of the prompt; null where the profile matches no prefixes. */
+  cache: CacheRecord | null
   /** Most requests in flight that booking will allow on the pod; 0: no bound. */
   bound: number
   pick: { plugin: string; micros: number } | null
@@ -37,6 +38,13 @@ export interface SelectionRecord {
   ranking: string[]
   outcome: SelectionOutcome
   micros: number
+}
+
+export interface CacheRecord {
+  /** Cached prompt tokens as scorers see them: those in slower tiers than the GPU count for what they are worth. */
+  tokens: ByPod
+  /** Where they are, and how that is known: `exact`, `stale` (exact but for lost events) or `predicted`. */
+  hints: Record<string, CacheHint>
 }
 
 const noPrepare: PrepareRecord = {
@@ -100,9 +108,10 @@ export class Trace {
     }
   }
 
-  beginSelection(profile: string, pods: Pool, cached: Uint32Array | null): SelectionTrace {
+  /** `caches`: the profile matches prefixes, so that what the pods have cached is part of the decision. */
+  beginSelection(profile: string, ctx: RoutingContext, pool: Pool, caches: boolean): SelectionTrace {
     this.profile = profile
-    return new SelectionTrace(this.selections, this.#pods, this.#micros, pods, cached)
+    return new SelectionTrace(this.selections, this.#pods, this.#micros, pool, caches ? ctx : undefined)
   }
 
   #since(start: number): number {
@@ -125,7 +134,7 @@ export class SelectionTrace {
     private readonly pods: PodView,
     private readonly micros: () => number,
     pool: Pool,
-    cached: Uint32Array | null,
+    cached: RoutingContext | undefined,
   ) {
     this.#began = micros()
     this.#record = {
@@ -133,10 +142,7 @@ export class SelectionTrace {
       filters: [],
       scores: [],
       totals: {},
-      cache: cached && {
-        source: 'predicted',
-        tokens: this.#byPod(pool, i => cached[pool.slots[i] ?? 0] ?? 0),
-      },
+      cache: cached === undefined ? null : this.#caches(cached, pool),
       bound: 0,
       pick: null,
       ranking: [],
@@ -173,6 +179,18 @@ export class SelectionTrace {
     this.#record.bound = bound
     this.#record.outcome = outcome
     this.#record.micros = tenths(this.micros() - this.#began)
+  }
+
+  /** A native call a pod, which only an explanation is worth. */
+  #caches({ lane, ticket }: RoutingContext, pool: Pool): CacheRecord {
+    const cached = lane.cachedTokens(ticket)
+    const hints: Record<string, CacheHint> = {}
+    for (const slot of this.#slots(pool)) {
+      const pod = this.pods.bySlot(slot)
+      const hint = pod && cacheHintOf(lane.native, ticket, pod.ref)
+      if (pod !== undefined && hint !== undefined) hints[pod.id] = hint
+    }
+    return { tokens: this.#byPod(pool, i => cached[pool.slots[i] ?? 0] ?? 0), hints }
   }
 
   #ids(slots: Uint16Array, length: number): string[] {

@@ -17,6 +17,7 @@ import { ResponseIdScanner } from './response-id.js'
 import { isPodFailure, mayRetry } from './retry.js'
 import type { SelectingProfile, Selector } from './selector.js'
 import type { ClientSink } from './sink.js'
+import { LeasedStep } from './step-input.js'
 import type { UpstreamClient } from './upstream/client.js'
 import type { UpstreamHandler } from './upstream/handler.js'
 import type { UpstreamRequest } from './upstream/request.js'
@@ -161,14 +162,14 @@ export class StepRun implements UpstreamHandler {
     this.attempts++
     if (this.attempts === 1) this.#host.picked()
     parts.events.onPick(ctx, lease, this.attempts)
-    this.#send(lease.pod)
+    this.#send(lease)
   }
 
-  #send(pod: PodInfo): void {
+  #send(lease: Lease): void {
     const { parts, ctx, options, results } = this.#host
-    const request = this.#step.request({ ctx, pod, clientAddress: options.clientAddress, results })
+    const request = this.#step.request(new LeasedStep(ctx, lease, options.clientAddress, results))
     this.#sentAt = parts.now()
-    this.#upstream = parts.client.open(pod, request, this)
+    this.#upstream = parts.client.open(lease.pod, request, this)
   }
 
   /**
@@ -179,8 +180,8 @@ export class StepRun implements UpstreamHandler {
     if (this.#resent || this.#lease === undefined) return false
     this.#resent = true
     this.#answered = false
-    const { pod } = this.#lease
-    this.#again(() => this.#send(pod))
+    const lease = this.#lease
+    this.#again(() => this.#send(lease))
     return true
   }
 

@@ -3,6 +3,7 @@
  * policy. The executor runs it. Single dispatch is the workflow with one step; prefill/decode is one with two. A new
  * engine's protocol is a new file in workflows/, never a new HTTP handler.
  */
+import type { CacheHint } from '../data/cache-hint.js'
 import type { PodInfo, PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 
@@ -25,6 +26,11 @@ export interface StepInput {
   readonly clientAddress: string
   /** Answers of earlier steps that were buffered, by step name. */
   readonly results: ReadonlyMap<string, StepResult>
+  /**
+   * What the pod was thought to hold of the prompt when it was booked. Asked of the native core at the first call, for
+   * a few µs; undefined where the request's profile does not hash prompts.
+   */
+  cacheHint(): CacheHint | undefined
 }
 
 /** A buffered answer of a step that does not go to the client. */

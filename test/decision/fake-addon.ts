@@ -4,6 +4,7 @@
  */
 import {
   BOOK,
+  CACHE_MODE,
   isPodRef,
   type Lane,
   LOAD,
@@ -31,6 +32,8 @@ export class FakeFleet {
   /** What the next `prepare` finds: cached tokens by slot, the prompt's length. */
   cached = new Map<number, number>()
   promptTokens = 1000
+  /** How the pods' caches are known, by slot; predicted unless set. */
+  modes = new Map<number, number>()
   /** What `prepare` answers -1 with; undefined: it succeeds. */
   failure: string | undefined
 
@@ -186,9 +189,15 @@ export class FakeLane implements Lane {
   drop(ticket: number): void {
     this.#tickets.delete(ticket)
   }
-  cacheHint(_ticket: number, _ref: number, out: Uint32Array): boolean {
-    out.fill(0)
-    return false
+  cacheHint(ticket: number, ref: number, out: Uint32Array): boolean {
+    const prepared = this.#tickets.get(ticket)
+    if (prepared === undefined) return false
+    const slot = ref % MAX_SLOTS
+    const mode = this.#fleet.modes.get(slot) ?? CACHE_MODE.predicted
+    const cached = prepared.cached[slot] ?? 0
+    const [gpu, predicted] = mode === CACHE_MODE.predicted ? [0, cached] : [cached, 0]
+    out.set([prepared.length, gpu, 0, predicted, 16, mode])
+    return true
   }
   checkUsage(): number {
     return USAGE.estimated

@@ -1,4 +1,5 @@
 import test from 'ava'
+import { CACHE_MODE } from '#phyllo/data/native.js'
 import {
   circuitClosed,
   hashBlocks,
@@ -19,6 +20,7 @@ test('a trace explains the whole decision and survives JSON', t => {
     [1, 800],
     [2, 200],
   ])
+  fleet.modes = new Map([[2, CACHE_MODE.exact]])
   fleet.set('ready', 0, 0)
   fleet.set('breaker', 3, 1)
   fleet.set('inflight', 1, 4)
@@ -45,10 +47,11 @@ test('a trace explains the whole decision and survives JSON', t => {
     { plugin: 'healthy', dropped: ['pod-0'], micros: 1 },
     { plugin: 'circuit-closed', dropped: ['pod-3'], micros: 1 },
   ])
-  t.deepEqual(selection.cache, {
-    source: 'predicted',
-    tokens: { 'pod-0': 0, 'pod-1': 800, 'pod-2': 200, 'pod-3': 0 },
-  })
+  t.deepEqual(selection.cache.tokens, { 'pod-0': 0, 'pod-1': 800, 'pod-2': 200, 'pod-3': 0 })
+  t.deepEqual(Object.keys(selection.cache.hints), ['pod-0', 'pod-1', 'pod-2', 'pod-3'])
+  const hint = { promptTokens: 1000, gpuTokens: 0, lowerTokens: 0, blockSize: 16 }
+  t.deepEqual(selection.cache.hints['pod-1'], { ...hint, predictedTokens: 800, mode: 'predicted' })
+  t.deepEqual(selection.cache.hints['pod-2'], { ...hint, gpuTokens: 200, predictedTokens: 0, mode: 'exact' })
   const [overlap, load] = selection.scores
   t.deepEqual(overlap.raw, { 'pod-1': 0.8, 'pod-2': 0.2 })
   t.deepEqual(overlap.weighted, { 'pod-1': 0.8 * 3, 'pod-2': 0.2 * 3 })

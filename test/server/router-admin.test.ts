@@ -30,7 +30,12 @@ const selection = z.object({
   filters: z.array(z.object({ plugin: z.string(), dropped: z.array(z.string()) })),
   scores: z.array(z.object({ plugin: z.string(), raw: z.record(z.string(), z.number()) })),
   totals: z.record(z.string(), z.number()),
-  cache: z.object({ source: z.string(), tokens: z.record(z.string(), z.number()) }).nullable(),
+  cache: z
+    .object({
+      tokens: z.record(z.string(), z.number()),
+      hints: z.record(z.string(), z.object({ mode: z.string(), predictedTokens: z.number() })),
+    })
+    .nullable(),
   ranking: z.array(z.string()),
   outcome: z.string(),
 })
