@@ -14,6 +14,7 @@ import {
   THREAD_COUNT_WORDS,
   THREAD_COUNTS,
   type ThreadBirth,
+  type ThreadLog,
   type ToThread,
 } from './source.js'
 
@@ -100,7 +101,10 @@ export class KvEvents {
     this.#worker = worker
     const started = performance.now()
     let cause: unknown
-    worker.on('message', (message: FromThread) => this.#hear(message))
+    worker.on('message', (message: FromThread) => {
+      if (message.type === 'died') cause = message.error
+      else this.#log(message)
+    })
     worker.on('error', error => {
       cause = error
     })
@@ -120,7 +124,7 @@ export class KvEvents {
     this.#restart = setTimeout(() => this.#start(), ms)
   }
 
-  #hear({ level, pod, text }: FromThread): void {
+  #log({ level, pod, text }: ThreadLog): void {
     this.options.log[level](pod === undefined ? text : `pod ${pod}: ${text}`)
   }
 

@@ -7,13 +7,13 @@ import { FEED_TIMES, type FeedTimes, PodFeed } from './pod-feed.js'
 import { REPLAY_TIMES, type ReplayLimits } from './replay.js'
 import { Replays } from './replays.js'
 import { MAX_MESSAGE_BYTES } from './socket-options.js'
-import { type EventSource, type FromThread, THREAD_COUNTS, type ToThread } from './source.js'
+import { type EventSource, THREAD_COUNTS, type ThreadLog, type ToThread } from './source.js'
 import { Subscription } from './subscription.js'
 
 export interface ReceiverDeps {
   /** The native feed of a publisher. */
   openFeed(source: EventSource): EventFeed
-  say(message: FromThread): void
+  say(message: ThreadLog): void
   readonly bind: readonly string[]
   /** See THREAD_COUNTS. */
   readonly counts: SharedArrayBuffer
@@ -70,7 +70,7 @@ export class Receiver {
   receive(message: ToThread): void {
     if (message.type === 'attach') this.#attach(message.source)
     else if (message.type === 'detach') this.#detach(message.ref)
-    else this.close()
+    else if (message.type === 'stop') this.close()
   }
 
   close(): void {
@@ -134,7 +134,7 @@ export class Receiver {
     }
   }
 
-  #say(level: FromThread['level'], pod: string | undefined, text: string): void {
+  #say(level: ThreadLog['level'], pod: string | undefined, text: string): void {
     this.deps.say({ type: 'log', level, pod, text })
   }
 }

@@ -78,10 +78,18 @@ export type ToThread =
   | { readonly type: 'detach'; readonly ref: PodRef }
   | { readonly type: 'stop' }
 
-export interface FromThread {
+export interface ThreadLog {
   readonly type: 'log'
   readonly level: 'warn' | 'info'
   /** The pod that it is about; undefined: a socket of several. */
   readonly pod: string | undefined
   readonly text: string
 }
+
+/** Something was not caught: the thread is about to end. */
+export interface ThreadDeath {
+  readonly type: 'died'
+  readonly error: Error
+}
+
+export type FromThread = ThreadLog | ThreadDeath

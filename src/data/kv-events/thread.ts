@@ -10,14 +10,28 @@ import type { EventSource, FromThread, ThreadBirth, ToThread } from './source.js
 const birth: ThreadBirth = workerData
 const addon = loadNative()
 const state = addon.SharedState.open(birth.stateName)
+const say = (message: FromThread): void => parentPort?.postMessage(message)
 
 const receiver = new Receiver({
   openFeed: ({ ref, model, replay, firstSequence }: EventSource) =>
     new addon.EventFeed(state, ref, { model, replay: replay !== undefined, firstSequence }),
-  say: (message: FromThread) => parentPort?.postMessage(message),
+  say,
   bind: birth.bind,
   counts: birth.counts,
 })
+
+/**
+ * What nobody caught ends the thread, whose successor starts clean. But first its sockets are closed: zeromq.js closes
+ * those of a dead thread from outside of it, which aborts the process.
+ */
+const die = (error: unknown): void => {
+  receiver.close()
+  say({ type: 'died', error: error instanceof Error ? error : new Error(String(error)) })
+  parentPort?.close()
+}
+process.on('uncaughtException', die)
+process.on('unhandledRejection', die)
+
 parentPort?.on('message', (message: ToThread) => {
   receiver.receive(message)
   // Nothing else holds the thread then: it ends by itself.

@@ -3,9 +3,9 @@ import type { ExecutionContext } from 'ava'
 import { Receiver, type ReceiverDeps } from '#phyllo/data/kv-events/receiver.js'
 import {
   type EventSource,
-  type FromThread,
   THREAD_COUNT_WORDS,
   type THREAD_COUNTS,
+  type ThreadLog,
 } from '#phyllo/data/kv-events/source.js'
 import { isPodRef, type PodRef } from '#phyllo/data/native.js'
 import { FakeFeed } from './fake-feed.js'
@@ -39,7 +39,7 @@ export function sourceAt(endpoint: string | undefined, more: Partial<EventSource
 
 export class Receiving {
   readonly feeds = new Map<string, FakeFeed>()
-  readonly said: FromThread[] = []
+  readonly said: ThreadLog[] = []
   readonly receiver: Receiver
   readonly #counts = new SharedArrayBuffer(8 * THREAD_COUNT_WORDS)
 
