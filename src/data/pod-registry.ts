@@ -236,8 +236,8 @@ export class PodRegistry {
 }
 
 function toInfo(pod: Pod): PodInfo {
-  const { ref, id, origin, basePath, models, labels, maxInflight, rank } = pod
-  return { ref, id, origin, basePath, models, labels, maxInflight, rank }
+  const { ref, id, origin, basePath, models, labels, maxInflight, rank, variant } = pod
+  return { ref, id, origin, basePath, models, labels, maxInflight, rank, variant }
 }
 
 /** Ids of an engine's ranks; none where it has but one. */

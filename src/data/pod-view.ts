@@ -19,6 +19,8 @@ export interface PodInfo {
   readonly maxInflight: number
   /** Its data-parallel rank, where several share the origin; requests name it in a header. */
   readonly rank: number | undefined
+  /** The configured model whose files it runs, where that is not the served model's own: its tokens may be others. */
+  readonly variant?: string | undefined
 }
 
 /** Slots a selector chooses among: the first `length` entries count. */

@@ -36,6 +36,8 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
   /** The native core's number of that model. */
   modelId = -1
   stream = false
+  /** The model's configuration has prompts sent as token ids where that changes nothing (`models[].forwardTokens`). */
+  forwardTokens = false
   /** The response that this request goes on from, where its pod is the only one in the pool; else empty. */
   pinnedTo = ''
   /** The pods that serve the model (or the one pod that holds the state asked for). */
@@ -126,6 +128,7 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     this.modelId = -1
     this.pinnedTo = ''
     this.stream = false
+    this.forwardTokens = false
     this.pool = noPool
     this.poolVersion = Number.POSITIVE_INFINITY
     this.bound = 0

@@ -129,6 +129,7 @@ export class Decider {
     if (name !== model.name) renameModel(ctx, model.name)
     ctx.model = model.name
     ctx.modelId = model.id
+    ctx.forwardTokens = model.forwardTokens
     const previous = ctx.stringField('previous_response_id')
     // A response nobody here knows of goes to any pod, whose own 404 names the cause best.
     const holder = previous === undefined ? undefined : this.poolOfResponse(previous)

@@ -14,6 +14,8 @@ export interface WorkerModel {
   readonly id: number
   readonly profile: string
   readonly aliases: readonly string[]
+  /** Prompts of `/v1/completions` go to its pods as token ids, where that changes nothing. */
+  readonly forwardTokens: boolean
 }
 
 /** Everything a worker needs to know of the fleet, whole, at a version. */
