@@ -3,16 +3,18 @@
 //! A ticket is a place in a slab, freed by hand. The caller ends every request in one place anyway, and a garbage
 //! collector's finalizer would keep the hashes of a long prompt alive for as long as it pleases.
 
+mod after;
 mod background;
 mod chain;
 mod holding;
 
+pub use after::{ESTIMATED, LearnAnswer};
 pub use background::stand_back;
 pub use chain::{Chain, ChainKind, Plan};
 pub use holding::{Holding, Search};
 
 use crate::hash::SequenceHash;
-use crate::model::{PromptError, cache_salt};
+use crate::model::{Model, PromptError, Shape, cache_salt};
 use crate::pods::{PodRef, Refusal};
 use crate::request::{BodyKind, Spans};
 use crate::state::{Booking, SharedState};
@@ -53,6 +55,10 @@ pub struct Prepared {
     pub prompt_tokens: u32,
     /// The tokens are the model's own, all of them.
     pub exact: bool,
+    /// The form of the request.
+    pub shape: Shape,
+    /// Whose prompt it is, and of what kind; `None` where nothing was tokenized.
+    source: Option<(Arc<Model>, BodyKind)>,
     /// The prompt's blocks, one chain for each kind of pod in the pool, the model's own first.
     pub chains: Vec<Chain>,
     /// Pods by cached tokens, best first.
@@ -88,6 +94,8 @@ pub fn prepare(
     out.micros[0] = micros(start, tokenized);
     out.exact = prompt.exact;
     out.prompt_tokens = prompt.total_tokens;
+    out.shape = prompt.shape;
+    out.source = Some((plan.model.clone(), kind));
     if ops.has(Ops::HASH_BLOCKS) {
         let salt = cache_salt(body, spans);
         for &chain in plan.kinds.iter() {

@@ -3,7 +3,7 @@
 use crate::shared_state::{Out, SharedState, pod};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
-use phyllo_core::lane::{self, Ops, Plan, Prepared, Search};
+use phyllo_core::lane::{self, LearnAnswer, Ops, Plan, Prepared, Search};
 use phyllo_core::pods::{Outcome, Refusal};
 use phyllo_core::request::{BodyKind, FIELD_COUNT, Spans, scan};
 use phyllo_core::state;
@@ -198,6 +198,34 @@ impl Lane {
     }
 
     #[napi(catch_unwind)]
+    pub fn check_usage(&self, ticket: u32, _pod_ref: f64, prompt_tokens: u32, _cached_tokens: i32) -> u32 {
+        lock(&self.slab).check_usage(ticket, prompt_tokens)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn shape(&self, ticket: u32) -> String {
+        lock(&self.slab).get(ticket).map_or_else(String::new, |prepared| prepared.shape.name())
+    }
+
+    #[napi(catch_unwind)]
+    pub fn wants_answer(&self, ticket: u32, pod_ref: f64) -> bool {
+        pod(pod_ref).is_some_and(|pod| lock(&self.slab).wants_answer(ticket, pod))
+    }
+
+    #[napi(ts_return_type = "Promise<void>", catch_unwind)]
+    pub fn learn_answer(
+        &self,
+        ticket: u32,
+        pod_ref: f64,
+        _kind: u32,
+        events: bool,
+        pieces: Vec<Uint8Array>,
+    ) -> AsyncTask<Learn> {
+        let task = pod(pod_ref).and_then(|pod| lock(&self.slab).take_for_answer(ticket, pod));
+        AsyncTask::new(Learn { task, events, pieces })
+    }
+
+    #[napi(catch_unwind)]
     pub fn first_byte(&self, pod_ref: f64, ms: f64, pending_tokens: u32) {
         if let Some(pod) = pod(pod_ref) {
             self.state.pods.first_byte(pod, ms, u64::from(pending_tokens));
@@ -254,5 +282,32 @@ impl Task for Prepare {
 
     fn resolve(&mut self, _env: Env, output: Self::Output) -> Result<Self::JsValue> {
         Ok(lock(&self.slab).insert(output) as i32)
+    }
+}
+
+/// `learnAnswer` on the thread pool.
+pub struct Learn {
+    task: Option<LearnAnswer>,
+    events: bool,
+    pieces: Vec<Uint8Array>,
+}
+
+#[napi]
+impl Task for Learn {
+    type Output = ();
+    type JsValue = ();
+
+    fn compute(&mut self) -> Result<Self::Output> {
+        lane::stand_back();
+        let pieces: Vec<&[u8]> = self.pieces.iter().map(|piece| &piece[..]).collect();
+        let run = || self.task.as_ref().map(|task| task.run(self.events, &pieces));
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::from_reason("a panic while an answer was read")),
+        }
+    }
+
+    fn resolve(&mut self, _env: Env, _output: Self::Output) -> Result<Self::JsValue> {
+        Ok(())
     }
 }

@@ -16,6 +16,9 @@ const MOST_GROUPS: usize = 16;
 pub(super) struct Applier {
     blocks: Vec<(EngineHash, SequenceHash)>,
     gone: Vec<SequenceHash>,
+    /// Removed one by one, as vLLM tells it, and taken out together: a chain is then rewritten once.
+    removed: Vec<EngineHash>,
+    removed_from: Option<Medium>,
     /// The group whose blocks are prefixes: the first with full attention.
     prefix_group: Option<u32>,
     other_groups: Vec<u32>,
@@ -99,6 +102,17 @@ impl Target<'_> {
         root
     }
 
+    /// Takes out what was removed since the last event of another kind.
+    pub(super) fn flush(&mut self) {
+        let Some(medium) = self.applier.removed_from.take() else { return };
+        let Applier { gone, removed, .. } = &mut *self.applier;
+        self.state.exact.remove(self.pod, medium, removed, gone);
+        removed.clear();
+        if !gone.is_empty() && medium == Medium::Gpu && self.state.exact.mode(self.pod) == Mode::Stale {
+            self.state.predicted.drop_blocks(self.pod, gone);
+        }
+    }
+
     fn note_block_size(&mut self, block_size: u32) {
         if self.applier.block_size != block_size {
             self.applier.block_size = block_size;
@@ -123,6 +137,7 @@ impl Target<'_> {
 impl Sink for Target<'_> {
     fn stored(&mut self, event: &Stored<'_>) -> Result<(), Malformed> {
         FeedStats::add(&self.stats.events, event.hashes.len() as u64);
+        self.flush();
         if !self.applier.describes_prefix(event.group, event.kind) || !self.state.exact.follows(self.pod) {
             return Ok(());
         }
@@ -168,14 +183,15 @@ impl Sink for Target<'_> {
         if self.applier.other_groups.contains(&event.group) {
             return;
         }
-        let gone = &mut self.applier.gone;
-        self.state.exact.remove(self.pod, event.medium, event.hashes, gone);
-        if !gone.is_empty() && event.medium == Medium::Gpu && self.state.exact.mode(self.pod) == Mode::Stale {
-            self.state.predicted.drop_blocks(self.pod, gone);
+        if self.applier.removed_from.is_some_and(|medium| medium != event.medium) {
+            self.flush();
         }
+        self.applier.removed_from = Some(event.medium);
+        self.applier.removed.extend_from_slice(event.hashes);
     }
 
     fn cleared(&mut self) {
+        self.flush();
         self.cleared = true;
         self.orphans = 0;
         self.state.begin_exact(self.pod);

@@ -404,6 +404,7 @@ impl Feed {
             cleared: false,
         };
         let result = batch::read(payload, &mut self.scratch, &mut target);
+        target.flush();
         let Target { orphans, cleared, .. } = target;
         match result {
             Ok(head) => {

@@ -39,6 +39,8 @@ impl Plan {
 pub struct Chain {
     /// Whose they are.
     pub kind: ChainKind,
+    /// What its first block links to.
+    pub start: SequenceHash,
     /// Cumulative hashes of the full blocks.
     pub hashes: Vec<SequenceHash>,
     /// Tokens that an engine can take from its cache at most: it computes at least the prompt's last one, and reuses
@@ -70,7 +72,16 @@ impl Chain {
         } else {
             prompt.total_tokens
         };
-        Self { kind, hashes, most }
+        Self { kind, start, hashes, most }
+    }
+
+    /// The chain of a longer prompt of tokens, which begins with this one's.
+    pub fn continued(&self, tokens: &[u32]) -> Vec<SequenceHash> {
+        let size = self.kind.block_size as usize;
+        let mut hashes = self.hashes.clone();
+        let parent = hashes.last().copied().unwrap_or(self.start);
+        extend_blocks(parent, tokens.get(hashes.len() * size..).unwrap_or_default(), size, &mut hashes);
+        hashes
     }
 
     /// Tokens of so many leading blocks, as far as a cache can serve them.
