@@ -1,11 +1,14 @@
 /**
  * The models that the fleet serves, on the control plane: from the configuration and from the pods' own lists. Each
- * name gets one native model (tokenizer, template, hash root), loaded when it is first heard of.
+ * name gets one native model (tokenizer, template, hash root). Configured ones are loaded at the start, all at once; one
+ * that is first heard of from a pod serves at once, matched by text, until its files have been loaded beside that.
  */
 import type { ModelEntry } from '../data/health.js'
 import type { ModelOptions, SharedState } from '../data/native.js'
 import type { Pod } from '../data/pod-registry.js'
-import type { ServedModelOptions } from './options.js'
+import { type Logger, saidOnce } from '../telemetry/log.js'
+import { ModelChains } from './model-chains.js'
+import type { RouterOptions, ServedModelOptions } from './options.js'
 import type { WorkerModel } from './protocol.js'
 
 /** Tokens in a block where nothing says otherwise: vLLM's default on GPUs. */
@@ -16,39 +19,49 @@ export const ANY_MODEL = '*'
 export class ModelTable {
   readonly #known = new Map<string, WorkerModel>()
   readonly #entries = new Map<string, ModelEntry>()
+  readonly #chains: ModelChains
+  readonly #once = saidOnce()
 
   constructor(
     private readonly state: SharedState,
-    private readonly configured: readonly ServedModelOptions[],
-    private readonly defaultProfile: string,
-    private readonly memoBytes: number,
-    private readonly onFallback: (model: string, reason: string) => void,
+    private readonly options: Pick<RouterOptions, 'models' | 'defaults' | 'cache'>,
+    private readonly log: Logger,
   ) {
-    // What stands for any model is loaded as well, though it serves none: a fault in its files must show at the start,
-    // not when a pod first tells a name.
-    for (const options of configured) {
-      if (options.name === ANY_MODEL) state.addModel(ANY_MODEL, nativeOptions(options, memoBytes))
-      else this.learn(options.name)
-    }
+    this.#chains = new ModelChains(state, name => {
+      const id = this.#known.get(name)?.id
+      return id === undefined ? undefined : { id, blockSize: blockSizeOf(this.#optionsOf(name)) }
+    })
   }
 
   get models(): readonly WorkerModel[] {
     return [...this.#known.values()]
   }
 
-  /** Makes sure that a model is known; loads its tokenizer the first time. Throws if that cannot be loaded. */
+  /** Loads all that is configured, at once. Rejects with the fault of a file: that must show at the start. */
+  async load(): Promise<void> {
+    const { models } = this.options
+    const ids = await Promise.all(
+      models.map(model =>
+        this.#timed(model, () => this.state.addModelAsync(model.name, this.#nativeOptions(model))),
+      ),
+    )
+    for (const [i, { name }] of models.entries()) {
+      // What stands for any model serves none itself.
+      if (name !== ANY_MODEL) this.#enter(name, ids[i] ?? -1)
+    }
+  }
+
+  /** Makes sure that a model is known. Its files, if it has any, are loaded in the background. */
   learn(name: string): void {
     if (this.#known.has(name)) return
     const options = this.#optionsOf(name)
-    const id = this.state.addModel(name, nativeOptions(options, this.memoBytes))
-    this.#known.set(name, {
-      name,
-      id,
-      profile: options?.profile ?? this.defaultProfile,
-      aliases: options?.name === name ? options.aliases : [],
-    })
-    const reason = this.state.modelFallback(id)
-    if (reason !== null) this.onFallback(name, reason)
+    if (options?.dir === undefined) {
+      this.#enter(name, this.state.addModel(name, this.#nativeOptions(options)))
+      return
+    }
+    const id = this.state.addModel(name, { blockSize: options.blockSize })
+    this.#known.set(name, this.#workerModel(name, id))
+    void this.#loadLater({ ...options, name }, id)
   }
 
   /** A pod told what it serves. */
@@ -57,6 +70,14 @@ export class ModelTable {
       this.learn(entry.id)
       this.#entries.set(entry.id, entry)
     }
+  }
+
+  /**
+   * Brings the block chains that requests are hashed to up to these pods' variants and block sizes; to be called when
+   * the fleet or a pod's block size has changed. True if a model's chains changed.
+   */
+  refreshChains(pods: readonly Pod[]): boolean {
+    return this.#chains.refresh(pods)
   }
 
   /** The merged model list over the pods, as JSON: a model is listed while any pod serves it, up or down. */
@@ -72,19 +93,64 @@ export class ModelTable {
     return { list: JSON.stringify({ object: 'list', data }), entries }
   }
 
+  async #loadLater(model: ServedModelOptions, id: number): Promise<void> {
+    try {
+      await this.#timed(model, () => this.state.loadModel(id, this.#nativeOptions(model)))
+      this.#sayFallback(model.name, id)
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      this.log.error(
+        `model ${model.name}: its prompts are matched by text, for its files do not load: ${why}`,
+      )
+    }
+  }
+
+  /** Says how long it took to load a model's files, if it has any. */
+  async #timed<T>({ name, dir }: ServedModelOptions, load: () => Promise<T>): Promise<T> {
+    if (dir === undefined) return load()
+    this.log.info(`model ${name}: loading its tokenizer from ${dir}`)
+    const start = performance.now()
+    const loaded = await load()
+    this.log.info(`model ${name}: tokenizer loaded in ${((performance.now() - start) / 1000).toFixed(1)} s`)
+    return loaded
+  }
+
+  #enter(name: string, id: number): void {
+    this.#known.set(name, this.#workerModel(name, id))
+    this.#sayFallback(name, id)
+  }
+
+  #sayFallback(name: string, id: number): void {
+    const reason = this.state.modelFallback(id)
+    if (reason !== null && this.#once(`fallback ${name}`)) this.log.warn(`model '${name}' ${reason}`)
+  }
+
+  #workerModel(name: string, id: number): WorkerModel {
+    const options = this.#optionsOf(name)
+    return {
+      name,
+      id,
+      profile: options?.profile ?? this.options.defaults.profile,
+      aliases: options?.name === name ? options.aliases : [],
+      forwardTokens: options?.forwardTokens ?? false,
+    }
+  }
+
   #optionsOf(name: string): ServedModelOptions | undefined {
-    return (
-      this.configured.find(model => model.name === name) ??
-      this.configured.find(model => model.name === ANY_MODEL)
-    )
+    const { models } = this.options
+    return models.find(model => model.name === name) ?? models.find(model => model.name === ANY_MODEL)
+  }
+
+  #nativeOptions(options: ServedModelOptions | undefined): ModelOptions {
+    const memoBytes = this.options.cache.tokenizerMemoBytes
+    const native: ModelOptions = { blockSize: blockSizeOf(options), memoBytes }
+    if (options?.dir !== undefined) native.dir = options.dir
+    if (options?.chatTemplate !== undefined) native.chatTemplate = options.chatTemplate
+    return native
   }
 }
 
-function nativeOptions(options: ServedModelOptions | undefined, memoBytes: number): ModelOptions {
-  const native: ModelOptions = { blockSize: options?.blockSize ?? DEFAULT_BLOCK_SIZE, memoBytes }
-  if (options?.dir !== undefined) native.dir = options.dir
-  if (options?.chatTemplate !== undefined) native.chatTemplate = options.chatTemplate
-  return native
-}
+const blockSizeOf = (options: ServedModelOptions | undefined): number =>
+  options?.blockSize ?? DEFAULT_BLOCK_SIZE
 
 const plainEntry = (id: string): ModelEntry => ({ id, object: 'model', created: 0, owned_by: 'phyllo' })

@@ -20,7 +20,7 @@ import {
   type PrepareQueueHandle,
 } from '../data/prepare-queue.js'
 import { CounterSums, type CountersHandle, createCounters } from '../telemetry/counters.js'
-import { createLogger, type Logger, saidOnce } from '../telemetry/log.js'
+import { createLogger, type Logger } from '../telemetry/log.js'
 import { type Admin, startAdmin } from './admin/admin.js'
 import { Decider } from './decider.js'
 import { chooseListener } from './listener/choose.js'
@@ -54,7 +54,6 @@ export async function startRouter(options: RouterOptions): Promise<RunningRouter
 
 class ControlPlane {
   readonly log: Logger
-  readonly #once = saidOnce()
   readonly state: SharedState
   readonly registry: PodRegistry
   readonly #stateName = `router-${threadId}-${++routers}`
@@ -90,11 +89,7 @@ class ControlPlane {
       (version, pods) => this.#publish(version, pods),
       options.kvEvents,
     )
-    const { tokenizerMemoBytes } = options.cache
-    const { profile } = options.defaults
-    this.#models = new ModelTable(this.state, options.models, profile, tokenizerMemoBytes, (model, why) => {
-      if (this.#once(`fallback ${model}`)) this.log.warn(`model '${model}' ${why}`)
-    })
+    this.#models = new ModelTable(this.state, options, this.log)
     this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())
     this.#discovery = new Discovery(
       sourcesOf(options.discovery, options.kvEvents),
@@ -123,6 +118,7 @@ class ControlPlane {
     const count = factory.canShare ? wanted : 1
     if (count < wanted)
       this.log.warn(`one worker instead of ${wanted}: ${factory.name} cannot share a port here`)
+    await this.#models.load()
     await this.addPods(pods)
     await this.#discovery.start()
     this.#started = true
@@ -210,6 +206,7 @@ class ControlPlane {
 
   #fleet(version: number, pods: readonly PodInfo[]): FleetUpdate {
     for (const model of pods.flatMap(pod => pod.models)) this.#models.learn(model)
+    this.#models.refreshChains(this.registry.pods)
     const { list, entries } = this.#models.list(this.registry.pods)
     return { version, pods, models: this.#models.models, modelList: list, modelEntries: entries }
   }

@@ -148,7 +148,7 @@ for (const [title, { args, err }] of Object.entries(usage)) {
 test('serve without pods in its file names the file', async t => {
   const { code, err } = await phyllo(['serve', '-c', write('nopods.yaml', 'log: { level: warn }\n')])
   t.is(code, 2)
-  t.regex(err, /or list them under pods: in nopods\.yaml$/m)
+  t.regex(err, /or under pods: or discovery: in nopods\.yaml$/m)
 })
 
 test('serve with a bad file exits 1 with its issues', async t => {

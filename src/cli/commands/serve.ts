@@ -63,7 +63,7 @@ export function configure(flags: Flags): RouterOptions {
   }
   const { pods, discovery } = loaded.config
   if (pods.length === 0 && discovery.file === undefined && discovery.dns.length === 0) {
-    const where = file === undefined ? '' : `, or list them under pods: in ${file}, or say under discovery: where they are found`
+    const where = file === undefined ? '' : `, or under pods: or discovery: in ${file}`
     throw new CliFailure(`no pods to route to: name the engines with --pod http://host:8000${where}`, 2)
   }
   return loaded.config
