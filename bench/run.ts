@@ -13,6 +13,7 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   index: async () => (await import('./index/run.js')).benchIndex({ quick, only }),
   tokenize: async () => (await import('./tokenize/run.js')).benchTokenize(),
   proxy: async () => (await import('./proxy/run.js')).benchProxy({ quick }),
+  scrape: async () => (await import('./scrape/run.js')).benchScrape({ quick }),
 }
 
 const wanted = process.argv.slice(2).filter(word => word !== quickFlag && !word.startsWith(tablesFlag))

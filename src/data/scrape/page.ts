@@ -108,13 +108,10 @@ export class PageReader {
     for (let i = 0; i < this.#needles.length; i++) {
       const needle = this.#needles[i]
       if (needle === undefined || this.#progress[i] === 2) continue
-      // Behind the one before, mostly; else before it.
-      let at = this.#find(needle, bytes, start, to)
+      // A group that the last piece ended in goes on. Others begin behind the one before, mostly; else before it.
+      let at = this.#progress[i] === 1 ? skipBlanks(bytes, from, to) : this.#find(needle, bytes, start, to)
       if (at < 0 && start > from) at = this.#find(needle, bytes, from, start)
-      if (at < 0) {
-        if (this.#progress[i] === 1) this.#progress[i] = 2
-        continue
-      }
+      if (at < 0) continue
       start = this.#readGroup(needle, i, bytes, at, to)
     }
   }
@@ -150,7 +147,7 @@ export class PageReader {
   #readSeries(needle: Needle, bytes: Buffer, from: number, end: number): void {
     const series = this.#series
     if (!series.read(needle, bytes, from, end)) return
-    const core = this.#core(needle.dialect, bytes.toString('latin1', series.coreFrom, series.coreTo))
+    const core = this.#core(needle.dialect, bytes.toString('utf8', series.coreFrom, series.coreTo))
     if (core === undefined) return
     for (let i = 0; i < needle.uses.length; i++)
       note(core.values, needle.uses[i]?.place ?? 0, series.value(needle, i))
