@@ -37,6 +37,8 @@ export class FileSource implements PodSource {
   constructor(
     private readonly options: FileDiscoveryOptions,
     private readonly fleetEvents: FleetKvEvents,
+    /** Waits a moment between two readings of a file that has changed. */
+    private readonly settle: () => Promise<unknown> = () => sleep(SETTLE_MS, undefined, { ref: false }),
   ) {
     this.name = `file ${options.path}`
     this.#poller = new Poller(options.intervalMs)
@@ -76,7 +78,7 @@ export class FileSource implements PodSource {
   async #settled(): Promise<Buffer> {
     let content = await readWhole(this.options.path)
     for (let i = 0; i < MAX_SETTLES && !this.#isKnown(content); i++) {
-      await sleep(SETTLE_MS, undefined, { ref: false })
+      await this.settle()
       const again = await readWhole(this.options.path)
       if (again.equals(content)) return content
       content = again
