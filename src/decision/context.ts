@@ -5,6 +5,7 @@
 import type { LaneView } from '../data/lane-view.js'
 import { type BodyKind, FIELDS, type FieldName, isTicket, NO_TICKET, type Ticket } from '../data/native.js'
 import type { Pool } from '../data/pod-view.js'
+import type { TokenForwarding } from '../data/token-forwarding.js'
 import type { AnySlot, Slot, Writer } from './slot.js'
 
 const fieldIndex: Readonly<Record<string, number>> = Object.fromEntries(FIELDS.map((name, i) => [name, i]))
@@ -36,8 +37,8 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
   /** The native core's number of that model. */
   modelId = -1
   stream = false
-  /** The model's configuration has prompts sent as token ids where that changes nothing (`models[].forwardTokens`). */
-  forwardTokens = false
+  /** Whether prompts of the model go to its pods as token ids where that changes nothing; undefined: they do not. */
+  forwarding: TokenForwarding | undefined
   /** The response that this request goes on from, where its pod is the only one in the pool; else empty. */
   pinnedTo = ''
   /** The pods that serve the model (or the one pod that holds the state asked for). */
@@ -128,7 +129,7 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     this.modelId = -1
     this.pinnedTo = ''
     this.stream = false
-    this.forwardTokens = false
+    this.forwarding = undefined
     this.pool = noPool
     this.poolVersion = Number.POSITIVE_INFINITY
     this.bound = 0

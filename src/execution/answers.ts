@@ -21,8 +21,8 @@ import { findUsage, TAIL_BYTES, type Usage } from './usage.js'
 
 /** The engine's count of a prompt beside the router's. */
 export interface UsageCheck {
-  /** A USAGE code. */
-  readonly result: number
+  /** A USAGE code; undefined where the prompt went out as ids, so that there was nothing for the engine to count. */
+  readonly result: number | undefined
   readonly usage: Usage
   /** The router's count. */
   readonly promptTokens: number
@@ -65,20 +65,25 @@ export class Answers {
     private readonly room = new AnswerRoom(),
   ) {}
 
-  /** Called with the head of an answer that is to be relayed; undefined if there is nothing to read in it. */
-  open(ctx: RoutingContext, lease: Lease, head: AnswerHeadline): AnswerReader | undefined {
+  /**
+   * Called with the head of an answer that is to be relayed; undefined if there is nothing to read in it. `asTokens`:
+   * the prompt was sent as ids.
+   */
+  open(ctx: RoutingContext, lease: Lease, head: AnswerHeadline, asTokens: boolean): AnswerReader | undefined {
     const { kind } = ctx.request
     if (ctx.ticket === NO_TICKET || head.status !== 200 || head.encoded || !isRead(kind)) return undefined
     const isKept = isLearned(kind) && isSingle(ctx) && this.lane.wantsAnswer(ctx.ticket, lease.ref)
-    return new AnswerReader(this, ctx, lease, head.events, isKept ? new KeptAnswer(this.room) : undefined)
+    const kept = isKept ? new KeptAnswer(this.room) : undefined
+    return new AnswerReader(this, ctx, lease, head.events, asTokens, kept)
   }
 
   /** Compares what the engine counted; a no-op where it did not tell. */
-  check(ctx: RoutingContext, lease: Lease, usage: Usage | undefined): void {
+  check(ctx: RoutingContext, lease: Lease, usage: Usage | undefined, asTokens: boolean): void {
     if (usage === undefined) return
     const { ticket } = ctx
     const { promptTokens, cachedTokens } = usage
-    const result = this.lane.checkUsage(ticket, lease.ref, promptTokens, cachedTokens)
+    const result = asTokens ? undefined : this.lane.checkUsage(ticket, lease.ref, promptTokens, cachedTokens)
+    if (result !== undefined && result !== USAGE.estimated) ctx.forwarding?.judged(result === USAGE.agrees)
     const isCompared = cachedTokens >= 0 && result !== USAGE.estimated
     const mode = (isCompared ? cacheHintOf(this.lane, ticket, lease.ref)?.mode : undefined) ?? 'predicted'
     this.lane.summary(ticket, this.#words)
@@ -135,6 +140,7 @@ export class AnswerReader {
   readonly #ctx: RoutingContext
   readonly #lease: Lease
   readonly #events: boolean
+  readonly #asTokens: boolean
   readonly #last: (Buffer | undefined)[] = []
   #pieces = 0
   #kept: KeptAnswer | undefined
@@ -144,12 +150,14 @@ export class AnswerReader {
     ctx: RoutingContext,
     lease: Lease,
     events: boolean,
+    asTokens: boolean,
     kept: KeptAnswer | undefined,
   ) {
     this.#answers = answers
     this.#ctx = ctx
     this.#lease = lease
     this.#events = events
+    this.#asTokens = asTokens
     this.#kept = kept
   }
 
@@ -165,7 +173,7 @@ export class AnswerReader {
   done(): void {
     this.#answers.safely(() => {
       const shape = { events: this.#events, responses: this.#ctx.request.kind === 'responses' }
-      this.#answers.check(this.#ctx, this.#lease, findUsage(this.#tail(), shape))
+      this.#answers.check(this.#ctx, this.#lease, findUsage(this.#tail(), shape), this.#asTokens)
     })
     this.#finish(false)
   }

@@ -78,6 +78,8 @@ export class StepRun implements UpstreamHandler {
   #sentAt = 0
   #status = 0
   #answered = false
+  /** The prompt went out as token ids. */
+  #asTokens = false
   /** The pod got a second chance because its connection was stale. */
   #resent = false
 
@@ -118,7 +120,7 @@ export class StepRun implements UpstreamHandler {
     const note = ctx.request.kind === 'responses' && status < 300 ? options.onResponseId : undefined
     const scanner = note && new ResponseIdScanner(id => note(id, lease.ref))
     this.relay = new Relay(sink, upstream, status, raw, lease.pod.id, ctx.request.id, scanner)
-    this.relay.reader = parts.answers?.open(ctx, lease, this.relay)
+    this.relay.reader = parts.answers?.open(ctx, lease, this.relay, this.#asTokens)
   }
 
   onChunk(chunk: Buffer): boolean {
@@ -168,6 +170,7 @@ export class StepRun implements UpstreamHandler {
   #send(lease: Lease): void {
     const { parts, ctx, options, results } = this.#host
     const request = this.#step.request(new LeasedStep(ctx, lease, options.clientAddress, results))
+    this.#asTokens = request.asTokens
     this.#sentAt = parts.now()
     this.#upstream = parts.client.open(lease.pod, request, this)
   }

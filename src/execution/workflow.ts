@@ -15,6 +15,8 @@ export interface StepRequest {
   /** name, value, name, value, …: without hop-by-hop, host and framing headers. */
   readonly headers: string[]
   readonly body: Uint8Array | null
+  /** The prompt's token ids are in it in place of its text, so that the engine's count of them tells nothing. */
+  readonly asTokens: boolean
 }
 
 /** What is known when a step makes its request. */

@@ -10,12 +10,12 @@ export function answerEvents(counters: Counters, log: Logger): AnswerEvents {
   const once = saidOnce()
   return {
     onUsage(ctx, lease, check) {
-      counters.promptChecked(check.result)
       const { usage, result, mode, cachedTokens } = check
+      if (result !== undefined) counters.promptChecked(result)
       if (usage.cachedTokens >= 0 && result !== USAGE.estimated) {
         counters.cacheChecked(CACHE_MODE[mode], cachedTokens, usage.cachedTokens)
       }
-      if (result !== USAGE.estimated) report(log, once, ctx, lease, check)
+      if (result !== undefined && result !== USAGE.estimated) report(log, once, ctx, lease, check)
     },
     onLearned: learned => counters.answerLearned(learned),
     onFault(error) {

@@ -6,6 +6,7 @@ import type { LaneView } from '../data/lane-view.js'
 import { BODY_KINDS, FIELDS, isPodRef, type PodRef, SCAN, slotOf } from '../data/native.js'
 import { PodView, type Pool } from '../data/pod-view.js'
 import type { PrepareQueue } from '../data/prepare-queue.js'
+import { TokenForwarding } from '../data/token-forwarding.js'
 import { type CompiledProfile, compileProfile } from '../decision/compile.js'
 import { type RequestHead, type RoutingContext, RoutingContexts } from '../decision/context.js'
 import type { Profile } from '../decision/profile.js'
@@ -41,6 +42,7 @@ export class Decider {
   readonly #fallback: Route
   readonly #plain: Route
   #models = new Map<string, WorkerModel>()
+  readonly #forwarding = new Map<string, TokenForwarding>()
   #unlisted = false
 
   constructor(options: DeciderOptions) {
@@ -129,7 +131,7 @@ export class Decider {
     if (name !== model.name) renameModel(ctx, model.name)
     ctx.model = model.name
     ctx.modelId = model.id
-    ctx.forwardTokens = model.forwardTokens
+    ctx.forwarding = model.forwardTokens ? this.#forwardingOf(model.name) : undefined
     const previous = ctx.stringField('previous_response_id')
     // A response nobody here knows of goes to any pod, whose own 404 names the cause best.
     const holder = previous === undefined ? undefined : this.poolOfResponse(previous)
@@ -140,6 +142,15 @@ export class Decider {
     ctx.pool = pool
     ctx.poolVersion = this.pods.version
     return undefined
+  }
+
+  #forwardingOf(model: string): TokenForwarding {
+    let forwarding = this.#forwarding.get(model)
+    if (forwarding === undefined) {
+      forwarding = new TokenForwarding()
+      this.#forwarding.set(model, forwarding)
+    }
+    return forwarding
   }
 
   #noModel(name: string): PhylloError {

@@ -64,11 +64,15 @@ export class CountingLane implements Lane {
   summary(ticket: number, out: Uint32Array): void {
     out.fill(0)
     out[SUMMARY.promptTokens] = ticket === 0 ? 0 : this.promptTokens
-    out[SUMMARY.exact] = 1
+    out[SUMMARY.exact] = this.exact ? 1 : 0
   }
   cachedTokens = () => 0
   ranked = () => 0
-  tokens = () => new Uint32Array()
+  /** The prompt's ids. */
+  ids = new Uint32Array()
+  /** All of them are known. */
+  exact = true
+  tokens = () => this.ids
   hashes = () => new BigUint64Array()
   setSession = () => 0
   sessionPod = () => -1

@@ -12,6 +12,7 @@ import {
   REFUSED,
 } from '#phyllo/data/native.js'
 import { type PodInfo, PodView } from '#phyllo/data/pod-view.js'
+import type { TokenForwarding } from '#phyllo/data/token-forwarding.js'
 import { type RequestHead, type RoutingContext, RoutingContexts } from '#phyllo/decision/context.js'
 import type { ErrorCode } from '#phyllo/errors.js'
 import { Answers, type UsageCheck } from '#phyllo/execution/answers.js'
@@ -61,6 +62,7 @@ export interface Given extends Partial<ExecuteOptions> {
   readonly workflow?: Workflow
   /** The number of what was prepared; 0 unless given: nothing was. */
   readonly ticket?: number
+  readonly forwarding?: TokenForwarding
 }
 
 export interface Worker {
@@ -215,19 +217,20 @@ function fill(ctx: RoutingContext, given: Given): void {
   ctx.model = 'm'
   const { ticket = NO_TICKET } = given
   if (isTicket(ticket)) ctx.ticket = ticket
+  ctx.forwarding = given.forwarding
   fillFields(ctx)
 }
 
-/** Where the body's fields are, as the native core finds them; of bodies that JSON.stringify made. */
+/** Where the body's fields are, as the native core finds them; of bodies without objects. */
 function fillFields(ctx: RoutingContext): void {
   const text = ctx.body.toString('latin1')
   ctx.fields.fill(0)
   for (const [i, name] of FIELDS.entries()) {
-    const key = `"${name}":`
-    const at = text.indexOf(key)
-    if (at < 0) continue
-    const [value = ''] = /^(?:"(?:[^"\\]|\\.)*"|\[[^\]]*\]?|[^,}]*)/.exec(text.slice(at + key.length)) ?? []
-    ctx.fields.set([at + key.length, value.length], i * 2)
+    const key = new RegExp(`[{,]\\s*"${name}"\\s*:\\s*`).exec(text)
+    if (key === null) continue
+    const at = key.index + key[0].length
+    const [value = ''] = /^(?:"(?:[^"\\]|\\.)*"|\[[^\]]*\]?|[^,}]*)/.exec(text.slice(at)) ?? []
+    ctx.fields.set([at, value.length], i * 2)
   }
 }
 

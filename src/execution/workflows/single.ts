@@ -1,6 +1,7 @@
 /** The workflow with one step: the request goes to the picked pod as it came, and the answer comes back as it is. */
 import { z } from 'zod'
 import { executor } from '../../decision/factories.js'
+import { tokenBody } from '../forward-tokens.js'
 import { forwardedHeaders } from '../headers.js'
 import { withRank } from '../rank-header.js'
 import { type StepInput, type StepRequest, type Workflow, workflow } from '../workflow.js'
@@ -25,13 +26,16 @@ export function singleWorkflow(given: unknown): Workflow {
   ])
 }
 
-/** The client's request for a pod: same method, path, query and bytes. */
-export function passThrough({ ctx, pod, clientAddress }: StepInput): StepRequest {
+/** The client's request for a pod: same method, path, query and bytes, but for a prompt that may go as token ids. */
+export function passThrough(input: StepInput): StepRequest {
+  const { ctx, pod, clientAddress } = input
   const { request, body } = ctx
+  const asTokens = tokenBody(input)
   return {
     method: request.method,
     path: request.query === '' ? request.path : `${request.path}?${request.query}`,
     headers: withRank(forwardedHeaders(request, clientAddress), pod),
-    body: body.length > 0 ? body : null,
+    body: asTokens ?? (body.length > 0 ? body : null),
+    asTokens: asTokens !== undefined,
   }
 }

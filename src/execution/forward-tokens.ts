@@ -1,0 +1,112 @@
+/**
+ * `models[].forwardTokens`: a text completion goes to its pod with the prompt's token ids in place of the text, so that
+ * the engine need not tokenize again. All other bytes stay as they came.
+ *
+ * Only where the engine gives the same answer either way. vLLM (0.22 and 0.32) and SGLang (0.5.23) take
+ * `prompt: [1, 2, 3]` as one prompt and use the ids as they are.
+ */
+import { SUMMARY, SUMMARY_WORDS } from '../data/native.js'
+import type { RoutingContext } from '../decision/context.js'
+import type { StepInput } from './workflow.js'
+
+/**
+ * Fields that need the text, or mean something else for ids: the text comes back in the answer (`echo`, `suffix`), other
+ * input takes the prompt's place, ids are cut off, or offsets into the text are asked for. As keys they can't be hidden in
+ * a text, where their quotes would be escaped; whatever they are set to, such a request is left alone.
+ */
+const TEXT_FIELDS = ['echo', 'suffix', 'prompt_embeds', 'truncate_prompt_tokens', 'return_token_offsets'].map(
+  name => Buffer.from(`"${name}"`),
+)
+/** A key may be written with such escapes; a string value hardly ever is, besides the prompt. */
+const ESCAPE = Buffer.from('\\u')
+/** Halves of characters beyond 16 bits begin like this. A lone one is a fault that engines refuse in a text. */
+const SURROGATES = [Buffer.from('\\ud'), Buffer.from('\\uD')]
+/** Bytes of a prompt looked at for a letter, which most texts begin with. */
+const GLANCE = 64
+
+/** The body with ids in place of the prompt; undefined where the request goes as it came. */
+export function tokenBody({ ctx, pod }: StepInput): Buffer | undefined {
+  const { forwarding, request, body } = ctx
+  // A pod with files of its own may have another tokenizer.
+  if (forwarding === undefined || request.kind !== 'completions' || pod.variant !== undefined)
+    return undefined
+  const prompt = promptOf(ctx)
+  if (prompt === undefined || !isPlainText(prompt) || !isOrdinary(ctx) || !isExact(ctx)) return undefined
+  const start = prompt.byteOffset - body.byteOffset
+  const before = body.subarray(0, start)
+  const after = body.subarray(start + prompt.length)
+  if (needsText(before) || needsText(after) || !forwarding.admits()) return undefined
+  const tokens = ctx.lane.native.tokens(ctx.ticket)
+  return tokens.length > 0 ? Buffer.concat([before, jsonArray(tokens), after]) : undefined
+}
+
+function promptOf(ctx: RoutingContext): Buffer | undefined {
+  const bytes = ctx.fieldBytes('prompt', ctx.body.length)
+  return bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** All tokens are the model's own; an estimate's would be those of the beginning. */
+function isExact(ctx: RoutingContext): boolean {
+  const words = new Uint32Array(SUMMARY_WORDS)
+  ctx.lane.native.summary(ctx.ticket, words)
+  return words[SUMMARY.exact] === 1
+}
+
+const needsText = (bytes: Buffer): boolean =>
+  bytes.includes(ESCAPE) || TEXT_FIELDS.some(field => bytes.includes(field))
+
+/**
+ * `add_special_tokens: false` is vLLM's; SGLang adds BOS all the same. `session_params` are SGLang's: the prompt is put
+ * behind what the session holds.
+ */
+function isOrdinary(ctx: RoutingContext): boolean {
+  const special = ctx.rawField('add_special_tokens')
+  return (special === undefined || special === 'true') && !ctx.has('session_params')
+}
+
+/** One text that an engine would take: not only white space, which SGLang refuses, and without lone surrogates. */
+function isPlainText(json: Buffer): boolean {
+  if (json[0] !== 0x22) return false
+  const hasLetter = /^[^\\]*[!-[\]-~]/.test(json.toString('latin1', 1, Math.min(GLANCE, json.length - 1)))
+  if (hasLetter && !SURROGATES.some(half => json.includes(half))) return true
+  const text = parsed(json.toString())
+  return typeof text === 'string' && text.trim() !== '' && !/\p{Surrogate}/u.test(text)
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}
+
+/** Decimal digits of the largest id, and the comma. */
+const MOST_DIGITS = 11
+
+/** A list of numbers as JSON. By hand, since 100,000 ids through strings would hold up the other requests for long. */
+export function jsonArray(numbers: Uint32Array): Buffer {
+  const bytes = Buffer.allocUnsafe(numbers.length * MOST_DIGITS + 2)
+  let at = 0
+  bytes[at++] = 0x5b
+  for (const number of numbers) {
+    const end = at + digits(number)
+    let rest = number
+    for (let place = end - 1; place >= at; place--) {
+      const tenth = Math.floor(rest / 10)
+      bytes[place] = 0x30 + rest - tenth * 10
+      rest = tenth
+    }
+    bytes[end] = 0x2c
+    at = end + 1
+  }
+  if (numbers.length > 0) at--
+  bytes[at++] = 0x5d
+  return bytes.subarray(0, at)
+}
+
+function digits(number: number): number {
+  let count = 1
+  for (let limit = 10; number >= limit; limit *= 10) count++
+  return count
+}
