@@ -30,6 +30,11 @@ const LINE_BYTES = 65_536
 const MOST_CORES = 1024
 /** Where numbers end that can be counts of requests, tokens or blocks. */
 const MOST = 2 ** 31
+/**
+ * How much further up than on the last page a metric may stand and still be found there. Pages only grow while an engine
+ * runs; one that has shrunk by more lacks the metric, upon which its reader looks again at all of it.
+ */
+const SLACK_BYTES = 1024
 const NEWLINE = 0x0a
 const EMPTY = Buffer.alloc(0)
 
@@ -39,14 +44,20 @@ export class PageReader {
   #progress = new Uint8Array(0)
   readonly #cores = new Map<Dialect, Core[]>()
   readonly #series = new SeriesReader()
+  /** By needle: how far down the last page its group began; NaN if that is not known. */
+  #places = new Float64Array(0)
+  /** How far down this page the bytes are that are looked at now. */
+  #base = 0
   #line = EMPTY
   #held = 0
   #tooLong = false
 
-  /** A new page, on which these are looked for. */
+  /** A new page, on which these are looked for: first where they were on the last one, if it is the same engine's. */
   begin(needles: readonly Needle[]): void {
+    if (this.#needles !== needles) this.#places = new Float64Array(needles.length).fill(Number.NaN)
     this.#needles = needles
     this.#progress = new Uint8Array(needles.length)
+    this.#base = 0
     this.#cores.clear()
     this.#held = 0
     this.#tooLong = false
@@ -108,18 +119,33 @@ export class PageReader {
     for (let i = 0; i < this.#needles.length; i++) {
       const needle = this.#needles[i]
       if (needle === undefined || this.#progress[i] === 2) continue
-      // A group that the last piece ended in goes on. Others begin behind the one before, mostly; else before it.
-      let at = this.#progress[i] === 1 ? skipBlanks(bytes, from, to) : this.#find(needle, bytes, start, to)
-      if (at < 0 && start > from) at = this.#find(needle, bytes, from, start)
+      // A group that the last piece ended in goes on.
+      const goesOn = this.#progress[i] === 1
+      const at = goesOn ? skipBlanks(bytes, from, to) : this.#locate(i, needle, bytes, from, start, to)
       if (at < 0) continue
+      if (!goesOn) this.#places[i] = this.#base + at - from
       start = this.#readGroup(needle, i, bytes, at, to)
     }
+    this.#base += to - from
   }
 
-  /** Where the first series of a metric begins; -1 if there is none. */
-  #find(needle: Needle, bytes: Buffer, from: number, to: number): number {
+  /** Where a metric's group begins; -1 if not here. */
+  #locate(i: number, needle: Needle, bytes: Buffer, from: number, start: number, to: number): number {
+    const guess = from + (this.#places[i] ?? Number.NaN) - this.#base - SLACK_BYTES
+    if (guess >= to) return -1
+    if (guess > start) {
+      const at = this.#find(needle, bytes, from, guess, to)
+      if (at >= 0 && isAnnounced(bytes, from, at)) return at
+    }
+    // Behind the one before, mostly; else before it.
+    const at = this.#find(needle, bytes, from, start, to)
+    return at >= 0 || start === from ? at : this.#find(needle, bytes, from, from, start)
+  }
+
+  /** The first series of a metric from `start` on; -1 if there is none. Lines begin at `from`. */
+  #find(needle: Needle, bytes: Buffer, from: number, start: number, to: number): number {
     const part = bytes.subarray(0, to)
-    for (let at = part.indexOf(needle.bytes, from); at >= 0; at = part.indexOf(needle.bytes, at + 1)) {
+    for (let at = part.indexOf(needle.bytes, start); at >= 0; at = part.indexOf(needle.bytes, at + 1)) {
       if (isSeries(needle, part, at, from)) return at
     }
     return -1
@@ -193,4 +219,12 @@ function isRemark(bytes: Buffer, at: number, end: number): boolean {
   if (bytes[start] !== HASH) return false
   const word = skipBlanks(bytes, start + 1, end)
   return !KEYWORDS.some(keyword => standsAt(bytes, word, end, keyword))
+}
+
+/** Does the line before announce a metric? Then the one here is the first of its group. */
+function isAnnounced(bytes: Buffer, from: number, at: number): boolean {
+  const end = bytes.lastIndexOf(NEWLINE, at)
+  if (end <= from) return false
+  const start = Math.max(from, bytes.lastIndexOf(NEWLINE, end - 1) + 1)
+  return start < end && !isRemark(bytes, start, end) && bytes[skipBlanks(bytes, start, end)] === HASH
 }

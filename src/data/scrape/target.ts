@@ -71,10 +71,14 @@ export class Target implements PageSink {
 
   onEnd(): void {
     const page = this.#reader.finish()
+    // Less than the last time: looked at for what it is, before it is believed.
+    if (this.#needles !== ALL_NEEDLES && (page?.needles.length ?? 0) < this.#needles.length)
+      return this.#anew()
     if (page === undefined) return this.#failed({ kind: 'page', reason: 'has no metrics of a known engine' })
-    if (this.#byName && page.needles.length < this.#needles.length) return this.#refuse()
-    this.#needles = page.needles
-    this.#byName = page.dialect.byName && !this.#refusesNames
+    const byName = page.dialect.byName && !this.#refusesNames
+    // The same array as long as the page is the same: the reader then knows where on it they stand.
+    if (this.#needles === ALL_NEEDLES || byName !== this.#byName) this.#needles = page.needles
+    this.#byName = byName
     this.#over({ page })
   }
 
@@ -87,16 +91,16 @@ export class Target implements PageSink {
   }
 
   #failed(fault: ScrapeFault): void {
-    if (this.#byName && fault.kind === 'page') return this.#refuse()
+    if (this.#byName && fault.kind === 'page') return this.#anew()
     // The other path is worth a try only where there is somebody to answer.
     if (fault.kind === 'page') this.#path = (this.#path + 1) % this.#paths.length
     this.#forgetPage()
     this.#over({ fault })
   }
 
-  /** Asked by name, it does not give all that it has. */
-  #refuse(): void {
-    this.#refusesNames = true
+  /** From the whole page; whoever gave less when asked by name is not asked so again. */
+  #anew(): void {
+    this.#refusesNames ||= this.#byName
     this.#forgetPage()
     this.#over('again')
   }
