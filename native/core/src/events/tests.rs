@@ -1,5 +1,6 @@
 //! Recorded messages of real engines against a naive reference, and streams that lose, repeat and reorder.
 
+mod forms;
 mod naive;
 mod recorded;
 mod streams;
@@ -9,6 +10,7 @@ use crate::hash::{Root, SequenceHash, hash_blocks};
 use crate::index::Matches;
 use crate::pods::{BreakerOptions, PodRef};
 use crate::state::{SharedState, StateOptions};
+use rmpv::Value;
 use std::sync::Arc;
 
 const TTL_MS: u64 = 5000;
@@ -42,6 +44,16 @@ fn pod(state: &SharedState, id: &str) -> PodRef {
 
 fn options(replay: bool) -> FeedOptions {
     FeedOptions { model: "tiny".to_owned(), replay, first: 0 }
+}
+
+fn map(pairs: Vec<(&str, Value)>) -> Value {
+    Value::Map(pairs.into_iter().map(|(key, value)| (key.into(), value)).collect())
+}
+
+fn encoded(batch: &Value) -> Vec<u8> {
+    let mut payload = Vec::new();
+    rmpv::encode::write_value(&mut payload, batch).expect("memory");
+    payload
 }
 
 /// Leading blocks of a prompt that the pod holds.

@@ -139,9 +139,57 @@ fn load_columns_are_where_the_javascript_side_reads_them() {
     assert_eq!(fleet.table.loads(&mut out), 2);
     let columns =
         |slot: usize| -> Vec<f64> { (0..LOAD_COLUMNS).map(|column| out[column * 64 + slot]).collect() };
-    assert_eq!(columns(a.slot()), [2.0, 500.0, 12.5, 0.0, 1.0]);
-    assert_eq!(columns(b.slot()), [0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(columns(a.slot()), [2.0, 500.0, 12.5, 0.0, 1.0, 2.0, 0.0, 0.0, 0.1]);
+    assert_eq!(columns(b.slot()), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1]);
     assert_eq!(fleet.table.loads(&mut out[1..]), 0);
+}
+
+/// Requests, waiting, KV use, warmth.
+fn engine_columns(fleet: &Fleet, pod: PodRef) -> [f64; 4] {
+    let mut out = vec![-1.0; LOAD_COLUMNS * 64];
+    fleet.table.loads(&mut out);
+    [5, 6, 7, 8].map(|column| out[column * 64 + pod.slot()])
+}
+
+#[test]
+fn what_an_engine_reports_beyond_the_bookings_counts_until_its_metrics_are_old() {
+    let fleet = fleet();
+    let pod = fleet.pod("a");
+    fleet.wait(1000.0);
+    assert_eq!(fleet.table.book(pod, 0, 0), Ok(()));
+    fleet.table.set_engine_load(pod, 3, 2, 0.75);
+    assert_eq!(engine_columns(&fleet, pod), [5.0, 2.0, 0.75, 1.0]);
+    // What is booked between two scrapes counts at once.
+    assert_eq!(fleet.table.book(pod, 0, 0), Ok(()));
+    assert_eq!(engine_columns(&fleet, pod)[0], 6.0);
+    // An engine that has not yet seen all that is booked takes nothing away.
+    fleet.table.set_engine_load(pod, 1, 0, f32::NAN);
+    assert_eq!(engine_columns(&fleet, pod), [2.0, 0.0, 0.0, 1.0]);
+    fleet.table.set_engine_load(pod, 9, 9, 7.0);
+    assert_eq!(engine_columns(&fleet, pod), [18.0, 9.0, 1.0, 1.0]);
+    fleet.wait(10_000.0);
+    assert_eq!(engine_columns(&fleet, pod), [2.0, 0.0, 0.0, 1.0]);
+}
+
+#[test]
+fn a_new_pod_and_one_that_comes_back_warm_up() {
+    let fleet = fleet();
+    fleet.wait(5000.0);
+    let pod = fleet.pod("a");
+    let mut warmth = Vec::new();
+    for _ in 0..5 {
+        warmth.push(engine_columns(&fleet, pod)[3]);
+        fleet.wait(250.0);
+    }
+    assert_eq!(warmth, [0.1, 0.25, 0.5, 0.75, 1.0]);
+    assert!(fleet.table.cordon(pod, true));
+    assert_eq!(engine_columns(&fleet, pod)[3], 1.0);
+    assert!(fleet.table.cordon(pod, false));
+    assert_eq!(engine_columns(&fleet, pod)[3], 0.1);
+    // A pod that was not out starts nothing anew.
+    fleet.wait(500.0);
+    assert!(fleet.table.cordon(pod, false));
+    assert_eq!(engine_columns(&fleet, pod)[3], 0.5);
 }
 
 #[test]

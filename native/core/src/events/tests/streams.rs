@@ -4,7 +4,6 @@
 use super::*;
 use crate::exact::Mode;
 use proptest::prelude::*;
-use rmpv::Value;
 use std::collections::{BTreeMap, VecDeque};
 
 const BLOCK: usize = 4;
@@ -20,10 +19,6 @@ fn name(prefix: &[u32]) -> i64 {
     prefix.iter().fold(7i64, |hash, &token| hash.wrapping_mul(1_000_003).wrapping_add(i64::from(token) + 1))
 }
 
-fn map(pairs: Vec<(&str, Value)>) -> Value {
-    Value::Map(pairs.into_iter().map(|(key, value)| (key.into(), value)).collect())
-}
-
 /// A cache of conversations, each held up to some block, with its publisher.
 #[derive(Default)]
 struct Engine {
@@ -35,9 +30,7 @@ struct Engine {
 impl Engine {
     fn publish(&mut self, events: Vec<Value>) -> (u64, Vec<u8>) {
         self.ts += 1.0;
-        let mut payload = Vec::new();
-        let batch = Value::Array(vec![self.ts.into(), Value::Array(events), Value::Nil]);
-        rmpv::encode::write_value(&mut payload, &batch).expect("memory");
+        let payload = encoded(&Value::Array(vec![self.ts.into(), Value::Array(events), Value::Nil]));
         self.log.push(payload.clone());
         (self.log.len() as u64 - 1, payload)
     }
