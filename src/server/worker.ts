@@ -9,12 +9,14 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { LaneView } from '../data/lane-view.js'
 import { loadNative } from '../data/native.js'
 import { PrepareQueue } from '../data/prepare-queue.js'
+import { Answers } from '../execution/answers.js'
 import { Executor } from '../execution/executor.js'
 import { Selector } from '../execution/selector.js'
 import { UpstreamClient } from '../execution/upstream/client.js'
 import { Watchdog } from '../execution/watchdog.js'
 import { Counters } from '../telemetry/counters.js'
-import { createLogger } from '../telemetry/log.js'
+import { createLogger, type Logger } from '../telemetry/log.js'
+import { answerEvents } from './answer-events.js'
 import { App, countingEvents } from './app.js'
 import { Decider } from './decider.js'
 import { Endpoints } from './endpoints.js'
@@ -35,6 +37,7 @@ class DataPlane {
   constructor(
     private readonly birth: WorkerBirth,
     private readonly onError: (error: unknown) => void,
+    log: Logger,
   ) {
     const { options } = birth
     const addon = loadNative()
@@ -61,6 +64,7 @@ class DataPlane {
       pods: decider.pods,
       client: this.#client,
       events: countingEvents(counters),
+      answers: new Answers(lane.native, answerEvents(counters, log)),
       now: () => performance.now(),
       contexts: decider.contexts,
       watchdog: this.#watchdog,
@@ -117,7 +121,7 @@ async function start(birth: WorkerBirth): Promise<void> {
   process.on('uncaughtException', error => log.error({ err: error }, 'uncaught error in a worker'))
   process.on('unhandledRejection', error => log.error({ err: error }, 'unhandled rejection in a worker'))
   try {
-    const plane = new DataPlane(birth, error => log.error({ err: error }, 'a request handler failed'))
+    const plane = new DataPlane(birth, error => log.error({ err: error }, 'a request handler failed'), log)
     const port = await plane.listen()
     parentPort?.on('message', (message: ToWorker) => plane.receive(message))
     say({ type: 'listening', port })
