@@ -370,18 +370,15 @@ export interface Lane {
   firstByte(ref: number, ms: number, pendingTokens: number): void
   /** What the pod is thought to hold of the ticket's prompt, by tier, at the places of {@link HINT}. */
   cacheHint(ticket: number, ref: number, out: Uint32Array): boolean
-  /**
-   * Compares the engine's `usage` (prompt tokens, and cached ones or -1) with what the router counted and expected of
-   * that pod at the booking: a USAGE code.
-   */
-  checkUsage(ticket: number, ref: number, promptTokens: number, cachedTokens: number): number
+  /** Compares the engine's count of prompt tokens with the router's: a USAGE code. */
+  checkUsage(ticket: number, promptTokens: number): number
   /** The shape of a ticket's request as a word for the log: `chat`, `chat+tools`, `chat+images`, … */
   shape(ticket: number): string
   /**
    * A predicted pod's answer, as the pieces of the body that came from it (SSE or one JSON): its tokens become blocks
    * that the pod is believed to hold, behind the prompt's. On the thread pool; the ticket may be dropped at once.
    */
-  learnAnswer(ticket: number, ref: number, kind: number, events: boolean, pieces: Uint8Array[]): Promise<void>
+  learnAnswer(ticket: number, ref: number, events: boolean, pieces: Uint8Array[]): Promise<void>
   /** Whether `learnAnswer` would have an effect: the prompt's tokens are known, and the pod is not exact. */
   wantsAnswer(ticket: number, ref: number): boolean
   /** Gives a booking back. `pendingTokens` is 0 if `firstByte` was called. */

@@ -5,15 +5,7 @@
  * byte has gone to the client, and nothing that fails here is the request's failure.
  */
 import { type CacheModeName, cacheHintOf } from '../data/cache-hint.js'
-import {
-  BODY_KINDS,
-  type BodyKind,
-  type Lane,
-  NO_TICKET,
-  SUMMARY,
-  SUMMARY_WORDS,
-  USAGE,
-} from '../data/native.js'
+import { type BodyKind, type Lane, NO_TICKET, SUMMARY, SUMMARY_WORDS, USAGE } from '../data/native.js'
 import type { RoutingContext } from '../decision/context.js'
 import { AnswerRoom, KeptAnswer } from './kept-answer.js'
 import type { Lease } from './lease.js'
@@ -82,7 +74,7 @@ export class Answers {
     if (usage === undefined) return
     const { ticket } = ctx
     const { promptTokens, cachedTokens } = usage
-    const result = asTokens ? undefined : this.lane.checkUsage(ticket, lease.ref, promptTokens, cachedTokens)
+    const result = asTokens ? undefined : this.lane.checkUsage(ticket, promptTokens)
     if (result !== undefined && result !== USAGE.estimated) ctx.forwarding?.judged(result === USAGE.agrees)
     const isCompared = cachedTokens >= 0 && result !== USAGE.estimated
     const mode = (isCompared ? cacheHintOf(this.lane, ticket, lease.ref)?.mode : undefined) ?? 'predicted'
@@ -101,8 +93,7 @@ export class Answers {
       return
     }
     const learned = kept.cut ? LEARNED.beginning : LEARNED.whole
-    const kind = BODY_KINDS[ctx.request.kind]
-    this.#handOver(ctx, lease, kind, events, kept).then(
+    this.#handOver(ctx, lease, events, kept).then(
       () => this.#learned(kept, learned),
       error => {
         this.#learned(kept, LEARNED.failed)
@@ -121,8 +112,8 @@ export class Answers {
   }
 
   /** Async, so that what is thrown at once is a rejection too. */
-  async #handOver(ctx: RoutingContext, lease: Lease, kind: number, events: boolean, kept: KeptAnswer) {
-    await this.lane.learnAnswer(ctx.ticket, lease.ref, kind, events, kept.pieces())
+  async #handOver(ctx: RoutingContext, lease: Lease, events: boolean, kept: KeptAnswer) {
+    await this.lane.learnAnswer(ctx.ticket, lease.ref, events, kept.pieces())
   }
 
   #learned(kept: KeptAnswer, learned: number): void {

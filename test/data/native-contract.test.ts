@@ -10,9 +10,16 @@ import test, { type ExecutionContext } from 'ava'
 import {
   BODY_KINDS,
   BOOK,
+  CACHE,
+  CACHE_MODE,
+  CACHE_WORDS,
+  type EventFeed,
   FIELDS,
+  HINT,
+  HINT_WORDS,
   isPodRef,
   type Lane,
+  LOAD_COLUMNS,
   loadNative,
   type NativeAddon,
   OPS,
@@ -82,14 +89,15 @@ test('the addon exports what the contract names', t => {
   const names: Readonly<Record<keyof NativeAddon, 'function'>> = {
     SharedState: 'function',
     Lane: 'function',
+    EventFeed: 'function',
     PrefixIndex: 'function',
     Tokenizer: 'function',
     hashBlocks: 'function',
     renderTemplate: 'function',
     version: 'function',
   }
-  // Of napi-rs's own making: the loader's mark, and the class of an asynchronous task, which nobody can construct.
-  const besides = new Set(['__napiBindingTarget', 'Prepare'])
+  // Of napi-rs's own making: the loader's mark, and the classes of asynchronous tasks, which nobody can construct.
+  const besides = new Set(['__napiBindingTarget', 'Prepare', 'LoadModel', 'Learn'])
   const exported = Object.entries(addon).filter(([name]) => !besides.has(name))
   t.deepEqual(Object.fromEntries(exported.map(([name, value]) => [name, typeof value])), names)
   t.regex(addon.version(), /^\d+\.\d+\.\d+$/)
@@ -116,19 +124,30 @@ test('free functions and factories', t => {
   t.deepEqual(staticsOf(addon.Tokenizer), ['load'])
 })
 
-test('SharedState', t => {
+test('SharedState', async t => {
   const state = open(t)
   const ref = state.addPod('first')
   const model = state.addModel('m', { blockSize: 16 })
+  const files = { dir: modelDir, blockSize: 16 }
+  const status = new Float64Array(CACHE_WORDS)
+  const added = state.addModelAsync('o', files)
+  const loaded = state.loadModel(model, files)
   const rows: Rows<SharedState> = {
     width: ['number', () => state.width],
     addPod: ['number', () => state.addPod('second')],
     activatePod: ['boolean', () => state.activatePod(ref)],
     cordonPod: ['boolean', () => state.cordonPod(ref, true)],
     podStatus: ['boolean', () => state.podStatus(ref, new Float64Array(6))],
+    setPodCache: ['undefined', () => state.setPodCache(ref, 32, 1000, -1)],
+    setEngineLoad: ['undefined', () => state.setEngineLoad(ref, 3, 1, 0.5)],
+    cacheStatus: ['boolean', () => state.cacheStatus(ref, status)],
+    podLost: ['undefined', () => state.podLost(ref, false)],
+    setChains: ['undefined', () => state.setChains(model, Uint32Array.of(model, 16, model, 32))],
     removePod: ['boolean', () => state.removePod(ref)],
     releasePod: ['boolean', () => state.releasePod(ref)],
     addModel: ['number', () => state.addModel('n', { dir: modelDir, blockSize: 16 })],
+    addModelAsync: ['Promise', () => added],
+    loadModel: ['Promise', () => loaded],
     modelFallback: ['string', () => state.modelFallback(model)],
     now: ['number', () => state.now()],
     setTime: ['undefined', () => state.setTime(5)],
@@ -138,6 +157,16 @@ test('SharedState', t => {
   }
   holds(t, state, rows)
   t.is(state.now(), 5)
+  t.deepEqual([status[CACHE.mode], status[CACHE.blockSize], status[CACHE.capacity]], [0, 32, 1000])
+  t.false(state.cacheStatus(ref, status), 'it was removed')
+  // Its files have come: what had none is matched by tokens now.
+  await loaded
+  t.is(state.modelFallback(model), null)
+  t.is(state.modelFallback(await added), null)
+  await t.throwsAsync(state.addModelAsync('x', { dir: '/nonexistent', blockSize: 16 }), {
+    message: /nonexistent/,
+  })
+  t.throws(() => state.loadModel(999, files), { message: /no such model/ })
   t.throws(() => state.addModel('x', { dir: '/nonexistent', blockSize: 16 }), { message: /nonexistent/ })
 })
 
@@ -156,6 +185,8 @@ test('Lane', async t => {
   const ticket = lane.prepare(model, ops, kind, body, fields)
   t.true(ticket > 0)
   const pending = lane.prepareAsync(model, ops, kind, body, fields)
+  const hint = new Uint32Array(HINT_WORDS)
+  const answer = Buffer.from(JSON.stringify({ choices: [{ index: 0, text: 'and its roots '.repeat(20) }] }))
   const rows: Rows<Lane> = {
     scan: ['number', scan],
     prepare: ['number', () => lane.prepare(model, ops, kind, body, fields)],
@@ -170,18 +201,55 @@ test('Lane', async t => {
     sessionPod: ['number', () => lane.sessionPod(ticket)],
     recall: ['number', () => lane.recall('key')],
     remember: ['undefined', () => lane.remember('key', ref)],
-    loads: ['number', () => lane.loads(new Float64Array(5 * 64))],
+    loads: ['number', () => lane.loads(new Float64Array(LOAD_COLUMNS * 64))],
     cursor: ['number', () => lane.cursor(7)],
     book: ['number', () => lane.book(ticket, ref, 0, BOOK.learnPrefix, out)],
+    cacheHint: ['boolean', () => lane.cacheHint(ticket, ref, hint)],
+    checkUsage: ['number', () => lane.checkUsage(ticket, hint[HINT.prompt] ?? 0)],
+    shape: ['string', () => lane.shape(ticket)],
+    wantsAnswer: ['boolean', () => lane.wantsAnswer(ticket, ref)],
+    learnAnswer: ['Promise', () => lane.learnAnswer(ticket, ref, false, [answer])],
     firstByte: ['undefined', () => lane.firstByte(ref, 5, out[0] ?? 0)],
     release: ['undefined', () => lane.release(ref, 0, 0)],
     drop: ['undefined', () => lane.drop(ticket)],
   }
   holds(t, lane, rows)
+  t.deepEqual([hint[HINT.gpu], hint[HINT.mode], hint[HINT.blockSize]], [0, CACHE_MODE.predicted, 16])
+  t.true((hint[HINT.predicted] ?? 0) > 0)
   const later = await pending
   t.true(isPodRef(later), 'a ticket')
   t.is(lane.prepare(999, ops, kind, body, fields), -1)
   t.regex(lane.lastError(), /model/)
+})
+
+test('EventFeed', t => {
+  const state = open(t)
+  const ref = state.addPod('a')
+  state.activatePod(ref)
+  const feed = new addon.EventFeed(state, ref, { model: 'm', replay: true, firstSequence: 0 })
+  const number = (n: number) => Buffer.from(n.toString(16).padStart(16, '0'), 'hex')
+  // [1.5, [], 3]
+  const empty = Buffer.from('93cb3ff80000000000009003', 'hex')
+  const rows: Rows<EventFeed> = {
+    connected: ['boolean', () => feed.connected()],
+    wants: ['number', () => feed.wants()],
+    replayed: ['undefined', () => feed.replayed(number(0), empty)],
+    replayDone: ['boolean', () => feed.replayDone()],
+    notice: ['string', () => feed.notice()],
+    receive: ['boolean', () => feed.receive(number(1), empty)],
+    receiveAll: ['boolean', () => feed.receiveAll([number(2), empty, number(3), empty])],
+    rankOf: ['number', () => feed.rankOf(empty)],
+    disconnected: ['undefined', () => feed.disconnected()],
+    replayFailed: ['boolean', () => feed.replayFailed()],
+    close: ['undefined', () => feed.close()],
+  }
+  holds(t, feed, rows)
+  const status = new Float64Array(CACHE_WORDS)
+  state.cacheStatus(ref, status)
+  t.deepEqual([status[CACHE.mode], status[CACHE.sequence], status[CACHE.batches]], [CACHE_MODE.exact, 3, 4])
+  t.false(feed.receive(number(4), empty), 'a closed feed takes nothing')
+  t.is(feed.rankOf(empty), 3)
+  t.throws(() => new addon.EventFeed(state, -1, { model: 'm', replay: false, firstSequence: 0 }))
 })
 
 test('PrefixIndex', t => {

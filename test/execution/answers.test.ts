@@ -2,7 +2,6 @@
 import { gzipSync } from 'node:zlib'
 import test from 'ava'
 import fc from 'fast-check'
-import { BODY_KINDS } from '#phyllo/data/native.js'
 import { LEARNED } from '#phyllo/execution/answers.js'
 import { AnswerRoom, KeptAnswer } from '#phyllo/execution/kept-answer.js'
 import {
@@ -60,11 +59,9 @@ for (const [name, answer, isStream] of [
     t.is(sink.text, isStream ? events.join('') : json)
     t.deepEqual(atCheck, [true])
     const ref = refOf(worker, 0)
-    t.deepEqual(worker.lane.usages, [{ ticket: 3, ref, promptTokens: 150, cachedTokens: 128 }])
+    t.deepEqual(worker.lane.usages, [{ ticket: 3, promptTokens: 150 }])
     t.like(worker.checks[0], { pod: 'pod-0', promptTokens: 150, cachedTokens: 150 - 7, mode: 'predicted' })
-    t.deepEqual(worker.lane.learned, [
-      { ticket: 3, ref, kind: BODY_KINDS.chat, events: isStream, text: sink.text },
-    ])
+    t.deepEqual(worker.lane.learned, [{ ticket: 3, ref, events: isStream, text: sink.text }])
     await until(t, () => worker.learned.length === 1, 'it is learned')
     t.deepEqual(worker.learned, [LEARNED.whole])
     await assertClean(t, worker)
@@ -144,10 +141,7 @@ test('retries: only the pod that answered counts and learns', async t => {
   const record = await worker.run(new RecordingSink(), prepared)
   t.is(record.attempts, 3)
   const ref = refOf(worker, 2)
-  t.deepEqual(
-    worker.lane.usages.map(found => found.ref),
-    [ref],
-  )
+  t.is(worker.lane.usages.length, 1)
   t.deepEqual(
     worker.lane.learned.map(found => [found.ref, found.text]),
     [[ref, events.join('')]],
@@ -287,7 +281,7 @@ test('property: whatever the pieces, the counts are found and what is kept is a 
       // The usage may be torn into more pieces than are remembered.
       const isNear = body.length - (sorted.at(-9) ?? 0) >= body.length - body.lastIndexOf('data: {')
       if (isNear) t.is(worker.lane.usages.length, 1)
-      for (const found of worker.lane.usages) t.like(found, { promptTokens: 150, cachedTokens: 128 })
+      for (const found of worker.lane.usages) t.like(found, { promptTokens: 150 })
     }),
     { numRuns: 100 },
   )

@@ -25,10 +25,10 @@ export class CountingLane implements Lane {
   promptTokens = 0
   /** How `checkUsage` answers. */
   usageResult: number = USAGE.agrees
-  readonly usages: { ticket: number; ref: number; promptTokens: number; cachedTokens: number }[] = []
+  readonly usages: { ticket: number; promptTokens: number }[] = []
   /** Pods whose answers are wanted. */
   readonly predicted = new Set<number>()
-  readonly learned: { ticket: number; ref: number; kind: number; events: boolean; text: string }[] = []
+  readonly learned: { ticket: number; ref: number; events: boolean; text: string }[] = []
   /** What `learnAnswer` waits for. */
   learning: Promise<void> = Promise.resolve()
   cacheMode = 0
@@ -87,19 +87,13 @@ export class CountingLane implements Lane {
     out.set([this.promptTokens, 0, 0, this.promptTokens, 16, this.cacheMode])
     return true
   }
-  checkUsage(ticket: number, ref: number, promptTokens: number, cachedTokens: number): number {
-    this.usages.push({ ticket, ref, promptTokens, cachedTokens })
+  checkUsage(ticket: number, promptTokens: number): number {
+    this.usages.push({ ticket, promptTokens })
     return this.usageResult
   }
   wantsAnswer = (_ticket: number, ref: number) => this.predicted.has(ref)
-  async learnAnswer(
-    ticket: number,
-    ref: number,
-    kind: number,
-    events: boolean,
-    pieces: Uint8Array[],
-  ): Promise<void> {
-    this.learned.push({ ticket, ref, kind, events, text: Buffer.concat(pieces).toString() })
+  async learnAnswer(ticket: number, ref: number, events: boolean, pieces: Uint8Array[]): Promise<void> {
+    this.learned.push({ ticket, ref, events, text: Buffer.concat(pieces).toString() })
     await this.learning
   }
 }

@@ -198,7 +198,7 @@ impl Lane {
     }
 
     #[napi(catch_unwind)]
-    pub fn check_usage(&self, ticket: u32, _pod_ref: f64, prompt_tokens: u32, _cached_tokens: i32) -> u32 {
+    pub fn check_usage(&self, ticket: u32, prompt_tokens: u32) -> u32 {
         lock(&self.slab).check_usage(ticket, prompt_tokens)
     }
 
@@ -217,7 +217,6 @@ impl Lane {
         &self,
         ticket: u32,
         pod_ref: f64,
-        _kind: u32,
         events: bool,
         pieces: Vec<Uint8Array>,
     ) -> AsyncTask<Learn> {
