@@ -17,6 +17,14 @@ export class LaneView {
   readonly breaker: Float64Array
   /** 1 where a pod takes new requests, by slot. */
   readonly ready: Float64Array
+  /** Requests on the pod as far as anyone knows, also those that others sent there, by slot. */
+  readonly requests: Float64Array
+  /** Requests in the engine's own queue, by slot; 0 unknown. */
+  readonly waiting: Float64Array
+  /** Part of the engine's KV blocks in use, by slot; 0 unknown. */
+  readonly kvUse: Float64Array
+  /** How far a new pod's slow start has come, 0.1 to 1, by slot. */
+  readonly warmth: Float64Array
 
   readonly #loads: Float64Array
   readonly #cached: Uint32Array
@@ -33,6 +41,10 @@ export class LaneView {
     this.firstByteMs = column(LOAD.firstByteMs)
     this.breaker = column(LOAD.breaker)
     this.ready = column(LOAD.ready)
+    this.requests = column(LOAD.requests)
+    this.waiting = column(LOAD.waiting)
+    this.kvUse = column(LOAD.kvUse)
+    this.warmth = column(LOAD.warmth)
   }
 
   /** Takes a fresh snapshot of all loads; every selection starts with it. */

@@ -1,7 +1,9 @@
 import { z } from 'zod'
+import { MAX_SLOTS } from '../../../data/native.js'
 import { cursorName, modelCursor } from '../../cursor.js'
 import { Dice } from '../../dice.js'
 import { picker } from '../../factories.js'
+import { writeLoads } from '../../load.js'
 import { TopPods } from '../../top-pods.js'
 
 /**
@@ -16,23 +18,26 @@ export const maxScore = picker({
       .enum(['least-load', 'random', 'rotate'])
       .default('least-load')
       .describe(
-        'Who wins a tie: the pod with the fewest requests in flight (then at random), any at random, or each in turn, counted over all worker threads.',
+        'Who wins a tie: the pod with the least load (then at random), any at random, or each in turn, counted over all worker threads. The load is the number of requests known to be on the pod, and more than that while it is new.',
       ),
   }),
   build: ({ tieBreak }, env) => {
-    const { inflight, native } = env.lane
+    const { lane } = env
+    // All zeros where loads do not matter.
+    const loads = new Float64Array(MAX_SLOTS)
     const cursor = cursorName(env.profile, 'max-score')
     const dice = new Dice(() => env.random())
     const top = new TopPods()
 
     return (ctx, pods, scores, ranking) => {
       // First who shares the best place, so that the draw is fair among exactly those.
+      if (tieBreak === 'least-load') writeLoads(lane, pods, 0, loads)
       let best = Number.NEGATIVE_INFINITY
       let least = 0
       let ties = 0
       for (let i = 0; i < pods.length; i++) {
         const score = scores[i] ?? 0
-        const load = tieBreak === 'least-load' ? (inflight[pods.slots[i] ?? 0] ?? 0) : 0
+        const load = loads[i] ?? 0
         if (score > best || (score === best && load < least)) {
           best = score
           least = load
@@ -40,7 +45,7 @@ export const maxScore = picker({
         } else if (score === best && load === least) ties++
       }
       let winner = 0
-      if (tieBreak === 'rotate') winner = native.cursor(modelCursor(cursor, ctx.modelId)) % ties
+      if (tieBreak === 'rotate') winner = lane.native.cursor(modelCursor(cursor, ctx.modelId)) % ties
       else if (ties > 1) winner = dice.roll(ties)
 
       top.clear()
@@ -48,7 +53,7 @@ export const maxScore = picker({
       for (let i = 0; i < pods.length; i++) {
         const slot = pods.slots[i] ?? 0
         const score = scores[i] ?? 0
-        const load = tieBreak === 'least-load' ? (inflight[slot] ?? 0) : 0
+        const load = loads[i] ?? 0
         // The tied ones follow the winner in a circle; behind them, slot order does no harm.
         const turn = score === best && load === least ? (tied++ - winner + ties) % ties : i
         top.insert(slot, score, load, turn)

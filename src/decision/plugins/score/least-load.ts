@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { scorer } from '../../factories.js'
+import { writeLoads } from '../../load.js'
 
 /**
  * Lower load is better, measured from the least loaded candidate:
@@ -14,6 +15,8 @@ import { scorer } from '../../factories.js'
  * and at 8 the least loaded pod wins (as a tie of scores, settled by max-score's tie-break). Half a hit is worth half.
  * The two constants are the points where published routers give up on the cache: AIBrix at a difference of 8, SGLang
  * at 1.5 times the least load. The second matters when pods are busy: at 64 in flight, 8 more is noise (√64).
+ *
+ * The load is that of load.ts: all requests that are known to be on the pod, and more than that while it is new.
  */
 export const leastLoad = scorer({
   name: 'least-load',
@@ -29,18 +32,16 @@ export const leastLoad = scorer({
       .min(0)
       .default(0)
       .describe(
-        'Prompt tokens waiting for their first byte that weigh as much as one request in flight; 0 leaves them out. In tokens.',
+        'Prompt tokens waiting for their first byte that weigh as much as one request on the pod; 0 leaves them out. In tokens.',
       ),
   }),
   build: ({ slack, tokensPerRequest }, { lane }) => {
-    const { inflight, pendingTokens } = lane
     const perToken = tokensPerRequest === 0 ? 0 : 1 / tokensPerRequest
     return (_ctx, pods, out) => {
+      writeLoads(lane, pods, perToken, out)
       let least = Number.POSITIVE_INFINITY
       for (let i = 0; i < pods.length; i++) {
-        const slot = pods.slots[i] ?? 0
-        const load = (inflight[slot] ?? 0) + perToken * (pendingTokens[slot] ?? 0)
-        out[i] = load
+        const load = out[i] ?? 0
         if (load < least) least = load
       }
       const scale = 1 / Math.max(slack, RELATIVE_SLACK * least)
