@@ -15,7 +15,7 @@ import { Reader } from './reader.js'
 
 const PODS = 64
 const SECONDS = Number(process.env['PHYLLO_CHURN_SECONDS'] ?? 6)
-/** Sixty pods come or go, whatever the time. */
+/** Sixty pods come or go, whatever the time; some thirty more crash and come back. */
 const CHANGES = 60
 const TICK_MS = 100
 const FAULTS = { loss: 0.01, reorder: 0.01, duplicates: 0.01 }
@@ -80,29 +80,31 @@ function differences(reader: Reader, { pods }: Truth): string[] {
   return wrong
 }
 
+/** One pod comes or goes; every other time another one crashes and comes back at once, too. Tells what happened. */
 async function change(
   reader: Reader,
   fleet: Fleet,
   random: () => number,
   next: () => string,
-): Promise<string> {
-  const { pods } = reader.registry
-  const victim = pods[Math.floor(random() * pods.length)]
-  const chance = random()
-  if (victim !== undefined && chance < 0.25) {
-    await fleet.restart(victim.id)
-    return 'restarted'
+): Promise<string[]> {
+  const happened: string[] = []
+  const pick = () => reader.registry.pods[Math.floor(random() * reader.registry.pods.length)]
+  const restarted = random() < 0.5 ? pick() : undefined
+  if (restarted !== undefined) {
+    await fleet.restart(restarted.id)
+    happened.push('restarted')
   }
-  const isFull = pods.length >= PODS + 3
-  if (victim !== undefined && (isFull || (chance < 0.625 && pods.length > PODS - 3))) {
-    // Now and then the router hears of it first, now and then last.
-    const steps = [() => fleet.kill(victim.id), () => reader.remove(victim.id)]
-    if (random() < 0.5) steps.reverse()
-    for (const step of steps) await step()
-    return 'killed'
+  const victim = pick()
+  const surplus = reader.registry.pods.length - PODS
+  if (victim === undefined || surplus <= -3 || (surplus < 3 && random() < 0.5)) {
+    await join(reader, fleet, next())
+    return [...happened, 'added']
   }
-  await join(reader, fleet, next())
-  return 'added'
+  // Now and then the router hears of it first, now and then last.
+  const steps = [() => fleet.kill(victim.id), () => reader.remove(victim.id)]
+  if (random() < 0.5) steps.reverse()
+  for (const step of steps) await step()
+  return [...happened, 'killed']
 }
 
 async function join(reader: Reader, fleet: Fleet, id: string): Promise<void> {
@@ -144,8 +146,8 @@ test('the index is the union of the live pods’ caches after sixty deaths and b
   const changes = new Map<string, number>()
   for (let at = 0; at < CHANGES; at++) {
     await sleep((SECONDS * 1000) / CHANGES)
-    const kind = await change(reader, fleet, random, next)
-    changes.set(kind, (changes.get(kind) ?? 0) + 1)
+    for (const kind of await change(reader, fleet, random, next))
+      changes.set(kind, (changes.get(kind) ?? 0) + 1)
   }
   clearInterval(weighing)
 
@@ -162,6 +164,10 @@ test('the index is the union of the live pods’ caches after sixty deaths and b
   report(t.log, reader, truth, changes, sightings, memory)
   t.deepEqual(faults.slice(0, 5), [], 'blocks of dead pods')
   t.deepEqual(sightings.strangers(truth).slice(0, 5), [], 'blocks of dead pods under a new pod’s name')
+  for (const id of new Set(left.map(line => line.split(' ')[0] ?? ''))) {
+    const pod = reader.registry.byId(id)
+    t.log(id, pod === undefined ? 'gone' : JSON.stringify(reader.status(pod)), ...reader.said(id).slice(-10))
+  }
   t.deepEqual(left.slice(0, 5), [], `${left.length} differences`)
   t.true(sightings.count > 1000 && truth.lost > 0, 'there was something to see, and something to lose')
   t.true(isCovered(truth), 'every cached block is in a chain that was compared')

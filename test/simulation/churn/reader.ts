@@ -40,6 +40,8 @@ export interface Status {
 export class Reader {
   readonly state: SharedState
   readonly registry: PodRegistry
+  /** What the event thread has had to say. */
+  private readonly lines: string[] = []
   private readonly lane: Lane
   private readonly events: KvEvents
   private readonly model: number
@@ -58,7 +60,11 @@ export class Reader {
     this.events = new KvEvents({
       stateName: NAME,
       dialIn: { bind: [], replayPort: 0, firstSequence: 0 },
-      log: createLogger({ level: 'silent', format: 'json' }),
+      log: createLogger(
+        { level: 'info', format: 'json' },
+        {},
+        { write: (line: string) => void this.lines.push(line) },
+      ),
     })
     this.registry = new PodRegistry(this.state, async () => this.events.follow(this.registry.pods))
   }
@@ -94,6 +100,11 @@ export class Reader {
     }
     lane.drop(ticket)
     return depths
+  }
+
+  /** What was said of a pod. */
+  said(id: string): string[] {
+    return this.lines.filter(line => line.includes(`pod ${id}:`))
   }
 
   status(pod: Pod): Status {
