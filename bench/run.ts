@@ -12,6 +12,7 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   query: async () => (await import('./index/query.js')).benchQuery(),
   index: async () => (await import('./index/run.js')).benchIndex({ quick, only }),
   tokenize: async () => (await import('./tokenize/run.js')).benchTokenize(),
+  events: async () => (await import('./events/run.js')).benchEvents({ quick }),
   proxy: async () => (await import('./proxy/run.js')).benchProxy({ quick }),
   scrape: async () => (await import('./scrape/run.js')).benchScrape({ quick }),
 }

@@ -1,0 +1,152 @@
+/**
+ * KV events end to end: from a publisher's socket to the index, beside a thread that queries it. What the sockets take
+ * and what the native side takes are measured apart as well, in the same run, in turn.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { tie } from '../lib/child.js'
+import { printTable, type Row, summarise, updateReadme, writeResults } from '../lib/results.js'
+import type { Pass, Shape } from './messages.js'
+import type { PublisherOrder, PublisherReport } from './publisher.js'
+import type { Part, SubjectOrder, SubjectReport } from './subject.js'
+
+const ROUNDS = 5
+const PASSES: readonly Pass[] = ['store', 'remove']
+const PARTS: readonly Part[] = ['whole', 'sockets', 'feed']
+const NAMES: Readonly<Record<Part, string>> = {
+  whole: 'phyllo',
+  sockets: 'phyllo, sockets alone',
+  feed: 'phyllo, native side alone',
+}
+
+const SHAPES: readonly Shape[] = [
+  { blocks: 64, messages: 16_384 },
+  { blocks: 1, messages: 262_144 },
+]
+
+/** A child that answers orders, one at a time. */
+class Child<Order extends object, Report> {
+  readonly #child: ChildProcess
+
+  constructor(file: string) {
+    this.#child = tie(fork(new URL(file, import.meta.url)))
+    this.#child.once('exit', code => {
+      if (code !== null && code !== 0) throw new Error(`${file} ended with code ${code}`)
+    })
+  }
+
+  async ask(order: Order): Promise<Report> {
+    const answer = once(this.#child, 'message')
+    this.#child.send(order)
+    const [report]: Report[] = await answer
+    if (report === undefined) throw new Error('an answer of nothing')
+    return report
+  }
+
+  kill(): void {
+    this.#child.removeAllListeners('exit').kill()
+  }
+}
+
+/** One part of the router, with its connection to the publisher. */
+class Subject {
+  readonly #child = new Child<SubjectOrder, SubjectReport | true>('./subject.js')
+
+  constructor(
+    readonly part: Part,
+    private readonly shape: Shape,
+    private readonly publisher: Child<PublisherOrder, PublisherReport>,
+    /** The publisher knows its readers by the order in which they came. */
+    private readonly reader: number,
+  ) {}
+
+  async begin(port: number): Promise<void> {
+    await this.#child.ask({ type: 'begin', part: this.part, port, shape: this.shape })
+  }
+
+  async pass(pass: Pass, isQueried: boolean): Promise<SubjectReport> {
+    await this.#child.ask({ type: 'expect', pass, isQueried })
+    if (this.part !== 'feed') await this.publisher.ask({ type: 'send', pass, reader: this.reader })
+    const report = await this.#child.ask({ type: 'report' })
+    if (report === true) throw new Error('no report')
+    return report
+  }
+
+  kill(): void {
+    this.#child.kill()
+  }
+}
+
+class Samples {
+  readonly #all = new Map<
+    string,
+    { readonly row: Omit<Row, 'min' | 'med' | 'max' | 'n'>; samples: number[] }
+  >()
+
+  add(name: string, subject: string, metric: string, unit: string, sample: number): void {
+    const key = [name, subject, metric].join('\n')
+    const entry = this.#all.get(key) ?? { row: { case: name, subject, metric, unit }, samples: [] }
+    entry.samples.push(sample)
+    this.#all.set(key, entry)
+  }
+
+  rows(): Row[] {
+    return [...this.#all.values()].map(({ row, samples }) => ({ ...row, ...summarise(samples) }))
+  }
+}
+
+const caseOf = ({ blocks }: Shape, pass: Pass): string =>
+  `${blocks} block${blocks === 1 ? '' : 's'} a message, ${pass === 'store' ? 'stored' : 'removed'}`
+
+async function measure(shape: Shape, rounds: number, samples: Samples): Promise<void> {
+  const publisher = new Child<PublisherOrder, PublisherReport>('./publisher.js')
+  const port = await publisher.ask({ type: 'prepare', shape })
+  const subjects: Subject[] = []
+  for (const [reader, part] of PARTS.entries()) {
+    const subject = new Subject(part, shape, publisher, reader)
+    await subject.begin(port)
+    subjects.push(subject)
+  }
+  // The first round warms up: code is compiled, memory is there.
+  for (let round = 0; round <= rounds; round++) {
+    for (const subject of subjects) {
+      for (const pass of PASSES)
+        note(round === 0 ? undefined : samples, subject, shape, pass, await subject.pass(pass, false))
+    }
+    const [whole] = subjects
+    for (const pass of PASSES) {
+      const report = await whole?.pass(pass, true)
+      const p99 = report?.queries?.p99
+      if (round > 0 && p99 !== undefined)
+        samples.add(caseOf(shape, pass), NAMES.whole, 'query meanwhile, p99', 'µs', p99)
+    }
+  }
+  for (const subject of subjects) subject.kill()
+  publisher.kill()
+}
+
+function note(
+  samples: Samples | undefined,
+  subject: Subject,
+  shape: Shape,
+  pass: Pass,
+  report: SubjectReport,
+): void {
+  const { blocks, messages } = shape
+  const name = caseOf(shape, pass)
+  const of = NAMES[subject.part]
+  samples?.add(name, of, 'CPU a message', 'µs', (report.cpuMs * 1000) / messages)
+  if (subject.part === 'sockets') return
+  samples?.add(name, of, 'CPU a block', 'ns', (report.cpuMs * 1e6) / (messages * blocks))
+  if (subject.part === 'feed') return
+  samples?.add(name, of, 'messages', '1000/s', messages / report.wallMs)
+  samples?.add(name, of, 'blocks', 'million/s', (messages * blocks) / report.wallMs / 1000)
+}
+
+export async function benchEvents({ quick }: { quick: boolean }): Promise<void> {
+  const samples = new Samples()
+  for (const shape of SHAPES) await measure(shape, quick ? 1 : ROUNDS, samples)
+  const rows = samples.rows()
+  printTable(rows)
+  if (!quick) updateReadme('events', writeResults('events', ['npm run bench:events'], rows))
+}
