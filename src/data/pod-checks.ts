@@ -4,8 +4,8 @@
  */
 import type { ConfigPath } from '../yaml/issue.js'
 import type { Finding } from '../yaml/wording.js'
+import { rankIds } from './pod.js'
 import { type FleetKvEvents, kvEventsOf } from './pod-events.js'
-import { rankIds } from './pod-registry.js'
 import type { PodEntry } from './pod-schema.js'
 import { parsePodUrl } from './pod-url.js'
 import { MAX_PORT, parseZmqEndpoint, portOf } from './zmq-endpoint.js'

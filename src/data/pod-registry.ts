@@ -5,60 +5,12 @@
  * A pod is picked only once every worker knows it, and its slot is reused only after every worker has let go:
  * `broadcast` resolves when all have acknowledged.
  */
-import { isPodRef, type PodRef, type SharedState } from './native.js'
-import { type FleetKvEvents, type KvEventsSpec, kvEventsOf, NO_KV_EVENTS } from './pod-events.js'
-import { type PodUrl, parsePodUrl, podIdOf } from './pod-url.js'
+import { isPodRef, type SharedState } from './native.js'
+import { infoOf, isTaken, makePod, namesOf, type Pod, type PodSpec, ranksOf } from './pod.js'
+import { type FleetKvEvents, NO_KV_EVENTS } from './pod-events.js'
 import type { PodInfo } from './pod-view.js'
 
-/** What an operator says of a pod. */
-export interface PodSpec {
-  /** `http(s)://host:port`, perhaps with a base path. */
-  readonly url: string
-  /** Defaults to host:port and the base path, if there is one. */
-  readonly id?: string | undefined
-  /** Models it serves; if absent, its own `/v1/models` says. */
-  readonly models?: readonly string[] | undefined
-  readonly labels?: Readonly<Record<string, string>> | undefined
-  /** Most requests in flight on it, over all workers; 0 or absent = no limit. */
-  readonly maxInflight?: number | undefined
-  /** Where it publishes its KV events; absent: where the fleet does, if anywhere. */
-  readonly kvEvents?: KvEventsSpec | undefined
-  /** Data-parallel ranks behind the URL, each with a cache of its own; absent: it is one pod. */
-  readonly dataParallel?: number | undefined
-  /** Name of the configured model whose files it runs, where that is not the served model's own. */
-  readonly variant?: string | undefined
-  /** It takes no new requests until it is uncordoned. */
-  readonly cordoned?: boolean | undefined
-}
-
-/** A pod as the control plane sees it. */
-export interface Pod {
-  readonly ref: PodRef
-  readonly id: string
-  /** What an operator calls it: the id, but for a data-parallel rank that of the whole engine. */
-  readonly name: string
-  /** Its data-parallel rank, where several share the URL. */
-  readonly rank: number | undefined
-  readonly url: string
-  readonly origin: string
-  readonly basePath: string
-  labels: Readonly<Record<string, string>>
-  /** Most requests in flight on it; 0 = no limit. */
-  maxInflight: number
-  /** Where its events (its rank's) are published; undefined if nowhere. */
-  readonly kvEvents: KvEventsSpec | undefined
-  /** The configured model whose files it runs, where that is not the served model's own. */
-  readonly variant: string | undefined
-  /** Told by the operator: the pod's own list is then ignored. */
-  fixedModels: boolean
-  models: readonly string[]
-  /** Cordoned by an operator. */
-  cordoned: boolean
-  /** Judged by the health checker; undefined before the first check. */
-  healthy: boolean | undefined
-  /** Why it is not healthy. */
-  reason: string | undefined
-}
+export type { Pod, PodSpec } from './pod.js'
 
 /** Sends a version of the list to all workers; resolves when all have taken it. */
 export type Broadcast = (version: number, pods: readonly PodInfo[]) => Promise<void>
@@ -79,7 +31,7 @@ export class PodRegistry {
 
   /** What the workers are told of the pods. */
   infos(): PodInfo[] {
-    return this.pods.map(toInfo)
+    return this.pods.map(infoOf)
   }
 
   get version(): number {
@@ -127,33 +79,11 @@ export class PodRegistry {
   }
 
   #enter(spec: PodSpec, rank: number | undefined): Pod {
-    const url = podUrl(spec.url)
-    const name = spec.id ?? podIdOf(url)
-    const id = rank === undefined ? name : rankId(name, rank)
-    // Ranks of one engine share the name and nothing else does, so that a name always means one engine.
-    const isTaken = this.pods.some(
-      pod => pod.id === id || pod.id === name || (rank === undefined && pod.name === name),
-    )
-    if (isTaken) throw new Error(`pod '${id}' exists already; give another id or delete it first`)
-    const pod: Pod = {
-      ref: this.state.addPod(id),
-      id,
-      name,
-      rank,
-      url: spec.url,
-      origin: url.origin,
-      basePath: url.basePath,
-      labels: spec.labels ?? {},
-      maxInflight: spec.maxInflight ?? 0,
-      kvEvents: kvEventsOf(spec.kvEvents, this.fleetEvents, url.origin, rank ?? 0),
-      variant: spec.variant,
-      fixedModels: spec.models !== undefined && spec.models.length > 0,
-      models: spec.models ?? [],
-      cordoned: spec.cordoned ?? false,
-      healthy: undefined,
-      reason: undefined,
-    }
-    this.#pods.set(id, pod)
+    const names = namesOf(spec, rank)
+    if (this.pods.some(pod => isTaken(pod, names)))
+      throw new Error(`pod '${names.id}' exists already; give another id or delete it first`)
+    const pod = makePod(spec, names, this.state.addPod(names.id), this.fleetEvents)
+    this.#pods.set(pod.id, pod)
     return pod
   }
 
@@ -235,29 +165,6 @@ export class PodRegistry {
   }
 }
 
-function toInfo(pod: Pod): PodInfo {
-  const { ref, id, origin, basePath, models, labels, maxInflight, rank, variant } = pod
-  return { ref, id, origin, basePath, models, labels, maxInflight, rank, variant }
-}
-
-/** Ids of an engine's ranks; none where it has but one. */
-export const rankIds = (name: string, dataParallel: number): string[] =>
-  dataParallel <= 1 ? [] : Array.from({ length: dataParallel }, (_, rank) => rankId(name, rank))
-
-const rankId = (name: string, rank: number): string => `${name}-dp${rank}`
-
-/** The ranks that a pod is entered as; one undefined where it is no data-parallel engine. */
-function ranksOf({ dataParallel = 1 }: PodSpec): (number | undefined)[] {
-  return dataParallel <= 1 ? [undefined] : Array.from({ length: dataParallel }, (_, rank) => rank)
-}
-
 function sameList(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((item, i) => item === b[i])
-}
-
-/** A pod's URL as an operator wrote it; the error says how it should look. */
-function podUrl(text: string): PodUrl {
-  const url = parsePodUrl(text)
-  if ('origin' in url) return url
-  throw new Error(url.fix === undefined ? url.fault : `${url.fault}; ${url.fix}`)
 }

@@ -66,7 +66,6 @@ class ControlPlane {
   readonly #workers: WorkerPool
   readonly #decider: Decider
   #admin: Admin | undefined
-  #started = false
   /** Why the process should be replaced. */
   #broken: string | undefined
   #closing: Promise<void> | undefined
@@ -121,7 +120,6 @@ class ControlPlane {
     await this.#models.load()
     await this.addPods(pods)
     await this.#discovery.start()
-    this.#started = true
     const port = await this.#startWorkers(count)
     this.#admin = await startAdmin({
       host: admin.host,
@@ -165,14 +163,11 @@ class ControlPlane {
   #discoverable(): Fleet {
     const { registry } = this
     return {
-      named: name => registry.named(name),
-      add: async specs => {
-        const pods = await registry.addAll(specs)
-        const checked = Promise.all(pods.map(pod => this.#health.watch(pod)))
-        // At the start, what serves shall be known; later, a pod that is down must not hold up the others.
-        if (!this.#started) await checked
-        return pods
+      get pods() {
+        return registry.pods
       },
+      named: name => registry.named(name),
+      add: specs => this.addPods(specs),
       remove: names => this.removePods(names),
       update: changes => registry.update(changes),
       cordon: (name, cordoned) => registry.cordon(name, cordoned),

@@ -10,9 +10,10 @@ import { differenceOf } from './difference.js'
 
 /** What the reconciler does to the pods. */
 export interface Fleet {
+  readonly pods: readonly Pod[]
   /** Pods of a name: one, or all ranks of an engine. */
   named(name: string): readonly Pod[]
-  /** All of them or none; rejects with why not. */
+  /** All of them or none; resolves when they can serve, as far as they can, and rejects with why not. */
   add(specs: readonly PodSpec[]): Promise<readonly Pod[]>
   remove(names: readonly string[]): Promise<unknown>
   /** Takes over what can be changed while a pod serves: labels, limits, models. */
@@ -84,24 +85,47 @@ export class Reconciler {
 
   async #reconcile(): Promise<void> {
     const wanted = this.#wanted()
-    const remove: string[] = []
+    const gone = [...this.#held].filter(([name]) => !wanted.has(name))
+    const replace: string[] = []
     const update = new Map<string, PodSpec>()
     const add = new Map<string, Wanted>()
-    for (const [name, held] of this.#held) {
-      if (wanted.has(name)) continue
-      this.#held.delete(name)
-      if (this.#remaining(name, held).length > 0) remove.push(name)
-      if (held.state === 'ours') this.events.removed(held.owner, name)
-    }
+    const known = this.#knownUrls(gone.flatMap(([name, held]) => this.#remaining(name, held)))
     for (const [name, want] of wanted) {
       const verdict = this.#settle(name, want)
-      if (verdict === 'replace') remove.push(name)
+      if (verdict === 'replace') replace.push(name)
       if (verdict === 'update') update.set(name, want.spec)
-      else if (verdict !== 'keep') add.set(name, want)
+      if (verdict !== 'replace' && verdict !== 'add') continue
+      const url = urlOf(want.spec)
+      const twin = known.get(url) ?? name
+      if (twin !== name) this.#refuse(name, want, `${url} is pod '${twin}' already`)
+      else add.set(name, want)
+      known.set(url, twin)
     }
-    if (remove.length > 0) await this.fleet.remove(remove)
+    if (replace.length > 0) await this.fleet.remove(replace)
     if (update.size > 0) await this.fleet.update(update)
+    // New ones first: of a fleet that is exchanged as a whole, somebody should always be there to serve.
     if (add.size > 0) await this.#add(add)
+    await this.#remove(gone)
+  }
+
+  /**
+   * Names by URL, but for those that are about to go: an engine that is entered under two names would have its load and
+   * its cache counted twice.
+   */
+  #knownUrls(gone: readonly Pod[]): Map<string, string> {
+    const staying = this.fleet.pods.filter(pod => !gone.includes(pod))
+    return new Map(staying.map(({ name, origin, basePath }) => [`${origin}${basePath}`, name]))
+  }
+
+  async #remove(gone: readonly (readonly [string, Held])[]): Promise<void> {
+    const ours: string[] = []
+    for (const [name, held] of gone) {
+      this.#held.delete(name)
+      if (this.#remaining(name, held).length === 0) continue
+      ours.push(name)
+      this.events.removed(held.owner, name)
+    }
+    if (ours.length > 0) await this.fleet.remove(ours)
   }
 
   /** What each name should be: as its owner says while that one knows it, else as the first source does that does. */
@@ -160,7 +184,7 @@ export class Reconciler {
         )
     } catch (error) {
       const [only] = add
-      if (add.size === 1 && only !== undefined) return this.#refuse(...only, error)
+      if (add.size === 1 && only !== undefined) return this.#refuse(...only, textOf(error))
       // One of them is at fault; the others shall not suffer for it.
       for (const each of add) await this.#add(new Map([each]))
     }
@@ -171,15 +195,22 @@ export class Reconciler {
     this.events.added(want.owner, name)
   }
 
-  #refuse(name: string, want: Wanted, error: unknown): void {
+  #refuse(name: string, want: Wanted, why: string): void {
     this.#held.set(name, { ...want, state: 'refused', pods: [] })
-    this.events.refused(want.owner, name, error instanceof Error ? error.message : String(error))
+    this.events.refused(want.owner, name, why)
   }
 }
 
 function isSame(a: PodSpec, b: PodSpec): boolean {
   const { identity, traits, cordon } = differenceOf(a, b)
   return !identity && !traits && !cordon
+}
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+function urlOf({ url }: PodSpec): string {
+  const parsed = parsePodUrl(url)
+  return 'origin' in parsed ? `${parsed.origin}${parsed.basePath}` : url
 }
 
 /** The name that a pod has in the registry. */

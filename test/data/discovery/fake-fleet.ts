@@ -22,6 +22,9 @@ export function fleetFor(t: ExecutionContext, delay: () => Promise<void> = async
 export function fleetOf(registry: PodRegistry): TestFleet {
   return {
     registry,
+    get pods() {
+      return registry.pods
+    },
     named: id => registry.named(id),
     add: specs => registry.addAll(specs),
     remove: names => registry.removeAll(names),

@@ -248,3 +248,23 @@ test('a pod without an id has the id that the registry gives it', async t => {
     ['h:1'],
   )
 })
+
+test('an engine that two sources know by two names is entered once, under the first', async t => {
+  const fleet = fleetFor(t)
+  const refused: string[] = []
+  const reconciler = new Reconciler(fleet, {
+    ...silent,
+    refused: (_source, name, why) => refused.push(`${name}: ${why}`),
+  })
+  const ids = () => fleet.registry.pods.map(({ id }) => id)
+  const gpu = podNamed('gpu-1', { url: 'http://10.0.0.1:8000' })
+  const byAddress = podNamed('10.0.0.1:8000', { url: 'http://10.0.0.1:8000/' })
+  await reconciler.found('file', [gpu, podNamed('b')])
+  await reconciler.found('dns', [byAddress, podNamed('c')])
+  t.deepEqual(ids(), ['gpu-1', 'b', 'c'])
+  t.deepEqual(refused, ["10.0.0.1:8000: http://10.0.0.1:8000 is pod 'gpu-1' already"])
+  await reconciler.found('file', [podNamed('b')])
+  t.deepEqual(ids(), ['b', 'c', '10.0.0.1:8000'], 'the other name stands in')
+  await reconciler.found('dns', [{ ...byAddress, id: 'renamed' }, podNamed('c')])
+  t.deepEqual(ids(), ['b', 'c', 'renamed'])
+})
