@@ -19,8 +19,9 @@ import {
   PrepareQueue,
   type PrepareQueueHandle,
 } from '../data/prepare-queue.js'
+import { type ScrapeEvents, Scraper } from '../data/scrape/scraper.js'
 import { CounterSums, type CountersHandle, createCounters } from '../telemetry/counters.js'
-import { createLogger, type Logger } from '../telemetry/log.js'
+import { createLogger, type Logger, saidOnce } from '../telemetry/log.js'
 import { type Admin, startAdmin } from './admin/admin.js'
 import { Decider } from './decider.js'
 import { chooseListener } from './listener/choose.js'
@@ -54,6 +55,7 @@ export async function startRouter(options: RouterOptions): Promise<RunningRouter
 
 class ControlPlane {
   readonly log: Logger
+  readonly #once = saidOnce()
   readonly state: SharedState
   readonly registry: PodRegistry
   readonly #stateName = `router-${threadId}-${++routers}`
@@ -61,6 +63,7 @@ class ControlPlane {
   readonly #prepareQueue: PrepareQueueHandle
   readonly #models: ModelTable
   readonly #health: HealthChecker
+  readonly #scraper: Scraper
   readonly #kvEvents: KvEvents
   readonly #discovery: Discovery
   readonly #workers: WorkerPool
@@ -90,6 +93,7 @@ class ControlPlane {
     )
     this.#models = new ModelTable(this.state, options, this.log)
     this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())
+    this.#scraper = new Scraper(this.state, options.scrape, this.#scrapeEvents())
     this.#discovery = new Discovery(
       sourcesOf(options.discovery, options.kvEvents),
       this.#discoverable(),
@@ -130,6 +134,7 @@ class ControlPlane {
       sums: new CounterSums(this.#counters),
       prepareQueue: this.#prepareQueue,
       kvEvents: this.#kvEvents,
+      scraper: this.#scraper,
       add: spec => this.addPods([spec]),
       remove: id => this.removePods([id]),
       broken: () => this.#broken,
@@ -149,13 +154,18 @@ class ControlPlane {
   /** Adds pods, all or none; resolves when each was checked once, which tells its models. */
   async addPods(specs: readonly PodSpec[]): Promise<readonly Pod[]> {
     const pods = await this.registry.addAll(specs)
+    // One that was removed meanwhile is not looked at any more.
+    for (const pod of pods) if (this.registry.byId(pod.id) === pod) this.#scraper.watch(pod)
     // A pod that is down is checked again and must not hold up the others.
     await Promise.all(pods.map(pod => this.#health.watch(pod)))
     return pods
   }
 
   async removePods(names: readonly string[]): Promise<boolean> {
-    for (const pod of names.flatMap(name => this.registry.named(name))) this.#health.forget(pod)
+    for (const pod of names.flatMap(name => this.registry.named(name))) {
+      this.#health.forget(pod)
+      this.#scraper.forget(pod)
+    }
     return (await this.registry.removeAll(names)).length > 0
   }
 
@@ -219,6 +229,20 @@ class ControlPlane {
     }
   }
 
+  #scrapeEvents(): ScrapeEvents {
+    return {
+      onBlockSize: (pod, blockSize) => {
+        this.log.debug(`pod ${pod.id} has blocks of ${blockSize} tokens`)
+        this.#models.refreshChains(this.registry.pods)
+      },
+      onFault: (pod, reason) => {
+        // One that is down is in the log already.
+        if (pod.healthy === true && this.#once(`scrape ${pod.id}`))
+          this.log.info(`pod ${pod.id} gives no metrics: it ${reason}`)
+      },
+    }
+  }
+
   /** Why the router is not ready; undefined if it is. */
   #notReady(): string | undefined {
     if (this.#closing !== undefined) return 'shutting down'
@@ -245,6 +269,7 @@ class ControlPlane {
   async #close(): Promise<void> {
     this.#discovery.stop()
     this.#health.stop()
+    this.#scraper.stop()
     const cut = await this.#workers.drain(this.options.timeouts.drainMs)
     if (cut > 0) this.log.warn(`${cut} request(s) were cut off at the end of the drain`)
     await this.#admin?.close()

@@ -5,6 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { answerCounters } from './answer-counters.js'
 import { type CounterSums, ENDPOINTS, ERROR_CODES, POD_OUTCOMES } from './counters.js'
+import { type EngineSource, engineMetrics } from './engine-metrics.js'
 import { type CacheSource, eventMetrics } from './event-metrics.js'
 
 /** A pod as the page shows it. */
@@ -20,7 +21,7 @@ export interface PodGauges {
 }
 
 /** What is read at each scrape besides the counters. */
-export interface Gauges extends CacheSource {
+export interface Gauges extends CacheSource, EngineSource {
   pods(): readonly PodGauges[]
   index(): {
     entries: number
@@ -81,6 +82,7 @@ export function createMetricsPage(sums: CounterSums, gauges: Gauges): () => Prom
   answerCounters(registry, sums)
   podMetrics(registry, sums, gauges)
   eventMetrics(registry, gauges)
+  engineMetrics(registry, gauges)
   const { layout } = sums
   const histogram = (name: string, help: string, at: typeof layout.duration) =>
     new SummedHistogram(name, help, at.bounds, () => sums.histogram(at), registry)

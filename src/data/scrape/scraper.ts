@@ -74,6 +74,7 @@ export class Scraper {
   #saturated = 0
   #cancel: (() => void) | undefined
   #wakesAt = Number.POSITIVE_INFINITY
+  #stopped = false
 
   constructor(
     private readonly state: Pick<SharedState, 'setEngineLoad' | 'setPodCache'>,
@@ -84,7 +85,7 @@ export class Scraper {
 
   /** Looks at a pod's metrics from now on. */
   watch(pod: Pod): void {
-    if (this.options.intervalMs === 0 || this.#tracks.has(pod)) return
+    if (this.#stopped || this.options.intervalMs === 0 || this.#tracks.has(pod)) return
     const key = keyOf(pod)
     let target = this.#targets.get(key)
     if (target === undefined) {
@@ -124,6 +125,7 @@ export class Scraper {
   }
 
   stop(): void {
+    this.#stopped = true
     this.#cancel?.()
     for (const pod of [...this.#tracks.keys()]) this.forget(pod)
   }

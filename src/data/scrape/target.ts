@@ -34,6 +34,8 @@ export class Target implements PageSink {
   #path = 0
   #needles = ALL_NEEDLES
   #byName = false
+  /** The same for the look under way, whose connection may be closed before it is over. */
+  #asked: { readonly needles: readonly Needle[]; readonly byName: boolean } = { needles: [], byName: false }
   /** Asking by name did not work here: not tried again. */
   #refusesNames = false
 
@@ -50,6 +52,7 @@ export class Target implements PageSink {
 
   look(): void {
     this.busy = true
+    this.#asked = { needles: this.#needles, byName: this.#byName }
     this.#reader.begin(this.#needles)
     const path = this.basePath + (this.#paths[this.#path] ?? '')
     this.#source.get(this.#byName ? path + namesQuery(this.#needles) : path)
@@ -72,13 +75,12 @@ export class Target implements PageSink {
   onEnd(): void {
     const page = this.#reader.finish()
     // Less than the last time: looked at for what it is, before it is believed.
-    if (this.#needles !== ALL_NEEDLES && (page?.needles.length ?? 0) < this.#needles.length)
-      return this.#anew()
+    const { needles, byName } = this.#asked
+    if (needles !== ALL_NEEDLES && (page?.needles.length ?? 0) < needles.length) return this.#anew()
     if (page === undefined) return this.#failed({ kind: 'page', reason: 'has no metrics of a known engine' })
-    const byName = page.dialect.byName && !this.#refusesNames
+    this.#byName = page.dialect.byName && !this.#refusesNames
     // The same array as long as the page is the same: the reader then knows where on it they stand.
-    if (this.#needles === ALL_NEEDLES || byName !== this.#byName) this.#needles = page.needles
-    this.#byName = byName
+    if (this.#needles === ALL_NEEDLES || this.#byName !== byName) this.#needles = page.needles
     this.#over({ page })
   }
 
@@ -91,7 +93,7 @@ export class Target implements PageSink {
   }
 
   #failed(fault: ScrapeFault): void {
-    if (this.#byName && fault.kind === 'page') return this.#anew()
+    if (this.#asked.byName && fault.kind === 'page') return this.#anew()
     // The other path is worth a try only where there is somebody to answer.
     if (fault.kind === 'page') this.#path = (this.#path + 1) % this.#paths.length
     this.#forgetPage()
@@ -100,7 +102,7 @@ export class Target implements PageSink {
 
   /** From the whole page; whoever gave less when asked by name is not asked so again. */
   #anew(): void {
-    this.#refusesNames ||= this.#byName
+    this.#refusesNames ||= this.#asked.byName
     this.#forgetPage()
     this.#over('again')
   }

@@ -6,6 +6,7 @@ import type { KvEvents } from '../../data/kv-events/kv-events.js'
 import type { SharedState } from '../../data/native.js'
 import type { Pod, PodRegistry, PodSpec } from '../../data/pod-registry.js'
 import type { PrepareQueueHandle } from '../../data/prepare-queue.js'
+import type { Scraper } from '../../data/scrape/scraper.js'
 import { PhylloError, toPhylloError } from '../../errors.js'
 import { answerError } from '../../execution/error-answer.js'
 import type { CounterSums } from '../../telemetry/counters.js'
@@ -28,6 +29,7 @@ export interface AdminDeps {
   readonly sums: CounterSums
   readonly prepareQueue: PrepareQueueHandle
   readonly kvEvents: KvEvents
+  readonly scraper: Scraper
   readonly log: Logger
   /** One pod, or the ranks of a data-parallel engine. */
   add(spec: PodSpec): Promise<readonly Pod[]>

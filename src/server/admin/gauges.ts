@@ -4,8 +4,10 @@ import type { KvEvents } from '../../data/kv-events/kv-events.js'
 import { type SharedState, STATS, STATS_WORDS, slotOf } from '../../data/native.js'
 import type { Pod, PodRegistry } from '../../data/pod-registry.js'
 import { type PrepareQueueHandle, queuedBytes } from '../../data/prepare-queue.js'
+import type { Scraper } from '../../data/scrape/scraper.js'
 import type { CacheGauges } from '../../telemetry/event-metrics.js'
 import type { Gauges } from '../../telemetry/prometheus.js'
+import { engineGauges } from './engine.js'
 
 /** Names of the states that `podStatus` gives as a number. */
 export const POD_STATES = ['free', 'joining', 'ready', 'cordoned', 'leaving'] as const
@@ -33,10 +35,11 @@ export interface GaugeSources {
   readonly registry: PodRegistry
   readonly prepareQueue: PrepareQueueHandle
   readonly kvEvents: KvEvents
+  readonly scraper: Scraper
 }
 
 export function gauges(sources: GaugeSources): Gauges {
-  const { state, registry, prepareQueue, kvEvents } = sources
+  const { state, registry, prepareQueue, kvEvents, scraper } = sources
   const stats = new Float64Array(STATS_WORDS)
   const at = (place: number): number => stats[place] ?? 0
   return {
@@ -57,6 +60,7 @@ export function gauges(sources: GaugeSources): Gauges {
     },
     queuedPrepareBytes: () => queuedBytes(prepareQueue),
     caches: () => registry.pods.flatMap(pod => cacheGauges(sources, pod)),
+    engines: () => registry.pods.flatMap(pod => engineGauges(scraper, pod)),
     strayEvents: () => ({
       unknownTopics: kvEvents.count('unknownTopics'),
       badFrames: kvEvents.count('badFrames'),

@@ -7,6 +7,7 @@ import { toJsonSchema } from '../../yaml/json-schema.js'
 import { findingsOf } from '../../yaml/wording.js'
 import type { AdminAnswer, AdminDeps, AdminRoute } from './admin.js'
 import { showCache } from './cache.js'
+import { showEngine } from './engine.js'
 import { podStatus } from './gauges.js'
 
 const bodySchema = toJsonSchema(podSchema)
@@ -31,6 +32,7 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
       reason,
       ...status,
       breaker: BREAKERS[breaker] ?? 'closed',
+      metrics: showEngine(deps.scraper, pod),
     }
   }
   const find = (text: string | undefined): Named => {
