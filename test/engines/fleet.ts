@@ -1,7 +1,8 @@
 /** What every case is given: the engines, the router before them, and an OpenAI client of the router. */
 import { request } from 'node:http'
 import OpenAI from 'openai'
-import { type Engine, type Engines, LLAMACPP_MODEL } from './engines.js'
+import type { Engine } from './engine.js'
+import { type Engines, LLAMACPP_MODEL } from './engines.js'
 import type { Case } from './harness.js'
 import type { Router } from './router.js'
 

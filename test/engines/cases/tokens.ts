@@ -1,9 +1,10 @@
 /** The router's count of prompt tokens is the engine's, request by request. */
 import assert from 'node:assert/strict'
 import { z } from 'zod'
-import { LLAMACPP_MODEL, VLLM_MODEL } from '../engines.js'
+import { VLLM_MODEL } from '../engine.js'
+import { LLAMACPP_MODEL } from '../engines.js'
+import { explain } from '../explain.js'
 import { type Fleet, type FleetCase, post } from '../fleet.js'
-import { explain } from '../router.js'
 import { otherApiRequests, plainRequests, type TokenRequest, vllmRequests } from '../token-requests.js'
 
 /** Chats and completions have the first, responses and Anthropic's messages the other two. */

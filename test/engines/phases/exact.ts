@@ -1,0 +1,26 @@
+/** Exact cache state: vLLM 0.32 with caches far too small, and its KV events; then a data-parallel pair. */
+import { pairCases } from '../exact/cases/index.js'
+import { rankCases } from '../exact/cases/ranks.js'
+import { runFleet } from '../exact/fleet.js'
+import { vllmKind } from '../exact/kind.js'
+import type { Phase } from './phase.js'
+
+/** 3,072 tokens. */
+const SIZE = { blockSize: 32, blocks: 96 }
+
+/** 500 requests of conversations, most of them alone: only then is there a single right prediction. */
+const MIX = { alone: 400, byTwo: 60, byFour: 40 }
+/** After each upheaval. */
+const AFTERWARDS = 30
+
+export const exact: Phase = {
+  name: 'exact',
+  async run({ vllm, modelDir }) {
+    const kind = vllmKind('vllm-0.32', vllm, modelDir, SIZE)
+    const pair = [{ name: 'small-a' }, { name: 'small-b' }]
+    const first = await runFleet(kind, modelDir, pair, pairCases(MIX, AFTERWARDS))
+    const ranks = [{ name: 'ranks', dataParallel: 2 }]
+    const second = await runFleet(kind, modelDir, ranks, rankCases(100))
+    return { passed: first.passed + second.passed, failed: first.failed + second.failed }
+  },
+}

@@ -1,0 +1,29 @@
+/** Exact cache state of engines that take long to start: other dialects of the same events. */
+import { pairCases } from '../exact/cases/index.js'
+import { runFleet } from '../exact/fleet.js'
+import { sglangKind, vllmKind } from '../exact/kind.js'
+import { installSglang, installVllm } from '../install.js'
+import type { Phase } from './phase.js'
+
+/** 3,072 tokens. */
+const SIZE = { blockSize: 16, blocks: 192 }
+const MIX = { alone: 120, byTwo: 20, byFour: 10 }
+const AFTERWARDS = 20
+
+/** Events as arrays, replays without a topic. */
+export const vllm22: Phase = {
+  name: 'vllm-0.22',
+  async run({ modelDir }) {
+    const kind = vllmKind('vllm-0.22', await installVllm('vllm-0.22', '0.22.1'), modelDir, SIZE)
+    return runFleet(kind, modelDir, [{ name: 'old-a' }, { name: 'old-b' }], pairCases(MIX, AFTERWARDS))
+  },
+}
+
+/** Signed hashes, many blocks in one event, a radix tree for a cache. */
+export const sglang: Phase = {
+  name: 'sglang',
+  async run({ modelDir }) {
+    const kind = sglangKind('sglang', await installSglang(), modelDir, SIZE)
+    return runFleet(kind, modelDir, [{ name: 'radix-a' }, { name: 'radix-b' }], pairCases(MIX, AFTERWARDS))
+  },
+}

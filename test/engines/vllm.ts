@@ -1,0 +1,56 @@
+/** vLLM on the CPU as a child process, in the ways that the phases need it. */
+import { join } from 'node:path'
+import { type Engine, launch, VLLM_MODEL } from './engine.js'
+import { type EventOptions, kvEventsConfig } from './kv-events.js'
+import { paths } from './paths.js'
+
+export interface VllmOptions {
+  /** The router's id for it, too. */
+  readonly name: string
+  readonly port: number
+  /** The executable of an installed version. */
+  readonly vllm: string
+  readonly modelDir: string
+  /** Tokens in a KV block: the CPU build of 0.32 takes 32 and no other. */
+  readonly blockSize: number
+  /** Blocks of the whole cache. */
+  readonly blocks: number
+  /** Tokens of prompt and answer together. */
+  readonly contextLength: number
+  readonly events?: EventOptions | undefined
+  /** Ranks, each with a cache of its own. */
+  readonly dataParallel?: number | undefined
+}
+
+export function startVllm(options: VllmOptions): Engine {
+  const { name, port, vllm, modelDir, blockSize, blocks, contextLength, events, dataParallel } = options
+  const args = [
+    ...['serve', modelDir, '--served-model-name', VLLM_MODEL, '--host', '127.0.0.1', '--port', `${port}`],
+    ...['--dtype', 'bfloat16', '--max-model-len', `${contextLength}`, '--max-num-seqs', '16'],
+    ...['--block-size', `${blockSize}`, '--enable-prefix-caching', '--enable-prompt-tokens-details'],
+    ...['--num-gpu-blocks-override', `${blocks}`, '--enforce-eager'],
+    // Without a parser, requests with tools are refused.
+    ...['--enable-auto-tool-choice', '--tool-call-parser', 'hermes'],
+    ...(events === undefined
+      ? []
+      : ['--kv-events-config', kvEventsConfig(events, { enable_kv_cache_events: true })]),
+    ...(dataParallel === undefined ? [] : ['--data-parallel-size', `${dataParallel}`]),
+  ]
+  return launch({ name, model: VLLM_MODEL, port, command: vllm, args, env: environment })
+}
+
+const environment = {
+  HF_HUB_OFFLINE: '1',
+  VLLM_NO_USAGE_STATS: '1',
+  DO_NOT_TRACK: '1',
+  VLLM_CACHE_ROOT: join(paths.cache, 'vllm-cache'),
+  VLLM_CPU_KVCACHE_SPACE: '1',
+  VLLM_CPU_OMP_THREADS_BIND: 'nobind',
+  OMP_NUM_THREADS: '1',
+  // The engine's core is a child process; forked, it need not load half a gigabyte of Python a second time.
+  VLLM_WORKER_MULTIPROC_METHOD: 'fork',
+  // Opens /reset_prefix_cache, /sleep and others, which the router must keep closed.
+  VLLM_SERVER_DEV_MODE: '1',
+  // Keeps responses, so that GET /v1/responses/{id} has something to find.
+  VLLM_ENABLE_RESPONSES_API_STORE: '1',
+}
