@@ -63,6 +63,8 @@ async function launch(engine: EngineName, config: ConfigInput): Promise<TestRout
     listen: { host: '127.0.0.1', port: 0, workers: 1, ...config.listen, engine },
     admin: { port: 0 },
     timeouts: { drainMs: 1000, ...config.timeouts },
+    // Off unless a test is about it: raw pods count what they are asked.
+    scrape: { intervalMs: 0, ...config.scrape },
   })
   return testRouter(await startRouter(toRouterOptions(parsed)))
 }
