@@ -58,6 +58,22 @@ test('check says that an empty file has no pods', async t => {
   t.regex(out, /no pods \(add them with --pod or POST \/pods\)/)
 })
 
+test('check judges the file of pods too, if it is there', async t => {
+  const pods = write('pods.yaml', '- url: http://a:1\n- url: http://b:1\n')
+  const file = write('found.yaml', 'discovery: { file: { path: pods.yaml }, dns: [{ name: e.test }] }\n')
+  const good = await phyllo(['check', file])
+  t.deepEqual([good.code, good.err], [0, ''])
+  t.regex(good.out, /: ok — 2 pods from \S*pods\.yaml, 0 pods, pods by DNS A e\.test, 0 models/)
+  write('pods.yaml', '- url: http://a:1\n- urk: x\n')
+  const bad = await phyllo(['check', file])
+  t.is(bad.code, 1)
+  t.regex(bad.err, /pods\.yaml:2:3 {2}\[1\]\.urk {2}unknown key — write url\n/)
+  rmSync(join(folder, pods))
+  const none = await phyllo(['check', file])
+  t.is(none.code, 0)
+  t.regex(none.out, /: ok — no pods from \S*pods\.yaml yet \(no such file\)/)
+})
+
 test('check tells all issues on standard error, a line each, and exits 1', async t => {
   const file = write('bad.yaml', 'listen:\n  prot: 1\npods:\n  - url: foo\n')
   t.deepEqual(await phyllo(['check', file]), {

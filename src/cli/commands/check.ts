@@ -1,7 +1,10 @@
 /** `phyllo check FILE`: judges a configuration without starting anything. */
+import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { formatIssues, loadConfig } from '../../config/load.js'
+import { parsePodList } from '../../data/discovery/pod-list.js'
 import type { RouterOptions } from '../../server/options.js'
+import { reason } from '../../yaml/source.js'
 import { CliFailure } from '../failure.js'
 
 export function addCheck(program: Command): void {
@@ -12,14 +15,42 @@ export function addCheck(program: Command): void {
     .action((file: string) => {
       const loaded = loadConfig(file)
       if (!loaded.ok) throw new CliFailure(formatIssues(loaded.issues), 1, 'lines')
-      process.stdout.write(`${file}: ok — ${summary(loaded.config)}\n`)
+      const found = checkPodFile(loaded.config)
+      process.stdout.write(`${file}: ok — ${[...found, summary(loaded.config)].join(', ')}\n`)
     })
 }
 
+/** Judges the file of pods as it is now, which may come only later: what there is to say of it. */
+function checkPodFile({ discovery, kvEvents }: RouterOptions): string[] {
+  if (discovery.file === undefined) return []
+  const { path } = discovery.file
+  let content: Buffer
+  try {
+    content = readFileSync(path)
+  } catch (error) {
+    return [`no pods from ${path} yet (${reason(error)})`]
+  }
+  const list = parsePodList(content, path, kvEvents)
+  if ('fault' in list) throw new CliFailure(list.fault, 1, 'lines')
+  return [`${counted(list.pods.length, 'pod')} from ${path}`]
+}
+
 /** What the configuration amounts to, in a line. */
-export function summary({ pods, models, profiles, listen, admin, defaults }: RouterOptions): string {
+export function summary({
+  pods,
+  models,
+  profiles,
+  listen,
+  admin,
+  defaults,
+  discovery,
+}: RouterOptions): string {
+  const isFixed = discovery.file === undefined && discovery.dns.length === 0
   return [
-    pods.length === 0 ? 'no pods (add them with --pod or POST /pods)' : counted(pods.length, 'pod'),
+    pods.length === 0 && isFixed
+      ? 'no pods (add them with --pod or POST /pods)'
+      : counted(pods.length, 'pod'),
+    ...discovery.dns.map(({ type, name }) => `pods by DNS ${type} ${name}`),
     counted(models.length, 'model'),
     counted(Object.keys(profiles).length, 'own profile'),
     `default profile ${defaults.profile}`,
