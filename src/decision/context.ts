@@ -103,6 +103,13 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     if (isTicket(ticket)) this.ticket = ticket
   }
 
+  /** Hands the ticket to the caller, who is to drop it: what was prepared outlives the request. */
+  takeTicket(): Ticket {
+    const { ticket } = this
+    this.ticket = NO_TICKET
+    return ticket
+  }
+
   /** A field's string value; undefined if absent or not a string. */
   stringField(name: FieldName): string | undefined {
     const raw = this.rawField(name)

@@ -81,6 +81,11 @@ export class KeptAnswer {
     return this.#pieces.length === 0
   }
 
+  /** Memory that it takes. */
+  get bytes(): number {
+    return this.#taken
+  }
+
   /** Gives the room back, once; the pieces must not be used any more. */
   release(): void {
     this.#room.give(this.#taken)

@@ -4,7 +4,7 @@
  * another pod, and engines send the head of a stream long before its first token.
  */
 import type { PhylloError } from '../errors.js'
-import type { AnswerReader } from './answers.js'
+import type { AnswerReader } from './answer-reader.js'
 import { relayedHeaders } from './headers.js'
 import type { ResponseIdScanner } from './response-id.js'
 import type { ClientSink } from './sink.js'

@@ -64,7 +64,7 @@ class DataPlane {
       pods: decider.pods,
       client: this.#client,
       events: countingEvents(counters),
-      answers: new Answers(lane.native, answerEvents(counters, log)),
+      answers: new Answers(lane.native, answerEvents(counters, log), this.#watchdog),
       now: () => performance.now(),
       contexts: decider.contexts,
       watchdog: this.#watchdog,

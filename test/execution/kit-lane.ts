@@ -80,7 +80,8 @@ export class CountingLane implements Lane {
   remember = () => {}
   loads = () => 0
   cursor = () => 0
-  drop = () => {}
+  readonly dropped: number[] = []
+  drop = (ticket: number) => void this.dropped.push(ticket)
   shape = () => 'chat'
   cacheHint(ticket: number, _ref: number, out: Uint32Array): boolean {
     if (ticket === 0) return false

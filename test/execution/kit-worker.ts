@@ -153,7 +153,7 @@ export function startWorker(
     contexts,
     watchdog,
     requestMs,
-    answers: new Answers(lane, answerEvents, room),
+    answers: new Answers(lane, answerEvents, watchdog, room),
     now: () => performance.now(),
     events: {
       onPick: (_ctx, { pod }) => void picks.push(pod.id),
