@@ -135,6 +135,7 @@ class ControlPlane {
       prepareQueue: this.#prepareQueue,
       kvEvents: this.#kvEvents,
       scraper: this.#scraper,
+      discovery: this.#discovery,
       add: spec => this.addPods([spec]),
       remove: id => this.removePods([id]),
       broken: () => this.#broken,

@@ -5,6 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { answerCounters } from './answer-counters.js'
 import { type CounterSums, ENDPOINTS, ERROR_CODES, POD_OUTCOMES } from './counters.js'
+import { type DiscoverySource, discoveryMetrics } from './discovery-metrics.js'
 import { type EngineSource, engineMetrics } from './engine-metrics.js'
 import { type CacheSource, eventMetrics } from './event-metrics.js'
 
@@ -21,7 +22,7 @@ export interface PodGauges {
 }
 
 /** What is read at each scrape besides the counters. */
-export interface Gauges extends CacheSource, EngineSource {
+export interface Gauges extends CacheSource, DiscoverySource, EngineSource {
   pods(): readonly PodGauges[]
   index(): {
     entries: number
@@ -83,6 +84,7 @@ export function createMetricsPage(sums: CounterSums, gauges: Gauges): () => Prom
   podMetrics(registry, sums, gauges)
   eventMetrics(registry, gauges)
   engineMetrics(registry, gauges)
+  discoveryMetrics(registry, gauges)
   const { layout } = sums
   const histogram = (name: string, help: string, at: typeof layout.duration) =>
     new SummedHistogram(name, help, at.bounds, () => sums.histogram(at), registry)

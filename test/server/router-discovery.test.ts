@@ -89,8 +89,15 @@ forEachEngine(engine => {
     t.like(await router.pod('b'), { url: other.url })
     file.list([])
     await becomes(router, ['by-hand', 'd'])
+    const metrics = async () => (await router.admin('GET', '/metrics')).text()
+    const line = (name: string, value: string) =>
+      `phyllo_discovery_${name}{source="file ${file.path}"} ${value}\n`
+    const well = await metrics()
+    t.true(well.includes(line('pods', '0')) && well.includes(line('ok', '1')), well)
     file.write('')
     rmSync(file.path)
+    await until(async () => (await metrics()).includes(line('ok', '0')), 'the fault is on the metrics page')
+    t.regex(await metrics(), /phyllo_discovery_failures_total\{source="file [^"]+"\} [1-9]/)
     await isServing('by-hand')
     t.deepEqual(await idsOf(router), ['by-hand', 'd'])
     const counts = await running.stop()

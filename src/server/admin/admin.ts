@@ -2,6 +2,8 @@
  * The admin port: health, metrics, pods and explanations, on the main thread, apart from the public port so that a
  * network policy can keep it inside.
  */
+
+import type { Discovery } from '../../data/discovery/discovery.js'
 import type { KvEvents } from '../../data/kv-events/kv-events.js'
 import type { SharedState } from '../../data/native.js'
 import type { Pod, PodRegistry, PodSpec } from '../../data/pod-registry.js'
@@ -30,6 +32,7 @@ export interface AdminDeps {
   readonly prepareQueue: PrepareQueueHandle
   readonly kvEvents: KvEvents
   readonly scraper: Scraper
+  readonly discovery: Discovery
   readonly log: Logger
   /** One pod, or the ranks of a data-parallel engine. */
   add(spec: PodSpec): Promise<readonly Pod[]>

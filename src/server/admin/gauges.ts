@@ -1,4 +1,5 @@
 /** Pods and index as the metrics page and `GET /pods` read them: fresh from the native state at each look. */
+import type { Discovery } from '../../data/discovery/discovery.js'
 import { cacheStatus } from '../../data/kv-events/cache-status.js'
 import type { KvEvents } from '../../data/kv-events/kv-events.js'
 import { type SharedState, STATS, STATS_WORDS, slotOf } from '../../data/native.js'
@@ -36,10 +37,11 @@ export interface GaugeSources {
   readonly prepareQueue: PrepareQueueHandle
   readonly kvEvents: KvEvents
   readonly scraper: Scraper
+  readonly discovery: Discovery
 }
 
 export function gauges(sources: GaugeSources): Gauges {
-  const { state, registry, prepareQueue, kvEvents, scraper } = sources
+  const { state, registry, prepareQueue, kvEvents, scraper, discovery } = sources
   const stats = new Float64Array(STATS_WORDS)
   const at = (place: number): number => stats[place] ?? 0
   return {
@@ -61,6 +63,7 @@ export function gauges(sources: GaugeSources): Gauges {
     queuedPrepareBytes: () => queuedBytes(prepareQueue),
     caches: () => registry.pods.flatMap(pod => cacheGauges(sources, pod)),
     engines: () => registry.pods.flatMap(pod => engineGauges(scraper, pod)),
+    sources: () => discovery.status(),
     strayEvents: () => ({
       unknownTopics: kvEvents.count('unknownTopics'),
       badFrames: kvEvents.count('badFrames'),
