@@ -136,7 +136,8 @@ export class Connection implements PageSource {
     // Engines close idle connections (uvicorn after 5 s), perhaps just as the next request is under way.
     if (this.#requests > 1 && this.#reader.untouched) return this.#send()
     if (error !== undefined) return this.#failed({ kind: 'connection', reason: describe(error) })
-    this.#reader.closed()
+    if (!this.#reader.closed())
+      this.#failed({ kind: 'connection', reason: 'closed the connection in the middle of its answer' })
   }
 
   /** From now on nothing more is heard of the socket. */

@@ -26,6 +26,7 @@ export interface ResponseSink {
 const HEAD_BYTES = 16_384
 /** A chunk's size in hexadecimal and its extensions. */
 const CHUNK_LINE_BYTES = 256
+const START = 'HTTP/1.'
 const NEWLINE = 0x0a
 
 type State =
@@ -71,11 +72,12 @@ export class ResponseReader {
     while (at < to) at = this.#step(bytes, at, to)
   }
 
-  /** The other side has closed. */
-  closed(): void {
-    if (this.#state === 'to-the-end') return this.#end(false)
-    if (this.#state !== 'idle' && this.#state !== 'dead')
-      this.#fail('closed the connection in the middle of its answer')
+  /** The other side has closed. Answers whether that was the answer's end. */
+  closed(): boolean {
+    const whole = this.#state === 'to-the-end'
+    if (whole) this.#end(false)
+    this.#state = 'dead'
+    return whole
   }
 
   #step(bytes: Buffer, at: number, to: number): number {
@@ -104,6 +106,10 @@ export class ResponseReader {
     const before = this.#text.length
     this.#text += bytes.toString('latin1', at, Math.min(to, at + HEAD_BYTES))
     const end = this.#text.indexOf('\r\n\r\n')
+    if (!this.#text.startsWith(START.slice(0, this.#text.length))) {
+      this.#fail('did not answer in HTTP/1.1')
+      return to
+    }
     if (end < 0) {
       if (this.#text.length >= HEAD_BYTES) this.#fail('sent a head without an end')
       return to
