@@ -15,6 +15,9 @@ export type { Pod, PodSpec } from './pod.js'
 /** Sends a version of the list to all workers; resolves when all have taken it. */
 export type Broadcast = (version: number, pods: readonly PodInfo[]) => Promise<void>
 
+/** What became of a pod that was to be added: it (its ranks), or why not. */
+export type Entry = { readonly pods: readonly Pod[] } | { readonly fault: string }
+
 export class PodRegistry {
   readonly #pods = new Map<string, Pod>()
   #version = 0
@@ -60,31 +63,70 @@ export class PodRegistry {
    * full table.
    */
   async addAll(specs: readonly PodSpec[]): Promise<readonly Pod[]> {
-    const added: Pod[] = []
-    try {
-      for (const spec of specs) for (const rank of ranksOf(spec)) added.push(this.#enter(spec, rank))
-      // A pod that the workers cannot be told of must not stay behind.
-      if (added.length > 0) await this.publish()
-    } catch (error) {
-      await this.#drop(added)
-      throw error
+    const entries = specs.map(spec => this.#enter(spec))
+    const added = entries.flatMap(podsIn)
+    const refused = entries.find(entry => 'fault' in entry)
+    if (refused !== undefined) {
+      this.#withdraw(added)
+      throw new Error(refused.fault)
     }
-    for (const pod of added) {
-      // Deleted while the workers were learning of it: it must not come alive.
-      if (this.#pods.get(pod.id) !== pod) continue
-      this.state.activatePod(pod.ref)
-      this.#applyReadiness(pod)
-    }
+    await this.#announce(added)
     return added
   }
 
-  #enter(spec: PodSpec, rank: number | undefined): Pod {
+  /** As `addAll`, but each for itself; answers for each what became of it. */
+  async addEach(specs: readonly PodSpec[]): Promise<readonly Entry[]> {
+    const entries = specs.map(spec => this.#enter(spec))
+    await this.#announce(entries.flatMap(podsIn))
+    return entries
+  }
+
+  /** Enters all ranks of a pod, or none. Nobody knows of them yet. */
+  #enter(spec: PodSpec): Entry {
+    const pods: Pod[] = []
+    try {
+      for (const rank of ranksOf(spec)) pods.push(this.#enterRank(spec, rank))
+      return { pods }
+    } catch (error) {
+      this.#withdraw(pods)
+      return { fault: error instanceof Error ? error.message : String(error) }
+    }
+  }
+
+  #enterRank(spec: PodSpec, rank: number | undefined): Pod {
     const names = namesOf(spec, rank)
     if (this.pods.some(pod => isTaken(pod, names)))
       throw new Error(`pod '${names.id}' exists already; give another id or delete it first`)
     const pod = makePod(spec, names, this.state.addPod(names.id), this.fleetEvents)
     this.#pods.set(pod.id, pod)
     return pod
+  }
+
+  /** Takes back pods that no worker has been told of. */
+  #withdraw(pods: readonly Pod[]): void {
+    for (const { id, ref } of pods) {
+      this.#pods.delete(id)
+      this.state.removePod(ref)
+      this.state.releasePod(ref)
+    }
+  }
+
+  /** Tells the workers of new pods, and lets them take requests then. */
+  async #announce(pods: readonly Pod[]): Promise<void> {
+    if (pods.length === 0) return
+    try {
+      await this.publish()
+    } catch (error) {
+      // Whom the workers cannot be told of must not stay behind.
+      await this.#drop(pods)
+      throw error
+    }
+    for (const pod of pods) {
+      // Deleted while the workers were learning of it: it must not come alive.
+      if (this.#pods.get(pod.id) !== pod) continue
+      this.state.activatePod(pod.ref)
+      this.#applyReadiness(pod)
+    }
   }
 
   /** Takes a pod out of every decision at once; running streams finish. False if there is none of that name. */
@@ -168,3 +210,5 @@ export class PodRegistry {
 function sameList(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((item, i) => item === b[i])
 }
+
+const podsIn = (entry: Entry): readonly Pod[] => ('pods' in entry ? entry.pods : [])

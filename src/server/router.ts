@@ -5,12 +5,11 @@
 import { availableParallelism } from 'node:os'
 import { threadId } from 'node:worker_threads'
 import { Discovery, sourcesOf } from '../data/discovery/discovery.js'
-import type { Fleet } from '../data/discovery/reconciler.js'
 import { HealthChecker, type HealthEvents } from '../data/health.js'
 import { KvEvents } from '../data/kv-events/kv-events.js'
 import { LaneView } from '../data/lane-view.js'
 import { loadNative, type SharedState } from '../data/native.js'
-import { type Pod, PodRegistry, type PodSpec } from '../data/pod-registry.js'
+import { PodRegistry } from '../data/pod-registry.js'
 import type { PodInfo } from '../data/pod-view.js'
 import {
   concurrentPrepares,
@@ -27,6 +26,7 @@ import { Decider } from './decider.js'
 import { chooseListener } from './listener/choose.js'
 import { ModelTable } from './model-table.js'
 import type { RouterOptions } from './options.js'
+import { PodFleet } from './pod-fleet.js'
 import { resolveProfiles } from './profiles.js'
 import type { FleetUpdate, WorkerBirth } from './protocol.js'
 import { stateOptions } from './state-options.js'
@@ -71,6 +71,7 @@ class ControlPlane {
   readonly #health: HealthChecker
   readonly #scraper: Scraper
   readonly #kvEvents: KvEvents
+  readonly #fleet: PodFleet
   readonly #discovery: Discovery
   readonly #workers: WorkerPool
   readonly #decider: Decider
@@ -101,11 +102,8 @@ class ControlPlane {
     this.#models = new ModelTable(this.state, options, this.log)
     this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())
     this.#scraper = new Scraper(this.state, options.scrape, this.#scrapeEvents())
-    this.#discovery = new Discovery(
-      sourcesOf(options.discovery, options.kvEvents),
-      this.#discoverable(),
-      this.log,
-    )
+    this.#fleet = new PodFleet(this.registry, this.#health, this.#scraper)
+    this.#discovery = new Discovery(sourcesOf(options.discovery, options.kvEvents), this.#fleet, this.log)
     this.#workers = new WorkerPool({
       onExit: (row, error) => this.#workerDied(row, error),
     })
@@ -129,7 +127,7 @@ class ControlPlane {
     if (count < wanted)
       this.log.warn(`one worker instead of ${wanted}: ${factory.name} cannot share a port here`)
     await this.#models.load()
-    await this.addPods(pods)
+    await this.#fleet.addAll(pods)
     await this.#discovery.start()
     this.#chains = setInterval(() => this.#models.refreshChains(this.registry.pods), CHAINS_MS).unref()
     const port = await this.#startWorkers(count)
@@ -144,8 +142,8 @@ class ControlPlane {
       kvEvents: this.#kvEvents,
       scraper: this.#scraper,
       discovery: this.#discovery,
-      add: spec => this.addPods([spec]),
-      remove: id => this.removePods([id]),
+      add: spec => this.#fleet.addAll([spec]),
+      remove: id => this.#fleet.remove([id]),
       broken: () => this.#broken,
       notReady: () => this.#notReady(),
       log: this.log,
@@ -160,39 +158,6 @@ class ControlPlane {
     }
   }
 
-  /** Adds pods, all or none; resolves when each was checked once, which tells its models. */
-  async addPods(specs: readonly PodSpec[]): Promise<readonly Pod[]> {
-    const pods = await this.registry.addAll(specs)
-    // One that was removed meanwhile is not looked at any more.
-    for (const pod of pods) if (this.registry.byId(pod.id) === pod) this.#scraper.watch(pod)
-    // A pod that is down is checked again and must not hold up the others.
-    await Promise.all(pods.map(pod => this.#health.watch(pod)))
-    return pods
-  }
-
-  async removePods(names: readonly string[]): Promise<boolean> {
-    for (const pod of names.flatMap(name => this.registry.named(name))) {
-      this.#health.forget(pod)
-      this.#scraper.forget(pod)
-    }
-    return (await this.registry.removeAll(names)).length > 0
-  }
-
-  /** What discovery does to the pods. */
-  #discoverable(): Fleet {
-    const { registry } = this
-    return {
-      get pods() {
-        return registry.pods
-      },
-      named: name => registry.named(name),
-      add: specs => this.addPods(specs),
-      remove: names => this.removePods(names),
-      update: changes => registry.update(changes),
-      cordon: (name, cordoned) => registry.cordon(name, cordoned),
-    }
-  }
-
   async #startWorkers(count: number): Promise<number> {
     let port = this.options.listen.port
     for (let row = 0; row < count; row++) {
@@ -204,7 +169,7 @@ class ControlPlane {
         row,
         port,
         shared: count > 1,
-        fleet: this.#fleet(this.registry.version, this.registry.infos()),
+        fleet: this.#fleetUpdate(this.registry.version, this.registry.infos()),
       }
       port = await this.#workers.start(birth)
     }
@@ -212,13 +177,13 @@ class ControlPlane {
   }
 
   #publish(version: number, pods: readonly PodInfo[]): Promise<void> {
-    const update = this.#fleet(version, pods)
+    const update = this.#fleetUpdate(version, pods)
     this.#decider.update(update)
     this.#kvEvents.follow(this.registry.pods)
     return this.#workers.broadcast(update)
   }
 
-  #fleet(version: number, pods: readonly PodInfo[]): FleetUpdate {
+  #fleetUpdate(version: number, pods: readonly PodInfo[]): FleetUpdate {
     for (const model of pods.flatMap(pod => pod.models)) this.#models.learn(model)
     this.#models.refreshChains(this.registry.pods)
     const { list, entries } = this.#models.list(this.registry.pods)

@@ -4,7 +4,7 @@
  * configured or was added on the admin port belongs to no source, and a found pod that was deleted there stays away
  * until its source says something new of it (it goes and comes back, or its entry changes).
  */
-import type { Pod, PodSpec } from '../pod-registry.js'
+import type { Entry, Pod, PodSpec } from '../pod-registry.js'
 import { parsePodUrl, podIdOf } from '../pod-url.js'
 import { differenceOf } from './difference.js'
 
@@ -13,8 +13,8 @@ export interface Fleet {
   readonly pods: readonly Pod[]
   /** Pods of a name: one, or all ranks of an engine. */
   named(name: string): readonly Pod[]
-  /** All of them or none; resolves when they can serve, as far as they can, and rejects with why not. */
-  add(specs: readonly PodSpec[]): Promise<readonly Pod[]>
+  /** Each for itself, in order; resolves when they can serve, as far as they can. */
+  add(specs: readonly PodSpec[]): Promise<readonly Entry[]>
   remove(names: readonly string[]): Promise<unknown>
   /** Takes over what can be changed while a pod serves: labels, limits, models. */
   update(changes: ReadonlyMap<string, PodSpec>): Promise<unknown>
@@ -174,19 +174,12 @@ export class Reconciler {
   }
 
   async #add(add: ReadonlyMap<string, Wanted>): Promise<void> {
-    try {
-      const pods = await this.fleet.add([...add.values()].map(({ spec }) => spec))
-      for (const [name, want] of add)
-        this.#hold(
-          name,
-          want,
-          pods.filter(pod => pod.name === name),
-        )
-    } catch (error) {
-      const [only] = add
-      if (add.size === 1 && only !== undefined) return this.#refuse(...only, textOf(error))
-      // One of them is at fault; the others shall not suffer for it.
-      for (const each of add) await this.#add(new Map([each]))
+    const entries = await this.fleet.add([...add.values()].map(({ spec }) => spec))
+    let at = 0
+    for (const [name, want] of add) {
+      const entry = entries[at++]
+      if (entry !== undefined && 'pods' in entry) this.#hold(name, want, entry.pods)
+      else this.#refuse(name, want, entry?.fault ?? 'unknown')
     }
   }
 
@@ -205,8 +198,6 @@ function isSame(a: PodSpec, b: PodSpec): boolean {
   const { identity, traits, cordon } = differenceOf(a, b)
   return !identity && !traits && !cordon
 }
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 function urlOf({ url }: PodSpec): string {
   const parsed = parsePodUrl(url)

@@ -26,7 +26,7 @@ export function fleetOf(registry: PodRegistry): TestFleet {
       return registry.pods
     },
     named: id => registry.named(id),
-    add: specs => registry.addAll(specs),
+    add: specs => registry.addEach(specs),
     remove: names => registry.removeAll(names),
     update: changes => registry.update(changes),
     cordon: (id, cordoned) => void registry.cordon(id, cordoned),

@@ -233,6 +233,26 @@ test('ranks of an engine come and go together, and a deleted one does not come b
   t.deepEqual(ids(), [])
 })
 
+test('an engine whose ranks do not all fit stays out whole, and takes nothing from the others', async t => {
+  const fleet = fleetFor(t)
+  const refused: string[] = []
+  const reconciler = new Reconciler(fleet, { ...silent, refused: (_source, name) => refused.push(name) })
+  const crowd = Array.from({ length: 62 }, (_, i) => podNamed(`n${i}`))
+  await reconciler.found('file', [...crowd, podNamed('e', { dataParallel: 3 })])
+  t.deepEqual(refused, ['e'])
+  t.deepEqual(
+    fleet.registry.pods.filter(({ name }) => name === 'e'),
+    [],
+  )
+  // The two slots that it had for a moment are free once they are swept.
+  const more = [...crowd, podNamed('m0'), podNamed('m1')]
+  for (let i = 0; i < 200 && fleet.registry.pods.length < 64; i++) {
+    await reconciler.found('file', more)
+    await new Promise(resolve => setTimeout(resolve, 10))
+  }
+  t.is(fleet.registry.pods.length, 64)
+})
+
 test('a pod without an id has the id that the registry gives it', async t => {
   const fleet = fleetFor(t)
   const reconciler = new Reconciler(fleet, silent)
