@@ -18,6 +18,10 @@ export interface DemoFleet {
   readonly profile: string
   /** 0 takes a free one. */
   readonly port: number
+  /** Worker threads; absent: the router's own default. */
+  readonly workers?: number
+  /** Blocks of an engine, where the router should predict no more than that many; absent: its own default. */
+  readonly predictedBlocks?: number
 }
 
 /** What the demo needs of a router. */
@@ -29,10 +33,11 @@ export interface DemoRouter {
 
 export function startDemoRouter(fleet: DemoFleet): Promise<DemoRouter> {
   const config = configSchema.parse({
-    listen: { host: '127.0.0.1', port: fleet.port },
+    listen: { host: '127.0.0.1', port: fleet.port, workers: fleet.workers ?? 'auto' },
     admin: { host: '127.0.0.1', port: 0 },
     pods: [...fleet.pods],
     models: [{ name: fleet.model, dir: fleet.modelDir, blockSize: fleet.blockSize }],
+    cache: fleet.predictedBlocks === undefined ? {} : { predictedBlocks: fleet.predictedBlocks },
     defaults: { profile: fleet.profile },
     log: { level: 'warn' },
   })

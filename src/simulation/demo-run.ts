@@ -1,4 +1,4 @@
-/** One run of a demo: all conversations through a fresh router to engines with empty caches. */
+/** One run of a demo: all conversations through one fresh router, or several, to engines with empty caches. */
 import { fileURLToPath } from 'node:url'
 import { type Conversation, loadConversations } from './conversations.js'
 import { type DemoFleet, type DemoRouter, startDemoRouter } from './demo-router.js'
@@ -9,8 +9,12 @@ import { replay, type TurnResult } from './replay.js'
 export interface RunOptions {
   /** Conversations at a time. */
   readonly concurrency: number
+  /** Whether turns of all conversations are mixed; see replay.ts. */
+  readonly thinking?: boolean
   readonly seed: number
-  /** Before the first request. */
+  /** Routers that share the work, each by itself; 1 unless told. */
+  readonly routers?: number
+  /** Before the first request, for each router. */
   readonly onStart?: (router: DemoRouter) => Promise<void>
   /** After the last one, while the router is still there. */
   readonly onEnd?: (router: DemoRouter) => Promise<void>
@@ -40,26 +44,29 @@ export async function runOnce(
   options: RunOptions,
 ): Promise<TurnResult[]> {
   await fleet.resetCaches()
-  const router = await (options.startRouter ?? startDemoRouter)(routerFleet)
+  const start = options.startRouter ?? startDemoRouter
+  const routers: DemoRouter[] = []
   const total = conversations.reduce((sum, { messages }) => sum + messages.filter(isAnswer).length, 0)
   const isTerminal = options.write === undefined && process.stdout.isTTY
   const write = options.write ?? toStdout
   try {
-    await options.onStart?.(router)
+    while (routers.length < (options.routers ?? 1)) routers.push(await start(routerFleet))
+    for (const router of routers) await options.onStart?.(router)
     const progress = startProgress(title.padEnd(TITLE_WIDTH), total, isTerminal, write)
     const results = await replay({
-      baseUrl: router.url,
+      baseUrl: routers.map(({ url }) => url),
       model: routerFleet.model,
       conversations,
       concurrency: options.concurrency,
+      thinking: options.thinking ?? false,
       seed: options.seed,
       longestAnswer: LONGEST_ANSWER,
       onTurn: () => progress.step(),
     }).finally(() => progress.done())
-    await options.onEnd?.(router)
+    for (const router of routers) await options.onEnd?.(router)
     return results
   } finally {
-    await router.close()
+    await Promise.all(routers.map(router => router.close()))
   }
 }
 

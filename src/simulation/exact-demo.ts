@@ -1,10 +1,15 @@
 /**
  * `phyllo demo --exact`: what the router gains by the engines' own KV events where the caches are too small. The same
- * conversations go twice through the same profile to the same engines: once the router predicts from what it has sent,
- * once it follows the events.
+ * conversations go through the same profile to the same engines: once the router predicts from what it has sent, once
+ * it follows the events; then the same with two routers that share the work.
+ *
+ * A lone router that knows how many blocks an engine has (it does here) predicts well: it has sent all that evicts what
+ * it remembers. What another router has sent, it cannot know, neither what that left in the caches nor what it drove
+ * out; the events tell both.
  */
 import { request } from 'undici'
 import { z } from 'zod'
+import type { Conversation } from './conversations.js'
 import type { DemoFleet, DemoPod, DemoRouter } from './demo-router.js'
 import { demoConversations, demoModelDir, type RunOptions, runOnce, toStdout } from './demo-run.js'
 import { a10gLlama8b } from './engine/parameters.js'
@@ -30,8 +35,13 @@ const ENGINES = 4
 const MODEL = 'demo'
 const PROFILE = 'cache-aware'
 const BLOCKS = 700
-const CONCURRENCY = 16
-const SPEED = 6
+const CONCURRENCY = 6
+const SPEED = 8
+/** A router by itself, and two that share the work without knowing of each other. */
+const CASES = [1, 2].flatMap(routers => (['predicted', 'exact'] as const).map(mode => ({ routers, mode })))
+const NOTE =
+  'Expected is what the router thought to be cached when it decided. Even what is known exactly may be gone when the\n' +
+  'request has waited for its turn in the engine.\n'
 /** Any free port of this machine; the engines tell which. */
 const ANY_PORT = 'tcp://127.0.0.1:*'
 /** A fresh router reads the engines' history in milliseconds. */
@@ -47,30 +57,44 @@ export async function runExactDemo(options: ExactDemoOptions = {}): Promise<Exac
   try {
     const workload = await measureWorkload(fleet.urls[0] ?? '', MODEL, conversations, a10gLlama8b.blockSize)
     write(introduction(workload, blocks, speed))
-    const router = { model: MODEL, modelDir, blockSize: a10gLlama8b.blockSize, profile: PROFILE, port: 0 }
     const summaries: ExactSummary[] = []
-    for (const mode of ['predicted', 'exact'] as const) {
-      const pods = podsOf(fleet, mode === 'exact')
-      const before = await evictedBlocks(fleet)
-      let belief: Belief = { expected: 0, actual: 0 }
-      const run: RunOptions = {
-        concurrency: options.concurrency ?? CONCURRENCY,
-        seed: options.seed ?? 1,
-        write: options.write,
-        onStart: mode === 'exact' ? untilExact : async () => undefined,
-        onEnd: async ({ adminUrl }) => {
-          belief = await beliefOf(adminUrl)
-        },
-      }
-      const results = await runOnce(mode, fleet, { ...router, pods }, conversations, run)
-      const evicted = (await evictedBlocks(fleet)) - before
-      summaries.push(summariseExact({ mode, results, belief, evicted }, pods, speed))
-    }
-    write(`\n${renderExactTable(summaries, podsOf(fleet, false))}\n`)
+    for (const one of CASES) summaries.push(await runCase(one, fleet, conversations, modelDir, options))
+    write(`\n${renderExactTable(summaries, podsOf(fleet, false))}\n${NOTE}`)
     return summaries
   } finally {
     await fleet.close()
   }
+}
+
+async function runCase(
+  { routers, mode }: (typeof CASES)[number],
+  fleet: Fleet,
+  conversations: readonly Conversation[],
+  modelDir: string,
+  options: ExactDemoOptions,
+): Promise<ExactSummary> {
+  const { blocks = BLOCKS, concurrency = CONCURRENCY, seed = 1, speed = SPEED, write } = options
+  const pods = podsOf(fleet, mode === 'exact')
+  const { blockSize } = a10gLlama8b
+  const router = { pods, model: MODEL, modelDir, blockSize, profile: PROFILE, port: 0, workers: 1 }
+  const before = await evictedBlocks(fleet)
+  let belief: Belief = { expected: 0, actual: 0 }
+  const run: RunOptions = {
+    concurrency,
+    thinking: true,
+    routers,
+    seed,
+    write,
+    onStart: mode === 'exact' ? untilExact : async () => undefined,
+    onEnd: async ({ adminUrl }) => {
+      const { expected, actual } = await beliefOf(adminUrl)
+      belief = { expected: belief.expected + expected, actual: belief.actual + actual }
+    },
+  }
+  const title = `${routers} router${routers > 1 ? 's' : ''}, ${mode}`
+  const results = await runOnce(title, fleet, { ...router, predictedBlocks: blocks }, conversations, run)
+  const evicted = (await evictedBlocks(fleet)) - before
+  return summariseExact({ routers, mode, results, belief, evicted }, pods, speed)
 }
 
 function podsOf(fleet: Fleet, isExact: boolean): DemoFleet['pods'] {

@@ -11,6 +11,8 @@ export interface Belief {
 }
 
 export interface ExactRun {
+  /** Routers that shared the work. */
+  readonly routers: number
   readonly mode: 'predicted' | 'exact'
   readonly results: readonly TurnResult[]
   readonly belief: Belief
@@ -19,6 +21,7 @@ export interface ExactRun {
 }
 
 export interface ExactSummary extends Summary {
+  readonly routers: number
   readonly mode: ExactRun['mode']
   /** Prompt tokens that the router expected to be cached, over all prompt tokens. */
   readonly expectedRate: number
@@ -37,13 +40,14 @@ export function summariseExact(run: ExactRun, pods: readonly DemoPod[], speed: n
     )
   }
   const prompt = run.results.reduce((total, { promptTokens }) => total + promptTokens, 0)
-  const { mode, belief, evicted } = run
-  return { ...summary, mode, belief, evicted, expectedRate: belief.expected / Math.max(1, prompt) }
+  const { routers, mode, belief, evicted } = run
+  return { ...summary, routers, mode, belief, evicted, expectedRate: belief.expected / Math.max(1, prompt) }
 }
 
 export function renderExactTable(summaries: readonly ExactSummary[], pods: readonly DemoPod[]): string {
   const table = new Table({
     head: [
+      'routers',
       'cache state',
       'expected hits',
       'cache-hit rate',
@@ -52,11 +56,12 @@ export function renderExactTable(summaries: readonly ExactSummary[], pods: reado
       'evicted blocks',
       `requests on ${pods.map(({ id }) => id).join(' / ')}`,
     ],
-    colAligns: ['left', 'right', 'right', 'right', 'right', 'right', 'right'],
+    colAligns: ['right', 'left', 'right', 'right', 'right', 'right', 'right', 'right'],
     style: { head: [], border: [] },
   })
   for (const one of summaries) {
     table.push([
+      String(one.routers),
       one.mode,
       percent(one.expectedRate),
       percent(one.hitRate),

@@ -1,19 +1,24 @@
 /**
  * Replays conversations through a base URL: the turns of one in sequence, several conversations at a time, in a
  * seeded order. Each turn's history holds the recorded answers, so that every run sends the same bytes.
+ *
+ * As agents talk, a conversation goes on as soon as it is answered, and another one begins when it is over. As people
+ * talk (`thinking`), all are open from the start, and each turn is followed by one of any other, drawn with the seed.
  */
 import { Pool } from 'undici'
 import { z } from 'zod'
 import { type Conversation, type Turn, turnsOf } from './conversations.js'
-import { seededRandom, shuffled } from './engine/random.js'
+import { seededRandom, shuffled, textSeed } from './engine/random.js'
 
 export interface ReplayOptions {
-  /** `http://host:port` */
-  readonly baseUrl: string
+  /** `http://host:port`, or several that serve the same: each turn goes to one of them, as a load balancer has it. */
+  readonly baseUrl: string | readonly string[]
   readonly model: string
   readonly conversations: readonly Conversation[]
   /** Conversations at a time. */
   readonly concurrency: number
+  /** Whether turns of all conversations are mixed. */
+  readonly thinking?: boolean
   readonly seed: number
   /** Most tokens of an answer; recorded answers that are longer are cut. */
   readonly longestAnswer: number
@@ -56,24 +61,47 @@ export function turnBody(turn: Turn, model: string, longestAnswer: number): stri
 
 /** Runs all conversations to their end; failed turns are told in their results and do not end the rest. */
 export async function replay(options: ReplayOptions): Promise<TurnResult[]> {
-  const pool = new Pool(options.baseUrl, { connections: options.concurrency, pipelining: 1 })
-  const queue = shuffled(options.conversations, seededRandom(options.seed))
+  const { baseUrl, concurrency } = options
+  const pools = (typeof baseUrl === 'string' ? [baseUrl] : baseUrl).map(
+    url => new Pool(url, { connections: concurrency, pipelining: 1 }),
+  )
+  // Drawn by the turn's name, so that every run sends the same turn the same way.
+  const poolOf = (id: string, turn: number): Pool => {
+    const pool = pools[textSeed(id, turn) % pools.length]
+    if (pool === undefined) throw new RangeError('a replay needs a URL')
+    return pool
+  }
+  const random = seededRandom(options.seed)
+  const waiting: Open[] = shuffled(options.conversations, random).map(({ id, ...rest }) => ({
+    id,
+    turns: turnsOf({ id, ...rest }),
+    next: 0,
+  }))
   const results: TurnResult[] = []
   const worker = async (): Promise<void> => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      for (const [at, turn] of turnsOf(next).entries()) {
-        const result = await runTurn(pool, options, next.id, at, turn)
-        results.push(result)
-        options.onTurn?.(result)
-      }
+    for (let open = waiting.shift(); open !== undefined; open = waiting.shift()) {
+      const turn = open.turns[open.next]
+      if (turn === undefined) continue
+      const at = open.next++
+      const result = await runTurn(poolOf(open.id, at), options, open.id, at, turn)
+      results.push(result)
+      options.onTurn?.(result)
+      waiting.splice(options.thinking === true ? Math.floor(random() * (waiting.length + 1)) : 0, 0, open)
     }
   }
   try {
-    await Promise.all(Array.from({ length: options.concurrency }, worker))
+    await Promise.all(Array.from({ length: concurrency }, worker))
   } finally {
-    await pool.close()
+    await Promise.all(pools.map(pool => pool.close()))
   }
   return results
+}
+
+/** A conversation under way. */
+interface Open {
+  readonly id: string
+  readonly turns: readonly Turn[]
+  next: number
 }
 
 async function runTurn(

@@ -1,0 +1,34 @@
+/** `phyllo demo --exact` from end to end: real sockets, real events, one router and two. */
+import test from 'ava'
+import { runExactDemo } from '#phyllo/simulation/exact-demo.js'
+import { renderExactTable } from '#phyllo/simulation/exact-report.js'
+
+test('all four rows, nothing fails, and of two routers those that follow the events find more', async t => {
+  let text = ''
+  const summaries = await runExactDemo({ speed: 40, conversations: 6, write: part => (text += part) })
+  t.deepEqual(
+    summaries.map(({ routers, mode, failed }) => [routers, mode, failed]),
+    [
+      [1, 'predicted', 0],
+      [1, 'exact', 0],
+      [2, 'predicted', 0],
+      [2, 'exact', 0],
+    ],
+  )
+  for (const { belief, hitRate, expectedRate, ttftP50, ttftP90 } of summaries) {
+    t.true(belief.expected > 0 && belief.actual > 0, text)
+    t.true(hitRate > 0 && hitRate < 1 && expectedRate > 0 && expectedRate < 1, text)
+    t.true(ttftP50 <= ttftP90, text)
+  }
+  const [, , predicted, exact] = summaries
+  t.true((exact?.hitRate ?? 0) > (predicted?.hitRate ?? 1) + 0.05, text)
+  t.regex(text, /times what 4 engines with 700 blocks each can hold/)
+  t.true(
+    text.includes(
+      renderExactTable(
+        summaries,
+        [1, 2, 3, 4].map(n => ({ id: `pod-${n}`, url: '' })),
+      ),
+    ),
+  )
+})
