@@ -1,4 +1,5 @@
 /** Two engines with small caches and KV events, and a router that follows them; each can be restarted. */
+import { setTimeout } from 'node:timers/promises'
 import type OpenAI from 'openai'
 import { type Engine, ready, VLLM_MODEL } from '../engine.js'
 import { cacheOf, type PodCache } from '../explain.js'
@@ -28,7 +29,7 @@ export class ExactFleet {
   readonly engines = new Map<string, Engine>()
   /** All requests sent one after the other, or a few at a time, for the count over all. */
   readonly total = new Tally()
-  readonly traffic = new Traffic(SEED)
+  readonly traffic: Traffic
   #router: Router | undefined
   #client: OpenAI | undefined
 
@@ -36,7 +37,9 @@ export class ExactFleet {
     readonly kind: EngineKind,
     readonly modelDir: string,
     readonly pods: readonly PodStart[],
-  ) {}
+  ) {
+    this.traffic = new Traffic(SEED, kind.keepsTools)
+  }
 
   get router(): Router {
     if (this.#router === undefined) throw new Error('the router does not run')
@@ -134,8 +137,10 @@ export class ExactFleet {
   }
 
   async #turn(tally: Tally): Promise<boolean> {
+    const { eventDelayMs, maxPrompt } = this.kind
     const turn = this.traffic.take()
-    const measured = await measure(this, turn, this.kind.maxPrompt)
+    if (eventDelayMs > 0) await setTimeout(eventDelayMs)
+    const measured = await measure(this, turn, maxPrompt)
     this.traffic.done(turn, measured?.text)
     if (measured !== undefined) tally.add(measured)
     return measured !== undefined

@@ -16,6 +16,10 @@ export interface EngineKind {
   readonly resetPath: string
   /** Its metric that counts prompt tokens found in the cache. */
   readonly cachedTokensMetric: string
+  /** Between an answer's end and the moment when the events of what it left are out, ms at most. */
+  readonly eventDelayMs: number
+  /** Its template sees tools as they were sent. */
+  readonly keepsTools: boolean
   start(name: string, ports: EnginePorts, more?: StartOptions): Engine
 }
 
@@ -33,7 +37,7 @@ export interface StartOptions {
 
 /** Prompt and answer of the longest request. */
 const CONTEXT_LENGTH = 2_048
-const LONGEST_ANSWER = 24
+const LONGEST_ANSWER = 16
 
 export type CacheSize = Pick<EngineKind, 'blockSize' | 'blocks'>
 
@@ -44,6 +48,9 @@ export const vllmKind = (label: string, vllm: string, modelDir: string, size: Ca
   maxPrompt: CONTEXT_LENGTH - LONGEST_ANSWER,
   resetPath: '/reset_prefix_cache',
   cachedTokensMetric: 'vllm:prefix_cache_hits_total',
+  // Published before the answer's last piece.
+  eventDelayMs: 0,
+  keepsTools: true,
   start(name, ports, { bufferSteps, dataParallel } = {}) {
     const { port } = ports
     const events = { ...eventsOf(ports), bufferSteps }
@@ -60,6 +67,10 @@ export const sglangKind = (label: string, python: string, modelDir: string, size
   maxPrompt: CONTEXT_LENGTH - LONGEST_ANSWER,
   resetPath: '/flush_cache',
   cachedTokensMetric: 'sglang:cached_tokens_total',
+  // What a finished request leaves goes into its tree before the answer's end, but is published when its scheduler next
+  // idles or computes. Clients take longer for their next turn, as a rule; these here don't.
+  eventDelayMs: 30,
+  keepsTools: false,
   start(name, ports, { bufferSteps } = {}) {
     const { port } = ports
     return startSglang({

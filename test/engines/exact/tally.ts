@@ -54,7 +54,15 @@ export class Tally {
     const off = this.#all.filter(
       ({ counted, countedExactly, prompt }) => !countedExactly || counted !== prompt,
     )
-    assert.deepEqual(off, [], 'prompts that the router counts differently')
+    const lines = off
+      .slice(0, SHOWN)
+      .map(({ pod, counted, countedExactly, prompt }) =>
+        countedExactly
+          ? `${pod}: counted ${counted} of ${prompt} tokens`
+          : `${pod}: estimated ${prompt} tokens`,
+      )
+    const total = `${off.length} of ${this.requests} prompts are counted differently`
+    assert.equal(off.length, 0, [total, ...lines].join('\n'))
   }
 
   /** At least this part must find as much cached as was expected. */

@@ -19,9 +19,10 @@ export class Traffic {
   readonly #idle: Thread[] = []
   #taken = 0
 
-  constructor(seed: number) {
+  /** `tools`: what the recorded conversations have of them goes along. */
+  constructor(seed: number, tools: boolean) {
     this.#random = seededRandom(seed)
-    this.#conversations = chatConversations()
+    this.#conversations = tools ? chatConversations() : chatConversations().map(withoutTools)
     for (let i = 0; i < ACTIVE; i++) this.#idle.push(this.#fresh())
   }
 
@@ -30,8 +31,8 @@ export class Traffic {
     for (;;) {
       const [thread] = this.#idle.splice(Math.floor(this.#random() * this.#idle.length), 1)
       if (thread === undefined) throw new Error('all conversations are under way')
-      // 1 to 24 tokens of answer: blocks end in it, before it and behind it.
-      const request = thread.request(1 + Math.floor(this.#random() * 24), this.#random() < 0.5)
+      // 1 to 12 tokens of answer: blocks end in it, before it and behind it.
+      const request = thread.request(1 + Math.floor(this.#random() * 12), this.#random() < 0.5)
       if (request !== undefined) return { ...request, thread }
       this.#idle.push(this.#after(thread))
     }
@@ -61,3 +62,5 @@ export class Traffic {
     return { system, ownAnswers: random() < 0.5, asText: random() < 0.15, salt }
   }
 }
+
+const withoutTools = ({ id, messages }: Conversation): Conversation => ({ id, messages })

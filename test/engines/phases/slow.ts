@@ -1,5 +1,6 @@
 /** Exact cache state of engines that take long to start: other dialects of the same events. */
 import { pairCases } from '../exact/cases/index.js'
+import { sglangToolCases } from '../exact/cases/sglang-tools.js'
 import { runFleet } from '../exact/fleet.js'
 import { sglangKind, vllmKind } from '../exact/kind.js'
 import { installSglang, installVllm } from '../install.js'
@@ -24,6 +25,7 @@ export const sglang: Phase = {
   name: 'sglang',
   async run({ modelDir }) {
     const kind = sglangKind('sglang', await installSglang(), modelDir, SIZE)
-    return runFleet(kind, modelDir, [{ name: 'radix-a' }, { name: 'radix-b' }], pairCases(MIX, AFTERWARDS))
+    const pair = [{ name: 'radix-a' }, { name: 'radix-b' }]
+    return runFleet(kind, modelDir, pair, [...pairCases(MIX, AFTERWARDS), ...sglangToolCases])
   },
 }
