@@ -2,9 +2,12 @@
 
 mod answer;
 mod canonical;
+mod chat;
+mod completion;
 mod error;
 mod prompt;
 mod shape;
+mod truncate;
 mod trust;
 
 pub use error::{ModelError, PromptError};
@@ -13,9 +16,9 @@ pub use shape::Shape;
 pub use trust::Agreement;
 
 use crate::answer::AnswerText;
-use crate::request::{BodyKind, FIELD_COUNT, Field, Spans, elements, scan, unquote};
-use crate::template::{ChatFields, ChatTemplate, Rendered};
-use crate::tokenizer::{DEFAULT_MEMO_BYTES, PromptKey, Tokenizer};
+use crate::request::{BodyKind, Extras, FIELD_COUNT, Field, Spans, scan, unquote};
+use crate::template::ChatTemplate;
+use crate::tokenizer::{DEFAULT_MEMO_BYTES, Tokenizer};
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -125,21 +128,18 @@ impl Model {
         spans: &Spans,
         now: Duration,
     ) -> Result<Prompt, PromptError> {
-        let exact = match kind {
-            BodyKind::Chat => self.chat(body, spans, now)?,
-            BodyKind::Completions => self.completion(body, spans)?,
+        let extras = Extras::of(body, spans);
+        let shape = shape::of_body(kind, body, spans, &extras);
+        let known = match kind {
+            _ if !self.trust.admits(shape) => None,
+            BodyKind::Chat => self.chat(body, spans, &extras, now)?,
+            BodyKind::Completions => self.completion(body, spans, &extras)?,
             // How engines turn these into prompts is their own affair; text serves the same routing.
             BodyKind::Embeddings | BodyKind::Responses | BodyKind::Messages | BodyKind::Other => None,
         };
-        let shape = Shape::of(kind);
-        Ok(match exact {
-            Some(prompt) => Prompt { shape, ..prompt },
-            None => {
-                let text = canonical::text(body, spans);
-                let total_tokens = u32::try_from(text.len().div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX);
-                Prompt { text, total_tokens, shape, ..Prompt::default() }
-            }
-        })
+        let prompt = known.unwrap_or_else(|| canonical::prompt(body, spans, &extras));
+        // Only now it is known for certain.
+        Ok(Prompt { shape: shape.with(Shape::MEDIA, prompt.shape.has(Shape::MEDIA)), ..prompt })
     }
 
     /// Compares the engine's count of prompt tokens with the router's of the same request, which must have been exact.
@@ -163,61 +163,15 @@ impl Model {
             _ => Err(PromptError::NotExact(self.fallback_reason().unwrap_or("it holds more than text"))),
         }
     }
-
-    fn chat(&self, body: &[u8], spans: &Spans, now: Duration) -> Result<Option<Prompt>, PromptError> {
-        let (Some(tokenizer), Some(chat)) = (&self.tokenizer, ChatFields::of(body, spans)) else {
-            return Ok(None);
-        };
-        let with_tools = self.tool_template.as_ref().filter(|_| chat.tools.is_some());
-        let Some(template) = with_tools.or(self.template.as_ref()) else { return Ok(None) };
-        // The template writes the special tokens; vLLM adds more only if the request says so.
-        let special = add_special_tokens(body, spans).unwrap_or(false);
-        let key = PromptKey::new(template.id(), &chat, special);
-        if let Some(tokens) = key.and_then(|key| tokenizer.prompts().get(key, now)) {
-            return Ok(Some(exactly(tokens.to_vec(), 0)));
-        }
-        let (Rendered::Text(text), dates) = template.render_chat(&chat, now)? else { return Ok(None) };
-        let tokens = tokenizer.encode(&text, special)?;
-        if let Some(key) = key {
-            tokenizer.prompts().put(key, &tokens, dates);
-        }
-        Ok(Some(exactly(tokens, 0)))
-    }
-
-    fn completion(&self, body: &[u8], spans: &Spans) -> Result<Option<Prompt>, PromptError> {
-        let Some(raw) = Field::Prompt.slice(body, spans) else { return Ok(None) };
-        let mut prompts: Vec<&[u8]> = match raw.first() {
-            // A list of ids is one prompt; of anything else, a batch.
-            Some(b'[') if !starts_with_id(raw) => elements(raw).collect(),
-            _ => vec![raw],
-        };
-        if prompts.is_empty() {
-            prompts.push(b"[]");
-        }
-        let special = add_special_tokens(body, spans).unwrap_or(true);
-        let mut first = None;
-        let mut others = 0;
-        for prompt in prompts {
-            let Some(tokens) = self.tokens(prompt, special)? else { return Ok(None) };
-            match first {
-                None => first = Some(tokens),
-                Some(_) => others += tokens.len(),
-            }
-        }
-        Ok(first.map(|tokens| exactly(tokens, others)))
-    }
-
-    /// Tokens of one prompt: its ids as they are, or its text's; `None` for a text without a tokenizer.
-    fn tokens(&self, prompt: &[u8], special: bool) -> Result<Option<Vec<u32>>, PromptError> {
-        let Some((text, _)) = unquote(prompt) else { return Ok(Some(ids(prompt))) };
-        let encode = |tokenizer: &Tokenizer| tokenizer.encode(&text, special);
-        Ok(self.tokenizer().map(encode).transpose()?)
-    }
 }
 
 /// Bytes of text that count as a token where there is no tokenizer: English prose and code in common vocabularies
 /// lie between 3.5 and 4.5.
 pub const BYTES_PER_TOKEN: usize = 4;
+
+/// Tokens that an image (or another medium) counts as, where nobody counts them: a picture of a megapixel is 1,337 to
+/// Qwen2.5-VL (28 × 28 pixels each), 4,096 to Pixtral (16 × 16), 576 to LLaVA 1.5 and 256 to Gemma 3, whatever its size.
+pub const MEDIUM_TOKENS: usize = 1000;
 
 /// The request's cache salt, part of the root of its hashes: engines share no blocks between salts.
 pub fn cache_salt<'a>(body: &'a [u8], spans: &Spans) -> Option<Cow<'a, str>> {
@@ -227,18 +181,4 @@ pub fn cache_salt<'a>(body: &'a [u8], spans: &Spans) -> Option<Cow<'a, str>> {
 fn exactly(tokens: Vec<u32>, others: usize) -> Prompt {
     let total_tokens = u32::try_from(tokens.len() + others).unwrap_or(u32::MAX);
     Prompt { tokens, exact: true, total_tokens, ..Prompt::default() }
-}
-
-fn add_special_tokens(body: &[u8], spans: &Spans) -> Option<bool> {
-    Field::AddSpecialTokens.slice(body, spans).map(|raw| raw == b"true")
-}
-
-fn starts_with_id(array: &[u8]) -> bool {
-    array[1..].iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(u8::is_ascii_digit)
-}
-
-/// The numbers of a JSON array of token ids. What is no id (a negative number) is left to the engine to refuse.
-fn ids(array: &[u8]) -> Vec<u32> {
-    let id = |raw: &[u8]| std::str::from_utf8(raw).ok()?.parse().ok();
-    elements(array).filter_map(id).collect()
 }

@@ -75,14 +75,14 @@ fn tools_are_dumped_in_the_order_of_vllms_request_model() {
 }
 
 #[test]
-fn kwargs_reach_the_template_and_stand_above_the_defaults() {
+fn kwargs_reach_the_template_and_fields_of_the_request_stand_above_them() {
     let mut body = chat(json!([{"role": "user", "content": "q"}]));
     assert!(chat_text(&QWEN3, &body).ends_with("<|im_start|>assistant\n"));
     body["chat_template_kwargs"] = json!({"enable_thinking": false});
     assert!(chat_text(&QWEN3, &body).ends_with("<think>\n\n</think>\n\n"));
     body["chat_template_kwargs"] = json!({"add_generation_prompt": false});
-    assert!(chat_text(&QWEN3, &body).ends_with("q<|im_end|>\n"));
-    body["chat_template_kwargs"] = Value::Null;
+    assert!(chat_text(&QWEN3, &body).ends_with("<|im_start|>assistant\n"));
+    body["chat_template_kwargs"] = json!({"add_generation_prompt": true});
     body["add_generation_prompt"] = json!(false);
     assert!(chat_text(&QWEN3, &body).ends_with("q<|im_end|>\n"));
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use phyllo_core::template::{ChatTemplate, ContentFormat, TemplateError, render_template};
+use phyllo_core::template::{TemplateError, render_template};
 use std::collections::BTreeMap;
 use support::{Case, template_cases};
 
@@ -55,38 +55,6 @@ fn renders_what_transformers_renders() {
     let report: Vec<String> =
         differences.iter().map(|((template, name), what)| format!("{template} {name}: {what}")).collect();
     assert!(report.is_empty(), "{} differences:\n{}", report.len(), report.join("\n"));
-}
-
-/// Templates of the fixture that vLLM's detection (its search through Jinja2's syntax tree) takes for ones that want a
-/// list of parts.
-const WANT_PARTS: [&str; 16] = [
-    "Apriel-1.6-15b-Thinker-fixed",
-    "Cohere2MoE",
-    "GLM-4.6",
-    "GLM-4.7-Flash",
-    "MiniMax-M1",
-    "MiniMax-M2",
-    "MiniMax-M3",
-    "Mistral-Small-3.2-24B-Instruct-2506",
-    "google-gemma-4-31B-it-interleaved",
-    "google-gemma-4-31B-it",
-    "ibm-granite-granite-4.0",
-    "ibm-granite-granite-4.1",
-    "mistralai-Ministral-3-14B-Reasoning-2512",
-    "moonshotai-Kimi-K2",
-    "unsloth-Apriel-1.5",
-    "unsloth-mistral-Devstral-Small-2507",
-];
-
-#[test]
-fn detects_the_content_format_that_vllm_detects() {
-    for case in template_cases().iter().filter(|case| case.case == "user") {
-        let name = case.template_name.trim_start_matches("llama_cpp/").trim_end_matches(".jinja");
-        let template =
-            ChatTemplate::compile(&case.template, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let wants_parts = template.content_format() == ContentFormat::OpenAi;
-        assert_eq!(wants_parts, WANT_PARTS.contains(&name), "{name}");
-    }
 }
 
 fn render(template: &str, context: &str) -> Result<String, TemplateError> {

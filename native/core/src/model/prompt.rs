@@ -4,9 +4,9 @@ use super::Shape;
 
 /// What the prefix cache of a pod is asked about: tokens first, then text.
 ///
-/// The blocks of the prompt are the full blocks of `tokens`, and behind them, in the same chain, the blocks of `text`
-/// ([`hash_text_blocks`](crate::hash::hash_text_blocks) starts such a chain). A last block of tokens that is not full
-/// is dropped, as everywhere: it costs a wrong match nothing, since the text behind it is told apart by what follows.
+/// The blocks of the prompt are the full blocks of `tokens`, and behind them, in the same chain, the blocks of `text`. A
+/// last block of tokens that is not full is dropped, as everywhere; where `text` follows tokens, it begins with a hash of
+/// all of them, so that prompts that differ in the dropped ones differ in the text.
 ///
 /// - All text (`exact`): `tokens` is everything the engine sees, `text` is empty.
 /// - A chat with images: `tokens` is what precedes the first one, `text` the rest.

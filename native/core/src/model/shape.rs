@@ -1,6 +1,8 @@
 //! Which form a request has, as far as that decides how its prompt is made.
 
-use crate::request::BodyKind;
+use super::completion::prompts;
+use crate::request::{BodyKind, Extras, Field, Spans};
+use memchr::memmem;
 use std::fmt::Write;
 
 /// The form of a request: its kind, and each thing in it that has a way of its own into the prompt. Where the router's
@@ -88,6 +90,35 @@ impl Shape {
             }
         }
         name
+    }
+}
+
+/// The shape of a request, but for its media, which show when its messages are read. What messages hold is told by the
+/// names that stand in them: one in the midst of a text costs no more than a place among other requests.
+pub(super) fn of_body(kind: BodyKind, body: &[u8], spans: &Spans, extras: &Extras<'_>) -> Shape {
+    let shape = Shape::of(kind);
+    let field = |field: Field| field.slice(body, spans);
+    match kind {
+        BodyKind::Chat => {
+            let messages = field(Field::Messages).unwrap_or_default();
+            let named = |name: &str| memmem::find(messages, name.as_bytes()).is_some();
+            let kwargs = field(Field::ChatTemplateKwargs).is_some() || extras.reasoning_effort.is_some();
+            shape
+                .with(Shape::TOOLS, field(Field::Tools).is_some() || named("\"tool_calls\""))
+                .with(Shape::KWARGS, kwargs)
+                .with(Shape::DOCUMENTS, field(Field::Documents).is_some())
+                .with(Shape::REASONING, named("\"reasoning"))
+                .with(Shape::CONTINUED, field(Field::ContinueFinalMessage) == Some(b"true"))
+                .with(Shape::TRUNCATED, extras.truncate_prompt_tokens.is_some())
+        }
+        BodyKind::Completions => {
+            let prompts = prompts(field(Field::Prompt).unwrap_or(b"\"\""));
+            shape
+                .with(Shape::TRUNCATED, extras.truncate_prompt_tokens.is_some())
+                .with(Shape::IDS, prompts.first().is_some_and(|prompt| prompt.first() == Some(&b'[')))
+                .with(Shape::BATCH, prompts.len() > 1)
+        }
+        _ => shape,
     }
 }
 

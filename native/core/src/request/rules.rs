@@ -1,6 +1,7 @@
 //! What each kind of body must have, and of which type: as lenient as the engines are, strict where every engine
 //! would refuse and the router needs the value.
 
+use super::extras::Extras;
 use super::field::{BodyKind, FIELD_COUNT, Field, Spans};
 use super::json::{Shape, kind};
 use super::scan::{ScanCode, ScanFault};
@@ -9,7 +10,7 @@ type Shapes = [Shape; FIELD_COUNT];
 
 /// Checks the fields found against the rules of the kind, in the order of `FIELDS`; missing fields come first.
 pub(super) fn check(body: &[u8], kind: BodyKind, spans: &Spans, shapes: &Shapes) -> Result<(), ScanFault> {
-    if let Some(field) = missing(kind, spans) {
+    if let Some(field) = missing(body, kind, spans) {
         return Err(ScanFault { code: ScanCode::MissingField, offset: 0, field: Some(field) });
     }
     for field in Field::ALL {
@@ -24,13 +25,17 @@ pub(super) fn check(body: &[u8], kind: BodyKind, spans: &Spans, shapes: &Shapes)
     Ok(())
 }
 
-fn missing(kind: BodyKind, spans: &Spans) -> Option<Field> {
+fn missing(body: &[u8], kind: BodyKind, spans: &Spans) -> Option<Field> {
     let absent = |field: Field| spans[field as usize * 2 + 1] == 0;
     if absent(Field::Model) && kind != BodyKind::Other {
         return Some(Field::Model);
     }
     let required = match kind {
         BodyKind::Chat | BodyKind::Messages => Field::Messages,
+        // Tensors may stand for the prompt (vLLM's `prompt_embeds`).
+        BodyKind::Completions if absent(Field::Prompt) && Extras::of(body, spans).prompt_embeds.is_some() => {
+            return None;
+        }
         BodyKind::Completions => Field::Prompt,
         // vLLM embeds chats too: `messages` in place of `input`.
         BodyKind::Embeddings if absent(Field::Messages) => Field::Input,

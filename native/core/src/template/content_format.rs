@@ -3,6 +3,7 @@
 //! vLLM finds out by looking for a loop over a message's content in the template's syntax tree (vllm/renderers/hf.py,
 //! `_detect_content_format`). The same is done here on the template's tokens, since minijinja keeps its tree to itself.
 
+use super::source_macros::{Macro, closing, macros};
 use super::source_tokens::{Tag, Token, tags};
 
 /// How a template wants a message's content.
@@ -28,24 +29,38 @@ impl ContentFormat {
 fn loops_over_content(tags: &[Tag<'_>]) -> Option<bool> {
     let messages = aliases(tags, "messages")?;
     let mut message = Vec::new();
-    for (target, iterated) in loops(tags) {
+    for (_, target, iterated) in loops(tags) {
         if messages.iter().any(|name| is_access(iterated, name, None)) {
             message.push(plain_name(target)?);
         }
     }
-    for (target, iterated) in loops(tags) {
-        if message.iter().any(|name| is_access(iterated, name, Some("content"))) {
+    let macros = macros(tags, &message);
+    for (at, target, iterated) in loops(tags) {
+        let is_content = message.iter().any(|name| is_access(iterated, name, Some("content")));
+        if is_content || plain_name(iterated).is_some_and(|name| holds_content(name, at, &macros)) {
             return plain_name(target).map(|_| true);
         }
     }
     Some(false)
 }
 
-/// Target and iterated expression of each loop.
-fn loops<'s, 'a>(tags: &'s [Tag<'a>]) -> impl Iterator<Item = (&'s [Token<'a>], &'s [Token<'a>])> {
-    tags.iter().filter_map(|tag| {
+/// Whether a loop in tag number `at` over a plain name loops over a message's content: a macro's parameter that is given
+/// one, or outside of macros whatever is called `content`.
+fn holds_content(name: &str, at: usize, macros: &[Macro<'_>]) -> bool {
+    let mut around = macros.iter().filter(|found| found.body.contains(&at)).peekable();
+    if around.peek().is_none() {
+        return name == "content";
+    }
+    // Of nested macros, the innermost one that is given a content at all.
+    let inner = around.filter(|found| !found.content.is_empty()).last();
+    inner.is_some_and(|found| found.content.contains(&name))
+}
+
+/// Tag, target and iterated expression of each loop.
+fn loops<'s, 'a>(tags: &'s [Tag<'a>]) -> impl Iterator<Item = (usize, &'s [Token<'a>], &'s [Token<'a>])> {
+    tags.iter().enumerate().filter_map(|(at, tag)| {
         let (target, iterated) = tag.loop_parts()?;
-        Some((&tag.tokens[target], &tag.tokens[iterated]))
+        Some((at, &tag.tokens[target], &tag.tokens[iterated]))
     })
 }
 
@@ -75,7 +90,7 @@ fn plain_name<'a>(target: &[Token<'a>]) -> Option<&'a str> {
 }
 
 /// Is the expression the variable (or its member `key`), perhaps filtered, tested or sliced?
-fn is_access(expression: &[Token<'_>], variable: &str, key: Option<&str>) -> bool {
+pub(super) fn is_access(expression: &[Token<'_>], variable: &str, key: Option<&str>) -> bool {
     let rest = match expression {
         [Token::Op('('), ..] => match closing(expression) {
             Some(end) if is_access(&expression[1..end], variable, key) => {
@@ -130,15 +145,6 @@ fn is_slice(inside: &[Token<'_>]) -> bool {
     })
 }
 
-/// Index of the bracket that closes the first token.
-fn closing(tokens: &[Token<'_>]) -> Option<usize> {
-    let mut depth = 0;
-    tokens.iter().position(|token| {
-        depth += token.opens();
-        depth == 0
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +155,9 @@ mod tests {
             "{% for m in messages %}{% for c in m.content %}{% endfor %}{% endfor %}",
             "{%- for m in messages[1:] -%}{%- for c in m['content'] | list -%}{%- endfor -%}{%- endfor -%}",
             "{% set l = messages %}{% set k = l[2:]|list %}{% for m in k if m %}{% for c in (m.content) %}{% endfor %}{% endfor %}",
+            "{% macro show(x, parts) %}{% for p in parts %}{% endfor %}{% endmacro %}{% for m in messages %}{{ show(1, m.content) }}{% endfor %}",
+            "{% macro show(x, parts=[]) %}{% for p in parts %}{% endfor %}{% endmacro %}{% for m in messages %}{{ show(1, parts=m['content']) }}{% endfor %}",
+            "{% for m in messages %}{% set content = m.content %}{% for c in content %}{% endfor %}{% endfor %}",
             "{{ '{% raw' }}{# {% #}{% for m in messages %}{% for c in m.content|selectattr('type', 'equalto', 'text') %}{% endfor %}{% endfor %}",
         ] {
             assert_eq!(ContentFormat::detect(source), ContentFormat::OpenAi, "{source}");
@@ -161,6 +170,8 @@ mod tests {
             "",
             "{% for m in messages %}{{ m.content }}{% endfor %}",
             "{% for m in messages %}{% for c in m.contents %}{% endfor %}{% endfor %}",
+            "{% macro show(content) %}{% for p in content %}{% endfor %}{% endmacro %}{% for m in messages %}{{ show(m.tools) }}{% endfor %}",
+            "{% macro show(a, b) %}{% for p in a %}{% endfor %}{% endmacro %}{% for m in messages %}{{ show(1, m.content) }}{{ x.show(m.content) }}{% endfor %}",
             "{% for m in messages %}{% for c in m.tool_calls %}{% endfor %}{% endfor %}",
             "{% for m in others %}{% for c in m.content %}{% endfor %}{% endfor %}",
             "{# {% for m in messages %}{% for c in m.content %} #}",

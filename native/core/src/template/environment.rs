@@ -1,6 +1,7 @@
 //! A minijinja environment that behaves as transformers' Jinja2 sandbox does, where templates can tell.
 
 use super::generator::Generator;
+use super::indent::indent;
 use super::python_json::{self, Layout, float_repr};
 use super::source;
 use super::sum::{Concatenation, Sum};
@@ -30,6 +31,10 @@ pub(super) fn python_like() -> Environment<'static> {
     environment.set_unknown_method_callback(unknown_method_callback);
     environment.set_formatter(format_as_python);
     environment.add_filter("tojson", to_json);
+    environment.add_filter("indent", indent);
+    environment.add_filter("items", items);
+    environment.add_filter("length", length);
+    environment.add_filter("count", length);
     environment.add_filter(source::ITERATED, iterated);
     environment.add_function(source::ADD_MARKUP, add_markup);
     environment.add_global(source::SUM, Value::from_object(Sum));
@@ -108,6 +113,16 @@ fn to_json(
     )?;
     kwargs.assert_all_used()?;
     python_json::dumps(input, &layout)
+}
+
+/// An undefined value has the length 0.
+fn length(value: &Value) -> Result<usize, Error> {
+    if value.is_undefined() { Ok(0) } else { filters::length(value) }
+}
+
+/// … and no pairs.
+fn items(value: &Value) -> Result<Value, Error> {
+    if value.is_undefined() { Ok(Value::from(Vec::<Value>::new())) } else { filters::items(value) }
 }
 
 /// Passes on what a loop is to run over, unless Python could not.

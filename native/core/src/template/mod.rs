@@ -9,9 +9,15 @@ mod content_format;
 mod conversation;
 mod dict;
 mod environment;
+mod fields;
 mod generator;
+mod indent;
+mod media;
+mod message;
+mod part;
 mod python_json;
 mod source;
+mod source_macros;
 mod source_tokens;
 mod sum;
 mod tools;
@@ -19,9 +25,11 @@ mod value;
 
 pub use clock::Dates;
 pub use content_format::ContentFormat;
-pub use conversation::ChatFields;
+pub use fields::ChatFields;
 
 use clock::Clock;
+use conversation::{Conversation, Wants, conversation};
+use message::{MARK, View};
 use minijinja::{Environment, ErrorKind, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -53,8 +61,22 @@ pub enum TemplateError {
 pub enum Rendered {
     /// The prompt's text.
     Text(String),
-    /// A message holds an image, audio or video: the engine's prompt depends on what its processor makes of it.
-    Multimodal,
+    /// A message holds an image, audio, video or file, of which the engine's processor makes what it will.
+    Media(BeforeMedia),
+    /// The chat cannot be rendered as the engine would.
+    Unknown,
+}
+
+/// A chat with media, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeforeMedia {
+    /// The prompt's text up to where the first medium's placeholder begins, or a few characters into it, where other text
+    /// would begin in the same way.
+    pub text: String,
+    /// What follows it, as the engine has it before it puts the media in. `None` if the placeholder is the engine's own.
+    pub rest: Option<String>,
+    /// Number of the message with the first medium.
+    pub message: usize,
 }
 
 /// A compiled chat template, with the special tokens it may name.
@@ -63,7 +85,7 @@ pub struct ChatTemplate {
     id: u64,
     environment: Environment<'static>,
     special_tokens: Vec<(String, String)>,
-    content_format: ContentFormat,
+    wants: Wants,
 }
 
 impl ChatTemplate {
@@ -78,7 +100,11 @@ impl ChatTemplate {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             environment,
             special_tokens: special_tokens.to_vec(),
-            content_format: ContentFormat::detect(source),
+            wants: Wants {
+                format: ContentFormat::detect(source),
+                // As vLLM finds out (vllm/renderers/hf.py, `_detect_developer_role_support`).
+                developer: source.contains("\"developer\"") || source.contains("'developer'"),
+            },
         })
     }
 
@@ -89,7 +115,7 @@ impl ChatTemplate {
 
     /// Whether the template expects a message's content as a string or as a list of parts.
     pub fn content_format(&self) -> ContentFormat {
-        self.content_format
+        self.wants.format
     }
 
     /// Renders with exactly these variables (and the special tokens, which they override). `now` is the time since
@@ -123,17 +149,54 @@ impl ChatTemplate {
         chat: &ChatFields<'_>,
         now: Duration,
     ) -> Result<(Rendered, Dates), TemplateError> {
-        let Some(mut variables) = conversation::variables(chat, self.content_format)? else {
-            return Ok((Rendered::Multimodal, Dates::default()));
+        let Some(conversation) = conversation(chat, self.wants, View::Plain)? else {
+            return Ok((Rendered::Unknown, Dates::default()));
         };
+        let Conversation { mut variables, media } = conversation;
         let clock = Clock::new(now);
+        if let Some((message, texts)) = media {
+            let found = self.before_media(chat, variables, message, &texts, &clock);
+            // A template that has no place for media refuses them; the engine may have another one for such chats.
+            return Ok((found.map_or(Rendered::Unknown, Rendered::Media), Dates::default()));
+        }
         let text = if chat.continue_final_message {
-            conversation::tag_final_message(&mut variables, CONTINUE_TAG)?;
-            cut_at_tag(self.render_at(variables, &clock)?)?
+            let last = conversation::tag_final_message(&mut variables, CONTINUE_TAG)?;
+            cut_at_tag(self.render_at(variables, &clock)?, &last)?
         } else {
             self.render_at(variables, &clock)?
         };
         Ok((Rendered::Text(text), clock.dates()))
+    }
+
+    /// The beginning of a chat with media: see [`media`]. `plain`: the variables without marks.
+    fn before_media(
+        &self,
+        chat: &ChatFields<'_>,
+        plain: conversation::Variables,
+        message: usize,
+        texts: &[Value],
+        clock: &Clock,
+    ) -> Option<BeforeMedia> {
+        let mut plain = self.render_at(plain, clock).ok()?;
+        if self.wants.format == ContentFormat::String {
+            // Placeholders stand before a message's texts, where the mark is now. What they look like the engine's code
+            // for the model knows.
+            plain.truncate(plain.find(MARK)?);
+            return Some(BeforeMedia { text: plain, rest: None, message });
+        }
+        if plain.contains(MARK) {
+            return None;
+        }
+        let render = |view| {
+            let marked = conversation(chat, self.wants, view).ok()??;
+            self.render_at(marked.variables, clock).ok()
+        };
+        let without = render(View::AllMarked(message))?;
+        let marked = if texts.is_empty() { None } else { Some(render(View::TextsMarked(message))?) };
+        let marked = marked.as_deref().unwrap_or(&plain);
+        let end = media::common_beginning(&plain, marked, &without, texts).len();
+        let rest = plain.split_off(end);
+        Some(BeforeMedia { text: plain, rest: Some(rest), message })
     }
 }
 
@@ -146,9 +209,9 @@ pub fn render_template(source: &str, context_json: &str, now_ms: u64) -> Result<
     ChatTemplate::compile(source, &[])?.render(variables, Duration::from_millis(now_ms))
 }
 
-/// Cuts the rendered text where the final message ends (transformers' `apply_chat_template`).
-fn cut_at_tag(mut text: String) -> Result<String, TemplateError> {
-    let Some(at) = text.rfind(CONTINUE_TAG.trim_end()) else {
+/// Cuts the rendered text where the final message (`last`) ends (transformers' `apply_chat_template`).
+fn cut_at_tag(mut text: String, last: &str) -> Result<String, TemplateError> {
+    let Some(at) = text.rfind(CONTINUE_TAG.trim_end()).filter(|_| text.contains(last.trim())) else {
         return Err(TemplateError::Failed(
             "continue_final_message is set, but the final message is not in the rendered chat".to_owned(),
         ));

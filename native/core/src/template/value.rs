@@ -38,6 +38,11 @@ pub(super) fn with(map: &Value, key: &str, member: Value) -> Value {
     dict(pairs.chain(std::iter::once((Value::from(key), member))))
 }
 
+/// The map without a member.
+pub(super) fn without(map: &Value, key: &str) -> Value {
+    dict(pairs(map).into_iter().flatten().filter(|(name, _)| name.as_str() != Some(key)))
+}
+
 struct Parser<'a> {
     text: &'a str,
     at: usize,

@@ -62,6 +62,8 @@ pub struct Tokenizer {
     prompts: PromptMemo,
     /// Ids that `inner` puts around a text when special tokens are asked for.
     around: (Vec<u32>, Vec<u32>),
+    /// Ids of added tokens, sorted.
+    added: Box<[u32]>,
     special_tokens: Vec<(String, String)>,
     templates: ChatTemplates,
     /// Ids that `tokenizer_config.json` asks for around a text, and `tokenizer.json` itself does not add.
@@ -86,8 +88,11 @@ impl Tokenizer {
         let prompt_bytes = memo_bytes / PROMPTS_SHARE;
         let piece_bytes = memo_bytes - prompt_bytes;
         let fast = around.is_some().then(|| FastTokenizer::from_json(&json, piece_bytes)).flatten();
+        let mut added: Vec<u32> = inner.get_added_tokens_decoder().into_keys().collect();
+        added.sort_unstable();
         let mut tokenizer = Tokenizer {
             inner,
+            added: added.into(),
             fast,
             prompts: PromptMemo::new(prompt_bytes),
             around: around.unwrap_or_default(),
@@ -133,6 +138,12 @@ impl Tokenizer {
     /// Whether [`encode`](Self::encode) is our own code.
     pub fn is_fast(&self) -> bool {
         self.fast.is_some()
+    }
+
+    /// Whether the id is an added token's (a special one's or not): such tokens are taken out of a text before the rest
+    /// of it is tokenized, so that nothing melts with them.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.added.binary_search(&id).is_ok()
     }
 
     /// Chats seen before.

@@ -24,18 +24,24 @@ impl PromptKey {
     ///
     /// [`ChatTemplate::id`]: crate::template::ChatTemplate::id
     pub fn new(template: u64, chat: &ChatFields<'_>, special: bool) -> Option<Self> {
-        let fields = [Some(chat.messages), chat.tools, chat.documents, chat.chat_template_kwargs];
+        let fields = [
+            Some(chat.messages),
+            chat.tools,
+            chat.documents,
+            chat.chat_template_kwargs,
+            chat.reasoning_effort,
+        ];
         if fields.iter().flatten().map(|field| field.len()).sum::<usize>() > LONGEST {
             return None;
         }
-        let mut parts = [0_u8; 4 * 16 + 8 + 3];
+        let mut parts = [0_u8; 5 * 16 + 8 + 3];
         for (part, field) in parts.chunks_exact_mut(16).zip(fields) {
             // No field has the hash of nothing: JSON is at least a byte.
             part.copy_from_slice(&field.map_or(0, xxh3_128).to_le_bytes());
         }
-        parts[64..72].copy_from_slice(&template.to_le_bytes());
+        parts[80..88].copy_from_slice(&template.to_le_bytes());
         let flags = [chat.add_generation_prompt, chat.continue_final_message, special];
-        parts[72..].copy_from_slice(&flags.map(u8::from));
+        parts[88..].copy_from_slice(&flags.map(u8::from));
         Some(Self(xxh3_128(&parts)))
     }
 }

