@@ -2,9 +2,9 @@
  * The answer of a predicted pod, kept while it is relayed so that its tokens can be learned in the end.
  *
  * Pieces are copied, not referenced: each one that came in a read of its own holds an ArrayBuffer of its own and two
- * objects. 500 streams with 128 events of 220 bytes each (13.4 MB) took 47 MB of memory as references and 18 MB
- * as copies, at the same CPU time (24 to 26 µs an event for the whole receiving process, both ways). Only what fills its
- * buffer well anyway is kept as it is.
+ * objects. 500 streams with 128 events of 220 bytes each (13.4 MB) took 40 to 47 MB of memory as references and 15 to
+ * 18 MB as copies, at the same CPU time (20 to 30 µs an event for the whole receiving process, both ways, by what else the
+ * machine did). Only what fills its buffer well, and a first piece that may be the only one, are kept as they are.
  */
 
 /**
@@ -17,8 +17,10 @@ const ANSWER_BYTES = 262_144
  * beyond costs a prediction, and no memory.
  */
 const WORKER_BYTES = 33_554_432
-/** Of copies: small enough for short answers (a worker's bound is 8,192 of them), large enough to be few. */
+/** Of the first copies: small enough for short answers, of which a worker's bound is 8,192. */
 const SLAB_BYTES = 4096
+/** Then as much again as there is, so that they stay few (each costs some 3 µs on its way to the core), up to this. */
+const LARGE_SLAB_BYTES = 65_536
 
 /** What all answers kept by a worker may take together. */
 export class AnswerRoom {
@@ -67,7 +69,7 @@ export class KeptAnswer {
     if (this.cut) return
     if (this.#slab !== undefined && this.#used + chunk.length <= this.#slab.length)
       this.#copy(this.#slab, chunk)
-    else if (fillsItsBuffer(chunk)) this.#append(chunk)
+    else if (this.#isWorthKeeping(chunk)) this.#append(chunk)
     else this.#newSlab(chunk)
   }
 
@@ -95,6 +97,13 @@ export class KeptAnswer {
     this.cut = true
   }
 
+  #isWorthKeeping(chunk: Buffer): boolean {
+    const { byteLength } = chunk.buffer
+    if (this.#pieces.length === 0 && byteLength <= SLAB_BYTES) return true
+    // At least half of the memory that it keeps alive is its own.
+    return chunk.length >= SLAB_BYTES && chunk.length * 2 >= byteLength
+  }
+
   #copy(slab: Buffer, chunk: Buffer): void {
     slab.set(chunk, this.#used)
     this.#used += chunk.length
@@ -107,7 +116,7 @@ export class KeptAnswer {
   }
 
   #newSlab(chunk: Buffer): void {
-    const bytes = Math.max(SLAB_BYTES, chunk.length)
+    const bytes = Math.max(SLAB_BYTES, Math.min(this.#taken, LARGE_SLAB_BYTES), chunk.length)
     if (!this.#take(bytes)) return
     this.#closeSlab()
     // A buffer of its own: one of Node's pool would be kept alive by its neighbours, and keep them.
@@ -130,9 +139,4 @@ export class KeptAnswer {
     else this.cut = true
     return fits
   }
-}
-
-/** At least half of the memory that it keeps alive is its own, and it is worth a piece. */
-function fillsItsBuffer(chunk: Buffer): boolean {
-  return chunk.length >= SLAB_BYTES && chunk.length * 2 >= chunk.buffer.byteLength
 }
