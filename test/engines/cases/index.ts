@@ -3,6 +3,7 @@ import { abortCases } from './abort.js'
 import { controlPathCases } from './control-paths.js'
 import { conversationCases } from './conversations.js'
 import { errorCases } from './errors.js'
+import { forwardTokensCases } from './forward-tokens.js'
 import { openaiCases } from './openai.js'
 import { podLossCases } from './pod-loss.js'
 import { tokenCases } from './tokens.js'
@@ -13,6 +14,7 @@ export const cases: readonly FleetCase[] = [
   ...errorCases,
   ...controlPathCases,
   ...tokenCases,
+  ...forwardTokensCases,
   ...conversationCases,
   ...abortCases,
   ...podLossCases,
