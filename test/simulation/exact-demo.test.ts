@@ -5,7 +5,7 @@ import { renderExactTable } from '#phyllo/simulation/exact-report.js'
 
 test('all four rows, nothing fails, and of two routers those that follow the events find more', async t => {
   let text = ''
-  const summaries = await runExactDemo({ speed: 40, conversations: 6, write: part => (text += part) })
+  const summaries = await runExactDemo({ speed: 40, conversations: 4, write: part => (text += part) })
   t.deepEqual(
     summaries.map(({ routers, mode, failed }) => [routers, mode, failed]),
     [

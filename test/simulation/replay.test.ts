@@ -108,6 +108,36 @@ test('replay sends every turn once, those of a conversation in order, and reads 
   t.true(Math.abs(summary.hitRate - workload.idealHitRate) < 0.01)
 })
 
+test('replay as people talk: turns of all conversations are mixed, and shared by several servers', async t => {
+  const engines = await Promise.all([0, 1].map(() => engineFor(t, { model: 'demo', speed: 1000 })))
+  const some = conversations.slice(0, 4)
+  const options = {
+    baseUrl: engines.map(({ url }) => url),
+    model: 'demo',
+    conversations: some,
+    concurrency: 1,
+    longestAnswer: 8,
+    seed: 1,
+    thinking: true,
+  }
+  const results = await replay(options)
+  t.is(results.length, some.flatMap(turnsOf).length)
+  for (const { id } of some) {
+    const turns = results.filter(({ conversation }) => conversation === id).map(({ turn }) => turn)
+    t.deepEqual(
+      turns,
+      turns.toSorted((a, b) => a - b),
+    )
+  }
+  const switches = results.filter(({ conversation }, at) => conversation !== results[at - 1]?.conversation)
+  t.true(switches.length > 2 * some.length, 'no conversation runs to its end at once')
+  const asked = engines.map(engine => engine.requests()['POST /v1/chat/completions'] ?? 0)
+  t.is((asked[0] ?? 0) + (asked[1] ?? 0), results.length)
+  t.true(Math.min(...asked) > results.length / 4, String(asked))
+  const name = (result: TurnResult): string => `${result.conversation} ${result.turn}`
+  t.deepEqual((await replay(options)).map(name), results.map(name), 'the same order for the same seed')
+})
+
 test('replay: a server that fails is told in the results and ends nothing', async t => {
   let count = 0
   const server = createServer((request, response) => {

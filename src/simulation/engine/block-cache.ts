@@ -8,16 +8,9 @@
  * Requests that compute the same block at once, or compute one again, each keep their own copy of it: the first copy
  * is the one that others find, and the next takes its place when it goes.
  */
+import type { EvictionListener } from './cache-listener.js'
 
 const NONE = -1
-
-/** Hears what a cache loses. */
-export interface EvictionListener {
-  /** A copy of a named block was given up for new tokens; there may be others. */
-  removed(key: number): void
-  /** All names are forgotten. */
-  cleared(): void
-}
 
 export class BlockCache {
   /** Users of each block. */

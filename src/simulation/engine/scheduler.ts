@@ -6,7 +6,8 @@
  * `maxBatch` requests and `maxBatchedTokens` tokens; long prefills are cut into chunks. If blocks run out, the
  * youngest running request loses its place and its blocks and starts over from what is still cached.
  */
-import { BlockCache, type EvictionListener } from './block-cache.js'
+import { BlockCache } from './block-cache.js'
+import type { CacheListener } from './cache-listener.js'
 import type { EngineParameters } from './parameters.js'
 import type { EngineEvent, EngineRequest, EngineStats } from './request.js'
 import { Sequence } from './sequence.js'
@@ -21,14 +22,6 @@ interface Work {
 interface Step {
   readonly work: readonly Work[]
   readonly endsAt: number
-}
-
-/** Hears what an engine's cache gains and loses, in order. */
-export interface CacheListener extends EvictionListener {
-  /** Blocks `from` to `to` (exclusive) of a request have become findable. */
-  stored(request: EngineRequest, from: number, to: number): void
-  /** A step is over: what was told since the last one belongs together. */
-  stepDone(): void
 }
 
 export class Engine {

@@ -2,8 +2,8 @@
  * What an engine's cache gains and loses, as the events that it would publish: one batch per step, as vLLM does it. A
  * reset of an idle engine is told with the next step, too.
  */
+import type { CacheListener } from '../cache-listener.js'
 import type { EngineRequest, RequestContent } from '../request.js'
-import type { CacheListener } from '../scheduler.js'
 import type { BlockStored, EngineHash, EventFormat, ExtraKey, KvEvent } from './encoder.js'
 import { engineHash, type HashForm } from './engine-hash.js'
 
