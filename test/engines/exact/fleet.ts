@@ -137,10 +137,10 @@ export class ExactFleet {
   }
 
   async #turn(tally: Tally): Promise<boolean> {
-    const { eventDelayMs, maxPrompt } = this.kind
+    const { eventDelayMs } = this.kind
     const turn = this.traffic.take()
     if (eventDelayMs > 0) await setTimeout(eventDelayMs)
-    const measured = await measure(this, turn, maxPrompt)
+    const measured = await measure(this, turn, this.kind)
     this.traffic.done(turn, measured?.text)
     if (measured !== undefined) tally.add(measured)
     return measured !== undefined

@@ -18,6 +18,8 @@ export interface EngineKind {
   readonly cachedTokensMetric: string
   /** Between an answer's end and the moment when the events of what it left are out, ms at most. */
   readonly eventDelayMs: number
+  /** Its answers say so when nothing was cached; else they then leave it out. */
+  readonly tellsZero: boolean
   /** Its template sees tools as they were sent. */
   readonly keepsTools: boolean
   start(name: string, ports: EnginePorts, more?: StartOptions): Engine
@@ -42,8 +44,15 @@ const LONGEST_ANSWER = 16
 export type CacheSize = Pick<EngineKind, 'blockSize' | 'blocks'>
 
 /** `blocks` × `blockSize` must hold at least one context, or vLLM does not start. */
-export const vllmKind = (label: string, vllm: string, modelDir: string, size: CacheSize): EngineKind => ({
+export const vllmKind = (
+  label: string,
+  vllm: string,
+  modelDir: string,
+  size: CacheSize,
+  tellsZero = true,
+): EngineKind => ({
   label,
+  tellsZero,
   ...size,
   maxPrompt: CONTEXT_LENGTH - LONGEST_ANSWER,
   resetPath: '/reset_prefix_cache',
@@ -70,6 +79,7 @@ export const sglangKind = (label: string, python: string, modelDir: string, size
   // What a finished request leaves goes into its tree before the answer's end, but is published when its scheduler next
   // idles or computes. Clients take longer for their next turn, as a rule; these here don't.
   eventDelayMs: 30,
+  tellsZero: true,
   keepsTools: false,
   start(name, ports, { bufferSteps } = {}) {
     const { port } = ports

@@ -3,6 +3,7 @@ import type OpenAI from 'openai'
 import type { Stream } from 'openai/streaming'
 import { type Explanation, explain } from '../explain.js'
 import type { Router } from '../router.js'
+import type { EngineKind } from './kind.js'
 import type { TurnRequest } from './thread.js'
 
 export interface Measured {
@@ -27,21 +28,25 @@ export interface Door {
   readonly client: OpenAI
 }
 
-/** Undefined for a prompt of more tokens than `maxPrompt`, which is not sent. */
+/** Undefined for a prompt of more tokens than the engine takes, which is not sent. */
 export async function measure(
   { router, client }: Door,
   request: TurnRequest,
-  maxPrompt: number,
+  { maxPrompt, tellsZero }: Pick<EngineKind, 'maxPrompt' | 'tellsZero'>,
 ): Promise<Measured | undefined> {
   const from = performance.now()
   const expected = await explain(router, request.path, request.body)
   if (expected.promptTokens > maxPrompt) return undefined
-  const compared = compare(expected, await send(client, request))
+  const compared = compare(expected, await send(client, request), tellsZero)
   return { ...compared, from, to: performance.now() }
 }
 
-function compare(expected: Explanation, { pod, usage, text }: Answer): Omit<Measured, 'from' | 'to'> {
-  const cached = usage?.prompt_tokens_details?.cached_tokens
+function compare(
+  expected: Explanation,
+  { pod, usage, text }: Answer,
+  tellsZero: boolean,
+): Omit<Measured, 'from' | 'to'> {
+  const cached = usage?.prompt_tokens_details?.cached_tokens ?? (tellsZero ? undefined : 0)
   if (usage === undefined || cached === undefined) throw new Error('the engine tells no cached tokens')
   return {
     pod,

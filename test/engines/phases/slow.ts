@@ -8,14 +8,15 @@ import type { Phase } from './phase.js'
 
 /** 3,072 tokens. */
 const SIZE = { blockSize: 16, blocks: 192 }
-const MIX = { alone: 120, byTwo: 20, byFour: 10 }
+const MIX = { alone: 285, byTwo: 10, byFour: 6 }
 const AFTERWARDS = 20
 
 /** Events as arrays, replays without a topic. */
 export const vllm22: Phase = {
   name: 'vllm-0.22',
   async run({ modelDir }) {
-    const kind = vllmKind('vllm-0.22', await installVllm('vllm-0.22', '0.22.1'), modelDir, SIZE)
+    const vllm = await installVllm('vllm-0.22', '0.22.1')
+    const kind = vllmKind('vllm-0.22', vllm, modelDir, SIZE, false)
     return runFleet(kind, modelDir, [{ name: 'old-a' }, { name: 'old-b' }], pairCases(MIX, AFTERWARDS))
   },
 }

@@ -21,7 +21,7 @@ const asking = (question: string, tools?: readonly object[]): TurnRequest => ({
 })
 
 async function ask(fleet: ExactFleet, request: TurnRequest): Promise<Measured> {
-  const measured = await measure(fleet, request, fleet.kind.maxPrompt)
+  const measured = await measure(fleet, request, fleet.kind)
   assert.ok(measured)
   return measured
 }
