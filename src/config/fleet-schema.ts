@@ -35,7 +35,8 @@ const model = z
       .boolean()
       .default(false)
       .describe(
-        "Send engines that take token ids the router's tokens, so that they need not tokenize again.",
+        "Send text prompts of /v1/completions as the router's token ids, so that the engine need not tokenize again; " +
+          'only where the answer stays the same. For engines that take ids there: vLLM, SGLang.',
       ),
   })
   .describe('What the router must know of a model that it cannot ask a pod.')
