@@ -12,10 +12,11 @@ import type { Part, SubjectOrder, SubjectReport } from './subject.js'
 
 const ROUNDS = 5
 const PASSES: readonly Pass[] = ['store', 'remove']
-const PARTS: readonly Part[] = ['whole', 'sockets', 'feed']
+const PARTS: readonly Part[] = ['whole', 'sockets', 'zeromq', 'feed']
 const NAMES: Readonly<Record<Part, string>> = {
   whole: 'phyllo',
   sockets: 'phyllo, sockets alone',
+  zeromq: 'zeromq.js alone',
   feed: 'phyllo, native side alone',
 }
 
@@ -136,7 +137,7 @@ function note(
   const name = caseOf(shape, pass)
   const of = NAMES[subject.part]
   samples?.add(name, of, 'CPU a message', 'µs', (report.cpuMs * 1000) / messages)
-  if (subject.part === 'sockets') return
+  if (subject.part === 'sockets' || subject.part === 'zeromq') return
   samples?.add(name, of, 'CPU a block', 'ns', (report.cpuMs * 1e6) / (messages * blocks))
   if (subject.part === 'feed') return
   samples?.add(name, of, 'messages', '1000/s', messages / report.wallMs)

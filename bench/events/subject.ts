@@ -3,6 +3,7 @@
  * measured is the whole process, ZeroMQ's I/O thread with it.
  */
 import { Worker } from 'node:worker_threads'
+import { Subscriber } from 'zeromq'
 import { Receiver } from '#phyllo/data/kv-events/receiver.js'
 import { THREAD_COUNT_WORDS } from '#phyllo/data/kv-events/source.js'
 import {
@@ -17,8 +18,8 @@ import { answerOrders } from '../lib/orders.js'
 import { BLOCK_SIZE, type Pass, payloads, type Shape } from './messages.js'
 import type { QueryOrders, QueryTimes } from './queries.js'
 
-/** `whole`; `sockets`: nothing behind them; `feed`: no sockets before it. */
-export type Part = 'whole' | 'sockets' | 'feed'
+/** `whole`; `sockets`: nothing behind them; `zeromq`: not even ours, the library's own loop; `feed`: no sockets before it. */
+export type Part = 'whole' | 'sockets' | 'zeromq' | 'feed'
 
 export type SubjectOrder =
   | { readonly type: 'begin'; readonly part: Part; readonly port: number; readonly shape: Shape }
@@ -106,6 +107,8 @@ class Subject {
   readonly #ref: PodRef
   #measured: Promise<SubjectReport> | undefined
   #queries: Worker | undefined
+  readonly #batches = new Map<Pass, Buffer[][]>()
+  #next = 0
 
   constructor(
     private readonly part: Part,
@@ -116,12 +119,28 @@ class Subject {
     state.activatePod(this.#ref)
     const options = { model: MODEL, replay: false, firstSequence: 0 }
     this.#counting = new Counting(
-      part === 'sockets' ? undefined : new addon.EventFeed(state, this.#ref, options),
+      part === 'whole' || part === 'feed' ? new addon.EventFeed(state, this.#ref, options) : undefined,
     )
-    if (part !== 'feed') this.#connect(port)
+    const endpoint = `tcp://127.0.0.1:${port}`
+    if (part === 'zeromq') this.#subscribe(endpoint)
+    else if (part !== 'feed') this.#connect(endpoint)
   }
 
-  #connect(port: number): void {
+  /** As zeromq.js' own examples read. */
+  #subscribe(endpoint: string): void {
+    const socket = new Subscriber()
+    socket.events.on('handshake', () => this.#counting.asFeed().connected())
+    socket.subscribe()
+    socket.connect(endpoint)
+    const read = async (): Promise<void> => {
+      for await (const [, sequence, payload] of socket) {
+        if (sequence !== undefined && payload !== undefined) this.#counting.receiveAll([sequence, payload])
+      }
+    }
+    void read()
+  }
+
+  #connect(endpoint: string): void {
     const receiver = new Receiver({
       openFeed: () => this.#counting.asFeed(),
       say: ({ text }) => console.error(text),
@@ -135,7 +154,7 @@ class Subject {
       rank: 0,
       address: '127.0.0.1:80',
       model: MODEL,
-      endpoint: `tcp://127.0.0.1:${port}`,
+      endpoint,
       replay: undefined,
       topic: '',
       firstSequence: 0,
@@ -150,7 +169,7 @@ class Subject {
 
   async expect(pass: Pass, isQueried: boolean): Promise<void> {
     if (isQueried) await this.#startQueries()
-    const frames = this.part === 'feed' ? inBatches(this.shape, pass, this.#next()) : undefined
+    const frames = this.part === 'feed' ? this.#inMemory(pass) : undefined
     const all = this.#counting.expect(this.shape.messages)
     const wall = performance.now()
     const cpu = cpuMs()
@@ -162,9 +181,13 @@ class Subject {
     }))
   }
 
-  #passes = 0
-  #next(): number {
-    return this.#passes++ * this.shape.messages
+  /** The pass' messages, made once, under the numbers that come next. */
+  #inMemory(pass: Pass): Buffer[][] {
+    const batches = this.#batches.get(pass) ?? inBatches(this.shape, pass)
+    this.#batches.set(pass, batches)
+    for (const batch of batches)
+      for (let i = 0; i < batch.length; i += 2) batch[i]?.writeBigUInt64BE(BigInt(this.#next++))
+    return batches
   }
 
   async report(): Promise<SubjectReport> {
@@ -190,15 +213,12 @@ class Subject {
   }
 }
 
-/** A pass as the thread hands it to the feed. */
-function inBatches(shape: Shape, pass: Pass, first: number): Buffer[][] {
+/** A pass as the thread hands it to the feed, sequence numbers left open. */
+function inBatches(shape: Shape, pass: Pass): Buffer[][] {
   const batches: Buffer[][] = []
   let batch: Buffer[] = []
-  let number = first
   for (const payload of payloads(shape, pass)) {
-    const sequence = Buffer.alloc(8)
-    sequence.writeBigUInt64BE(BigInt(number++))
-    if (batch.push(sequence, payload) === 512) {
+    if (batch.push(Buffer.alloc(8), payload) === 512) {
       batches.push(batch)
       batch = []
     }

@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads'
 import type { Logger } from '../../telemetry/log.js'
 import type { PodRef } from '../native.js'
 import type { Pod } from '../pod-registry.js'
+import { beforeExit, OpenSockets } from './before-exit.js'
 import {
   type DialIn,
   type EventSource,
@@ -33,12 +34,16 @@ export interface KvEventsOptions {
  */
 const RESTART_MS = 100
 const RESTART_MOST_MS = 10_000
+/** Milliseconds that a process which ends waits for the thread's sockets: one batch is worked off in a few. */
+const CLOSE_MS = 1000
 /** A thread that has lived that long died of something else than its predecessor. */
 const STEADY_MS = 60_000
 
 export class KvEvents {
   readonly #sources = new Map<PodRef, EventSource>()
   readonly #counts = new SharedArrayBuffer(THREAD_COUNT_WORDS * Float64Array.BYTES_PER_ELEMENT)
+  readonly #sockets = new OpenSockets()
+  readonly #atExit = beforeExit(() => this.#closeAtOnce())
   #worker: Worker | undefined
   #restart: NodeJS.Timeout | undefined
   #restartMs = RESTART_MS
@@ -72,10 +77,19 @@ export class KvEvents {
     this.#stopped = true
     clearTimeout(this.#restart)
     const worker = this.#worker
-    if (worker === undefined) return
+    if (worker === undefined) {
+      this.#atExit()
+      return
+    }
     const gone = new Promise<void>(resolve => worker.once('exit', () => resolve()))
     this.#tell({ type: 'stop' })
     await gone
+    this.#atExit()
+  }
+
+  #closeAtOnce(): void {
+    this.#tell({ type: 'stop' })
+    this.#sockets.waitClosed(CLOSE_MS)
   }
 
   #isFollowed(source: EventSource): boolean {
@@ -97,7 +111,12 @@ export class KvEvents {
     this.#restart = undefined
     if (this.#stopped) return
     const { stateName, dialIn, spawn = startThread } = this.options
-    const worker = spawn({ stateName, bind: dialIn.bind, counts: this.#counts })
+    const worker = spawn({
+      stateName,
+      bind: dialIn.bind,
+      counts: this.#counts,
+      sockets: this.#sockets.memory,
+    })
     this.#worker = worker
     const started = performance.now()
     let cause: unknown

@@ -3,6 +3,7 @@
  * again, they are asked for, or waited for where nobody could be asked.
  */
 import { type EventFeed, NO_WISH } from '../native.js'
+import { Patience } from './patience.js'
 import type { ReplayEnd } from './replay.js'
 import type { ReplayRequest, Replays } from './replays.js'
 
@@ -19,7 +20,8 @@ export interface FeedTimes {
 export const FEED_TIMES: FeedTimes = { beforeReplayMs: 20, withoutReplayMs: 500 }
 
 export class PodFeed {
-  #timer: NodeJS.Timeout | undefined
+  readonly #patience = new Patience()
+  #isWaiting = false
   #request: ReplayRequest | undefined
   #closed = false
 
@@ -53,14 +55,14 @@ export class PodFeed {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    clearTimeout(this.#timer)
+    this.#patience.end()
     if (this.#request !== undefined) this.replays.cancel(this.#request)
     this.feed.close()
   }
 
   #look(): void {
     for (let notice = this.feed.notice(); notice !== null; notice = this.feed.notice()) this.log(notice)
-    if (this.#timer === undefined && this.#request === undefined) this.#wait()
+    if (!this.#isWaiting && this.#request === undefined) this.#wait()
   }
 
   /** A wish may be fulfilled by what comes late; it is followed up only if it stands for a while. */
@@ -69,15 +71,16 @@ export class PodFeed {
     if (from === NO_WISH) return
     const { beforeReplayMs, withoutReplayMs } = this.times
     const ms = this.replayAt === undefined ? withoutReplayMs : beforeReplayMs
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined
+    this.#isWaiting = true
+    this.#patience.begin(ms, () => {
+      this.#isWaiting = false
       const now = this.feed.wants()
       if (now === NO_WISH) return
       // Another gap than that which was waited for.
       if (now !== from) this.#wait()
       else if (this.replayAt === undefined) this.#over(() => this.feed.replayFailed())
       else this.#ask(this.replayAt)
-    }, ms)
+    })
   }
 
   #ask(endpoint: string): void {

@@ -9,6 +9,7 @@
  * the engine has forgotten what was there.
  */
 import { type Context, Dealer } from 'zeromq'
+import { Patience } from './patience.js'
 import { type Limits, replayOptions } from './socket-options.js'
 import { watchConnection } from './watch.js'
 
@@ -49,8 +50,8 @@ const END = 0xffff_ffff_ffff_ffffn
 export class Replay {
   #socket: Dealer | undefined
   #received = 0
-  #silence: NodeJS.Timeout | undefined
-  readonly #whole: NodeJS.Timeout
+  readonly #silence = new Patience()
+  readonly #whole = new Patience()
   #settle: (end: ReplayEnd) => void = () => {}
   /** Resolves however it ends; after `close` too. */
   readonly ended: Promise<ReplayEnd>
@@ -65,7 +66,7 @@ export class Replay {
     this.ended = new Promise(resolve => {
       this.#settle = resolve
     })
-    this.#whole = setTimeout(() => this.close(), limits.wholeMs)
+    this.#whole.begin(limits.wholeMs, () => this.close())
     this.#ask(first)
   }
 
@@ -109,13 +110,12 @@ export class Replay {
   }
 
   #waitFor(ms: number): void {
-    clearTimeout(this.#silence)
-    this.#silence = setTimeout(() => this.close(), ms)
+    this.#silence.begin(ms, () => this.close())
   }
 
   #end(end: ReplayEnd): void {
-    clearTimeout(this.#silence)
-    clearTimeout(this.#whole)
+    this.#silence.end()
+    this.#whole.end()
     this.#socket?.close()
     this.#socket = undefined
     this.#settle(end)

@@ -62,6 +62,8 @@ export interface ThreadBirth {
   readonly bind: readonly string[]
   /** See THREAD_COUNTS. */
   readonly counts: SharedArrayBuffer
+  /** See OpenSockets. */
+  readonly sockets: SharedArrayBuffer
 }
 
 /** Places in the thread's counters: doubles that it alone writes and any thread may read. */

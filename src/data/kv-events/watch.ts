@@ -18,8 +18,25 @@ export interface ConnectionEvents {
  */
 const GIVEN_UP_MS = 1000
 
+/** What is watched on this thread. */
+const watched = new Set<Promise<void>>()
+
+/**
+ * Resolves when nothing is watched any more: some milliseconds after the last socket was closed. An observer must not be
+ * closed itself: libzmq would wait for it for ever, on the thread that serves all sockets.
+ */
+export async function allUnwatched(): Promise<void> {
+  await Promise.allSettled([...watched])
+}
+
 /** Follows a socket's connection until it is closed. To be called before it connects. */
-export async function watchConnection(socket: Socket, events: ConnectionEvents): Promise<void> {
+export function watchConnection(socket: Socket, events: ConnectionEvents): Promise<void> {
+  const watch = follow(socket, events).finally(() => watched.delete(watch))
+  watched.add(watch)
+  return watch
+}
+
+async function follow(socket: Socket, events: ConnectionEvents): Promise<void> {
   const observer = socket.events
   // Disconnections are told of attempts that came to nothing, too.
   let isUp = false

@@ -44,6 +44,8 @@ export class LossyPublisher {
   readonly #kept: Message[] = []
   #next: number
   #subscribers = 0
+  /** Times that somebody subscribed. */
+  subscriptions = 0
   #closed = false
   #sending: Promise<void> = Promise.resolve()
 
@@ -146,17 +148,17 @@ export class LossyPublisher {
     if (this.#closed) return
     await this.#sending
     this.#closed = true
-    for (const socket of [this.#socket, this.#router]) {
-      if (socket === undefined) continue
-      const { lastEndpoint } = socket
-      if (lastEndpoint !== null && !(socket === this.#socket && this.options.dial))
-        await socket.unbind(lastEndpoint).catch(() => {})
-      socket.close()
-    }
+    // No unbind before: zeromq.js does that on another thread, and a message that comes then aborts the process.
+    this.#socket.close()
+    this.#router?.close()
   }
 
   async #countSubscribers(): Promise<void> {
-    for await (const [frame] of this.#socket) this.#subscribers += frame?.[0] === 1 ? 1 : -1
+    for await (const [frame] of this.#socket) {
+      const isNew = frame?.[0] === 1
+      this.#subscribers += isNew ? 1 : -1
+      if (isNew) this.subscriptions += 1
+    }
   }
 
   async #answer(router: Router): Promise<void> {
