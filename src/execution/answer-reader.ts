@@ -76,6 +76,8 @@ export class AnswerReader {
     const kept = this.#kept
     if (kept === undefined) return
     this.#kept = undefined
+    // Nothing came that there would have been room for.
+    if (kept.isEmpty && !kept.cut) return
     kept.cut ||= cut
     const isDone = this.#answers.safely(() =>
       this.#answers.learn(this.#ctx, this.#lease, this.#plan.events, kept),

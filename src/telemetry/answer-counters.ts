@@ -27,7 +27,7 @@ export function answerCounters(registry: Registry, sums: CounterSums): void {
   })
   labelled(registry, sums, {
     name: 'phyllo_learned_answers_total',
-    help: 'Answers of predicted pods by what was learned of them: the whole, the beginning (they were long, or the client left), nothing (no memory left), or it failed.',
+    help: 'Answers of predicted pods by what was learned of them: the whole, the beginning (they were long, or the client left), nothing (no memory left, or no stream and not whole), or it failed.',
     label: 'result',
     values: LEARNED_ANSWERS,
     first: layout.learnedAnswers,

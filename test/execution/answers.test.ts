@@ -17,6 +17,7 @@ import {
   type PodRequest,
   podAt,
   RecordingSink,
+  sleep,
   startPod,
   startWorker,
   streamHead,
@@ -174,6 +175,19 @@ test('a client that leaves: the beginning of a stream is learned, and there is n
   )
   t.deepEqual([worker.learned, worker.lane.usages], [[LEARNED.beginning], []])
   await assertClean(t, worker)
+})
+
+test('a client that leaves before the first byte leaves nothing behind', async t => {
+  const pod = await startPod(t, ({ socket }) => void socket.write(streamHead))
+  const worker = ready(startWorker(t, [pod.origin]))
+  const sink = new RecordingSink()
+  const run = worker.run(sink, prepared)
+  await until(t, () => pod.requests.length === 1, 'it is under way')
+  await sleep(20)
+  sink.leave()
+  t.is((await run).outcome, 'cancelled')
+  await assertClean(t, worker)
+  t.deepEqual([worker.lane.learned, worker.learned, worker.lane.dropped], [[], [], [3]])
 })
 
 test('the beginning of a JSON is of no use, and a pod that fails has lost its cache', async t => {
