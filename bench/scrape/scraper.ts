@@ -11,7 +11,8 @@ export interface ScrapeOrder {
   readonly port: number
   readonly pods: number
   readonly client: 'own' | 'undici'
-  readonly warmUpMs: number
+  /** Between two looks at a pod. */
+  readonly intervalMs: number
   readonly ms: number
 }
 
@@ -32,13 +33,16 @@ function podAt(port: number, slot: number): Pod {
   }
 }
 
-answerOrders(async ({ port, pods, client, warmUpMs, ms }: ScrapeOrder): Promise<ScrapeReport> => {
+/** The first looks tell the engines apart. */
+const SETTLE_MS = 2_000
+
+answerOrders(async ({ port, pods, client, intervalMs, ms }: ScrapeOrder): Promise<ScrapeReport> => {
   let scrapes = 0
   const count = { setEngineLoad: () => void scrapes++, setPodCache: () => undefined }
   const fault = (pod: Pod, reason: string): never => {
     throw new Error(`pod ${pod.id} ${reason}`)
   }
-  const options = { intervalMs: 1000, fastMs: 250, timeoutMs: 5000, path: '/metrics' }
+  const options = { intervalMs, fastMs: 250, timeoutMs: 5000, path: '/metrics' }
   const scraper = new Scraper(
     count,
     options,
@@ -50,7 +54,7 @@ answerOrders(async ({ port, pods, client, warmUpMs, ms }: ScrapeOrder): Promise<
     },
   )
   for (let slot = 0; slot < pods; slot++) scraper.watch(podAt(port, slot))
-  await pause(warmUpMs)
+  await pause(SETTLE_MS)
   const before = process.cpuUsage()
   scrapes = 0
   await pause(ms)

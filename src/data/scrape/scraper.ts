@@ -14,7 +14,7 @@ import {
   jittered,
   mostPerTick,
   type ScrapeOptions,
-  TICK_MS,
+  tickMs,
 } from './schedule.js'
 import { type Outcome, Target } from './target.js'
 
@@ -229,8 +229,8 @@ export class Scraper {
   /** Wakes at that time or up to a tick later, so that others wake with it. */
   #arm(at: number): void {
     const now = this.world.now()
-    const ticks = Math.max(Math.ceil(at / TICK_MS), Math.floor(now / TICK_MS) + 1)
-    const wakesAt = ticks * TICK_MS
+    const tick = tickMs(this.options)
+    const wakesAt = tick * Math.max(Math.ceil(at / tick), Math.floor(now / tick) + 1)
     if (wakesAt >= this.#wakesAt) return
     this.#cancel?.()
     this.#wakesAt = wakesAt
