@@ -21,7 +21,7 @@ use crate::template::ChatTemplate;
 use crate::tokenizer::{DEFAULT_MEMO_BYTES, Tokenizer};
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use trust::Trust;
 
@@ -49,6 +49,8 @@ pub struct Model {
     template: Option<ChatTemplate>,
     tool_template: Option<ChatTemplate>,
     trust: Trust,
+    /// What stands around the parts of an answer; found out with the first one.
+    frame: OnceLock<answer::Frame>,
 }
 
 impl Model {
@@ -82,6 +84,7 @@ impl Model {
             template,
             tool_template,
             trust: Trust::default(),
+            frame: OnceLock::new(),
         })
     }
 
@@ -150,7 +153,10 @@ impl Model {
 
     /// The prompt's tokens and behind them those of the answer, as far as the engine's cache holds them.
     pub fn answer_tokens(&self, prompt_tokens: &[u32], kind: BodyKind, answer: &AnswerText) -> Vec<u32> {
-        answer::tokens(self.tokenizer(), prompt_tokens, kind, answer)
+        let frame = |tokenizer: &Tokenizer| {
+            self.frame.get_or_init(|| answer::Frame::of(tokenizer, self.template.as_ref()))
+        };
+        answer::tokens(self.tokenizer(), prompt_tokens, kind, answer, frame)
     }
 
     /// Tokens of a chat request's body exactly as [`prompt`](Self::prompt) makes them, for engines and tools that have

@@ -9,12 +9,7 @@ use phyllo_core::tokenizer::Tokenizer;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::models::{LLAMA, NOW, QWEN2_5, QWEN3, bare, chat, load, prompt, scanned, try_prompt};
-use support::{model_dir, template_cases};
-
-fn capture(name: &str) -> Value {
-    let path = format!("{}/tests/fixtures/captures/{name}", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_slice(&std::fs::read(path).expect("part of the repository")).expect("JSON")
-}
+use support::{capture, model_dir, template_cases};
 
 fn ids(value: &Value) -> Vec<u32> {
     serde_json::from_value(value.clone()).expect("token ids")
@@ -23,7 +18,7 @@ fn ids(value: &Value) -> Vec<u32> {
 /// Request (from the recorded log) and answer of each recorded file with a prompt.
 #[test]
 fn gives_the_tokens_that_vllm_0_32_gave() {
-    let log = capture("vllm-0.32.0.json");
+    let log: Value = serde_json::from_slice(&capture("vllm-0.32.0.json")).expect("JSON");
     let mut compared = 0;
     for entry in log.as_array().expect("a list") {
         let answer = &entry["answer"];

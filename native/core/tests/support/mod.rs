@@ -43,3 +43,9 @@ pub fn model_dir(name: &str) -> PathBuf {
     );
     dir
 }
+
+/// A recorded file of a real engine.
+pub fn capture(name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/fixtures/captures/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(path).expect("part of the repository")
+}
