@@ -18,9 +18,11 @@ export interface CacheHint {
   readonly mode: CacheModeName
 }
 
+/** Of this thread; whatever a call writes is read before the next. */
+const words = new Uint32Array(HINT_WORDS)
+
 /** Asks for the hint: one native call, some µs for a long prompt. Undefined if nothing was prepared or the pod is gone. */
 export function cacheHintOf(lane: Lane, ticket: Ticket, ref: PodRef): CacheHint | undefined {
-  const words = new Uint32Array(HINT_WORDS)
   if (!lane.cacheHint(ticket, ref, words)) return undefined
   const word = (index: number): number => words[index] ?? 0
   return {

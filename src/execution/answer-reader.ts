@@ -15,6 +15,8 @@ export interface AnswerPlan {
 
 /** Pieces remembered of the end. Engines send `usage` and `[DONE]` in one piece each, or in two where a read ends. */
 const LAST = 8
+/** Pieces in which it nearly always is, so that no more have to be put together. */
+const NEAR = 2
 
 /** Reads one answer of one pod. */
 export class AnswerReader {
@@ -55,7 +57,8 @@ export class AnswerReader {
     if (isChecked) {
       this.#answers.safely(() => {
         const shape = { events, responses: this.#ctx.request.kind === 'responses' }
-        this.#answers.check(this.#ctx, this.#lease, findUsage(this.#tail(), shape), asTokens)
+        const usage = findUsage(this.#tail(NEAR), shape) ?? findUsage(this.#tail(LAST), shape)
+        this.#answers.check(this.#ctx, this.#lease, usage, asTokens)
       })
     }
     this.#finish(false)
@@ -85,9 +88,10 @@ export class AnswerReader {
     if (!isDone) kept.release()
   }
 
-  #tail(): Buffer {
+  /** The end of the answer, as far as it lies in so many pieces. */
+  #tail(most: number): Buffer {
     const pieces: Buffer[] = []
-    for (let i = Math.max(this.#pieces - LAST, 0); i < this.#pieces; i++) {
+    for (let i = Math.max(this.#pieces - most, 0); i < this.#pieces; i++) {
       const piece = this.#last[i % LAST]
       if (piece !== undefined) pieces.push(piece)
     }
