@@ -45,10 +45,10 @@ export declare class Lane {
   cursor(name: number): number
   book(ticket: number, podRef: number, bound: number, flags: number, out: Out<number>): number
   cacheHint(ticket: number, podRef: number, out: Out<number>): boolean
-  checkUsage(ticket: number, podRef: number, promptTokens: number, cachedTokens: number): number
+  checkUsage(ticket: number, promptTokens: number): number
   shape(ticket: number): string
   wantsAnswer(ticket: number, podRef: number): boolean
-  learnAnswer(ticket: number, podRef: number, kind: number, events: boolean, pieces: Array<Uint8Array>): Promise<void>
+  learnAnswer(ticket: number, podRef: number, events: boolean, pieces: Array<Uint8Array>): Promise<void>
   firstByte(podRef: number, ms: number, pendingTokens: number): void
   release(podRef: number, pendingTokens: number, outcome: number): void
   drop(ticket: number): void

@@ -415,7 +415,7 @@ export interface EventFeed {
   disconnected(): void
   /** Sequence number from which a replay should be asked for, NO_WISH if none is wanted. */
   wants(): number
-  /** A batch of the replay. */
+  /** A batch of the replay; not to be called, nor `replayDone`, once `wants` is another number than was asked. */
   replayed(sequence: Uint8Array, payload: Uint8Array): void
   /** The replay's end came. True as for `receive`. */
   replayDone(): boolean

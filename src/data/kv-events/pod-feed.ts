@@ -83,19 +83,28 @@ export class PodFeed {
     })
   }
 
+  /**
+   * While a replay is under way, what comes live may tell of another engine, whose history is then wanted from another
+   * number: the rest of the replay answers a question that nobody has any more, and must not be taken for an answer to
+   * the new one.
+   */
   #ask(endpoint: string): void {
+    let asked: number = NO_WISH
     const request: ReplayRequest = {
       endpoint,
       from: () => {
-        const from = this.feed.wants()
-        if (from !== NO_WISH) return from
+        asked = this.feed.wants()
+        if (asked !== NO_WISH) return asked
         this.#request = undefined
         return undefined
       },
-      batch: (sequence, payload) => this.feed.replayed(sequence, payload),
+      batch: (sequence, payload) => {
+        if (this.feed.wants() === asked) this.feed.replayed(sequence, payload)
+      },
       end: end => {
         this.#request = undefined
-        this.#over(() => this.#ended(end))
+        if (this.feed.wants() === asked) this.#over(() => this.#ended(end))
+        else this.#look()
       },
     }
     this.#request = request

@@ -69,8 +69,6 @@ pub struct Feed {
     scratch: Scratch,
     applier: Applier,
     resynced_ms: Option<u64>,
-    /// The rest of the replay under way is of no use; another one is wanted behind it.
-    skip_replay: bool,
 }
 
 impl Feed {
@@ -92,7 +90,6 @@ impl Feed {
             scratch: Scratch::default(),
             applier: Applier::default(),
             resynced_ms: None,
-            skip_replay: false,
         }
     }
 
@@ -238,11 +235,9 @@ impl Feed {
         matches!(self.phase, Phase::Live | Phase::Unsure)
     }
 
-    /// A batch of the replay that was asked for.
+    /// A batch of the replay that was asked for. Not to be called, nor [`Feed::replay_done`], once [`Feed::wants`] gives
+    /// another number than was asked: what came live meanwhile told of another engine, whose history is wanted now.
     pub fn replayed(&mut self, sequence: u64, payload: &[u8]) {
-        if self.skip_replay {
-            return;
-        }
         if let Phase::Verifying { ts } = self.phase {
             self.verify(ts, sequence, payload);
         } else if matches!(self.phase, Phase::Recovering(_)) {
@@ -254,8 +249,12 @@ impl Feed {
         let same = batch::timestamp(payload) == Some(ts) || !ts.is_finite();
         if self.next == sequence.checked_add(1) && !same {
             self.new_engine();
-            self.skip_replay = true;
-            return self.recover(self.options.first, 1);
+            self.recover(self.options.first, 1);
+            // Its history is wanted from the beginning, which this may be.
+            if sequence == self.options.first {
+                self.replay_one(sequence, payload);
+            }
+            return;
         }
         self.phase = Phase::Recovering(1);
         if self.next != sequence.checked_add(1) {
@@ -279,9 +278,6 @@ impl Feed {
 
     /// The replay has come to its end.
     pub fn replay_done(&mut self) -> bool {
-        if std::mem::take(&mut self.skip_replay) {
-            return true;
-        }
         match self.phase {
             Phase::Live | Phase::Unsure => {}
             Phase::Verifying { .. } => {
@@ -306,7 +302,6 @@ impl Feed {
 
     /// There is no replay, or it was waited for in vain.
     pub fn replay_failed(&mut self) -> bool {
-        self.skip_replay = false;
         if !self.is_waiting() {
             self.give_up("missing events could not be had again");
         }

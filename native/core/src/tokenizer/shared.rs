@@ -26,7 +26,10 @@ impl Source {
     }
 }
 
-static LOADED: LazyLock<Mutex<HashMap<Source, Weak<Tokenizer>>>> = LazyLock::new(Mutex::default);
+/// A directory's tokenizer while somebody has it.
+type Place = Arc<Mutex<Weak<Tokenizer>>>;
+
+static LOADED: LazyLock<Mutex<HashMap<Source, Place>>> = LazyLock::new(Mutex::default);
 
 impl Tokenizer {
     /// The directory's tokenizer, loaded unless some model in this process has it. See
@@ -34,14 +37,19 @@ impl Tokenizer {
     pub fn shared(dir: &Path, memo_bytes: u64) -> Result<Arc<Self>, TokenizerError> {
         let load = || Self::load_remembering(dir, memo_bytes).map(Arc::new);
         let Some(source) = Source::of(dir, memo_bytes) else { return load() };
-        // Held while loading: whoever asks for the same one meanwhile should wait for it, and loading is rare.
-        let mut loaded = LOADED.lock();
-        loaded.retain(|_, tokenizer| tokenizer.strong_count() > 0);
-        if let Some(tokenizer) = loaded.get(&source).and_then(Weak::upgrade) {
+        let place = {
+            let mut loaded = LOADED.lock();
+            // One that is being loaded, or about to be, is nobody's yet.
+            loaded.retain(|_, place| Arc::strong_count(place) > 1 || place.lock().strong_count() > 0);
+            loaded.entry(source).or_default().clone()
+        };
+        // Held while loading: whoever asks for the same one meanwhile waits for it, and nobody else does.
+        let mut tokenizer = place.lock();
+        if let Some(tokenizer) = tokenizer.upgrade() {
             return Ok(tokenizer);
         }
-        let tokenizer = load()?;
-        loaded.insert(source, Arc::downgrade(&tokenizer));
-        Ok(tokenizer)
+        let loaded = load()?;
+        *tokenizer = Arc::downgrade(&loaded);
+        Ok(loaded)
     }
 }

@@ -175,9 +175,13 @@ impl World {
             let oldest = self.engine.log.len().saturating_sub(self.buffer);
             let log = self.engine.log.clone();
             for (sequence, payload) in log.iter().enumerate().skip(oldest.max(from as usize)) {
-                self.feed.replayed(sequence as u64, payload);
+                if self.feed.wants() == Some(from) {
+                    self.feed.replayed(sequence as u64, payload);
+                }
             }
-            self.feed.replay_done();
+            if self.feed.wants() == Some(from) {
+                self.feed.replay_done();
+            }
         }
         panic!("a feed that is never content");
     }
@@ -337,6 +341,29 @@ fn after_a_lost_connection_the_same_engine_stays_exact_and_another_one_starts_em
     world.replay();
     assert_eq!((world.mode(), world.depths()[1], world.depths()[2]), (Mode::Exact, (2, 2), (3, 3)));
     assert_eq!(world.state.cache_status(world.pod).expect("here")[16], 1.0);
+}
+
+/// A crash whose restart was told live, while the engine was still being asked whether it is the same one: the end of
+/// that replay was taken for that of the new engine's history, and the pod stayed stale for ever.
+#[test]
+fn an_engine_that_tells_of_its_restart_during_a_replay_is_exact_in_the_end() {
+    let mut world = World::new(10_000);
+    for n in 1..6 {
+        world.step(&Step::Store(1, n), Fate::Delivered);
+    }
+    world.feed.disconnected();
+    assert!(world.feed.connected());
+    assert_eq!(world.feed.wants(), Some(4));
+    world.engine.restart();
+    for n in 1..3 {
+        let events = world.engine.store(2, n);
+        world.engine.publish(events);
+    }
+    let payload = world.engine.log[1].clone();
+    world.feed.receive(1, &payload);
+    assert_eq!(world.feed.wants(), Some(0));
+    world.replay();
+    assert_eq!((world.mode(), world.depths()[1], world.depths()[2]), (Mode::Exact, (2, 2), (2, 2)));
 }
 
 #[test]
