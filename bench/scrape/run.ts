@@ -27,21 +27,22 @@ const cases: readonly (EnginesOrder & { readonly name: string })[] = [
 /** A process that answers orders. */
 class Worker<Order extends object, Report> {
   readonly #child: ChildProcess
+  readonly #ended: Promise<never>
 
   constructor(name: string) {
     this.#child = tie(fork(fileURLToPath(new URL(`./${name}.js`, import.meta.url))))
+    this.#ended = once(this.#child, 'exit').then(([code]) => {
+      throw new Error(`a process of the bench ended with code ${String(code)}`)
+    })
+    this.#ended.catch(() => undefined)
   }
 
   async run(order: Order): Promise<Report> {
-    const ended = once(this.#child, 'exit').then(([code]) => {
-      throw new Error(`a process of the bench ended with code ${String(code)}`)
-    })
     const report = new Promise<Report>(resolve => {
       this.#child.once('message', (message: Report) => resolve(message))
     })
     this.#child.send(order)
-    ended.catch(() => undefined)
-    return Promise.race([report, ended])
+    return Promise.race([report, this.#ended])
   }
 
   stop(): void {
