@@ -2,6 +2,7 @@
 import { gzipSync } from 'node:zlib'
 import test, { type ExecutionContext } from 'ava'
 import { Connection, PAGE_BYTES, type PageSink, type ScrapeFault } from '#phyllo/data/scrape/connection.js'
+import { Scraper } from '#phyllo/data/scrape/scraper.js'
 import {
   answerWith,
   chunked,
@@ -11,6 +12,7 @@ import {
   startPod,
 } from '../../execution/kit-pods.js'
 import { until } from '../../execution/kit-until.js'
+import { podAt } from './fake-world.js'
 
 const PAGE = 'vllm:num_requests_running 3\n'
 const good = answerWith(200, PAGE)
@@ -229,4 +231,29 @@ test('a chunked page in small writes', async t => {
   const { ask } = connectionTo(t, pod.origin)
   t.is(await ask(), page)
   t.is(await ask(), page)
+})
+
+test('the scraper over real sockets: pages that drip, stop or never come are given up, the others are read', async t => {
+  const dripping = await podThat(t, ({ socket }) => {
+    socket.write(`${head}content-length: 100000\r\n\r\n`)
+    const timer = setInterval(() => socket.write('x'), 5)
+    socket.on('close', () => clearInterval(timer))
+  })
+  const silent = await podThat(t, () => undefined)
+  const slow = await podThat(t, ({ socket }) => void setTimeout(() => socket.write(good), 20))
+  const faults: string[] = []
+  let read = 0
+  const scraper = new Scraper(
+    { setEngineLoad: () => void read++, setPodCache: () => undefined },
+    { intervalMs: 50, fastMs: 50, timeoutMs: 150, path: '/metrics' },
+    { onBlockSize: () => undefined, onFault: (pod, reason) => void faults.push(`${pod.id} ${reason}`) },
+  )
+  t.teardown(() => scraper.stop())
+  for (const [slot, { origin }] of [dripping, silent, slow].entries()) scraper.watch(podAt(slot, origin))
+  await until(t, () => read > 3 && new Set(faults).size === 2, 'pages were read and given up')
+  t.deepEqual(
+    [...new Set(faults)].sort(),
+    [0, 1].map(slot => `pod-${slot} does not answer within 150 ms`),
+  )
+  await until(t, () => dripping.sockets.size + silent.sockets.size <= 2, 'no connection is left behind')
 })
