@@ -33,7 +33,7 @@ export const scrape = z
     fastMs: ms(250, 'The same for a pod near saturation.', 50),
     // As a health check: an engine that takes longer than that for its metrics is busy with something else.
     timeoutMs: ms(2_000, 'For the metrics to be answered; later counts as failed.'),
-    // vLLM, SGLang and trtllm-serve all have them there.
+    // vLLM, SGLang, llama.cpp and Triton have them there; trtllm-serve's are also found at /prometheus/metrics.
     path: urlPath("Path of the metrics, below the pod's base path.").default('/metrics'),
   })
   .prefault({})

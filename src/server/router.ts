@@ -193,6 +193,8 @@ class ControlPlane {
   #healthEvents(): HealthEvents {
     return {
       onChange: (pod, healthy, reason) => {
+        // Restarted, perhaps with other blocks.
+        if (healthy) this.#scraper.hurry(pod)
         if (healthy) this.log.info(`pod ${pod.id} is healthy`)
         else this.log.warn(`pod ${pod.id} is out of service: ${reason ?? 'unknown'}`)
       },

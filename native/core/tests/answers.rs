@@ -80,7 +80,6 @@ fn the_next_turn_begins_with_the_answers_blocks() {
     models.push(templated("gptoss", "openai-gpt-oss-120b"));
     for model in &models {
         let (all, unlike) = unlike_the_next_turn(model, &conversations);
-        println!("{}: {} of {all} alike", model.name(), all - unlike.len());
         assert!(all >= 80, "{}: {all}", model.name());
         assert!(unlike.iter().all(|text| text.starts_with('\n')), "{}: {unlike:?}", model.name());
     }

@@ -112,6 +112,15 @@ export class Scraper {
     this.#arm(target.dueAt)
   }
 
+  /** The pod came back: a look at it is due now, however long it had been down. */
+  hurry(pod: Pod): void {
+    const target = this.#tracks.get(pod)?.target
+    if (target === undefined || target.busy) return
+    target.failures = 0
+    target.dueAt = Math.min(target.dueAt, this.world.now())
+    this.#arm(target.dueAt)
+  }
+
   /** The pod is gone; a look under way is dropped. */
   forget(pod: Pod): void {
     const target = this.#tracks.get(pod)?.target

@@ -171,6 +171,31 @@ for (const [what, reply] of [
   })
 }
 
+test('a pod that came back is looked at at once, however long it was down', t => {
+  const world = new FakeWorld()
+  const { scraper, loads } = scraperIn(world)
+  const [pod] = fleet(world, 1, () => LLAMACPP)
+  if (pod === undefined) return t.fail()
+  const engine = world.engine(pod.origin)
+  engine.reply = () => down
+  scraper.watch(pod)
+  world.pass(300_000)
+  engine.reply = () => LLAMACPP
+  scraper.hurry(pod)
+  world.pass(2 * TICK_MS)
+  t.is(loads.length, 1)
+  world.pass(5_000)
+  t.true(loads.length >= 5)
+  // Twice is no harm, during a look neither.
+  engine.latencyMs = 500
+  while (engine.asked.length === 0 || loads.length === engine.asked.length) world.pass(TICK_MS)
+  scraper.hurry(pod)
+  scraper.hurry(pod)
+  world.pass(5_000)
+  t.is(engine.most, 1)
+  scraper.stop()
+})
+
 test('a silent pod is given up after the time-out, and its connection closed', t => {
   const world = new FakeWorld()
   const { scraper, faults } = scraperIn(world)

@@ -313,7 +313,6 @@ impl Feed {
         let verifying = matches!(self.phase, Phase::Verifying { .. });
         self.live();
         match (self.next, self.held.first()) {
-            (Some(next), Some(first)) if first > next => self.lose(next, first),
             (None, Some(first)) => self.join_late(first),
             (Some(_), None) if verifying => self.doubt("it could not be asked whether it is the same engine"),
             _ => {}

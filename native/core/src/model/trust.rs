@@ -98,7 +98,7 @@ fn judged(word: u32, agrees: bool) -> u32 {
     let longest = if distrusted { AGREEMENTS } else { STRIKES };
     let run = (word & RUN) / RUN_ONE + 1;
     match (run >= longest, distrusted) {
-        (false, _) => word & !RUN | run * RUN_ONE,
+        (false, _) => (word & !RUN) | (run * RUN_ONE),
         (true, false) => DISTRUSTED,
         (true, true) => 0,
     }

@@ -52,7 +52,7 @@ fn holds_content(name: &str, at: usize, macros: &[Macro<'_>]) -> bool {
         return name == "content";
     }
     // Of nested macros, the innermost one that is given a content at all.
-    let inner = around.filter(|found| !found.content.is_empty()).last();
+    let inner = around.rfind(|found| !found.content.is_empty());
     inner.is_some_and(|found| found.content.contains(&name))
 }
 
