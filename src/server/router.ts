@@ -193,10 +193,11 @@ class ControlPlane {
   #healthEvents(): HealthEvents {
     return {
       onChange: (pod, healthy, reason) => {
-        // Restarted, perhaps with other blocks.
-        if (healthy) this.#scraper.hurry(pod)
-        if (healthy) this.log.info(`pod ${pod.id} is healthy`)
-        else this.log.warn(`pod ${pod.id} is out of service: ${reason ?? 'unknown'}`)
+        if (healthy) {
+          this.log.info(`pod ${pod.id} is healthy`)
+          // Started anew, perhaps with other blocks.
+          this.#scraper.hurry(pod)
+        } else this.log.warn(`pod ${pod.id} is out of service: ${reason ?? 'unknown'}`)
       },
       onModels: (pod, entries) => {
         this.#models.heard(entries)
