@@ -19,8 +19,6 @@ pub struct ChatTemplates {
 pub(super) struct Config {
     pub special_tokens: Vec<(String, String)>,
     pub templates: ChatTemplates,
-    pub add_bos_token: bool,
-    pub add_eos_token: bool,
 }
 
 impl Config {
@@ -34,13 +32,7 @@ impl Config {
                 special_tokens.push((name, token));
             }
         }
-        let flag = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
-        Ok(Config {
-            templates: templates(dir, &config)?,
-            special_tokens,
-            add_bos_token: flag("add_bos_token"),
-            add_eos_token: flag("add_eos_token"),
-        })
+        Ok(Config { templates: templates(dir, &config)?, special_tokens })
     }
 }
 

@@ -66,9 +66,6 @@ pub struct Tokenizer {
     added: Box<[u32]>,
     special_tokens: Vec<(String, String)>,
     templates: ChatTemplates,
-    /// Ids that `tokenizer_config.json` asks for around a text, and `tokenizer.json` itself does not add.
-    prefix: Option<u32>,
-    suffix: Option<u32>,
 }
 
 impl Tokenizer {
@@ -90,7 +87,7 @@ impl Tokenizer {
         let fast = around.is_some().then(|| FastTokenizer::from_json(&json, piece_bytes)).flatten();
         let mut added: Vec<u32> = inner.get_added_tokens_decoder().into_keys().collect();
         added.sort_unstable();
-        let mut tokenizer = Tokenizer {
+        Ok(Tokenizer {
             inner,
             added: added.into(),
             fast,
@@ -98,26 +95,22 @@ impl Tokenizer {
             around: around.unwrap_or_default(),
             special_tokens: config.special_tokens,
             templates: config.templates,
-            prefix: None,
-            suffix: None,
-        };
-        tokenizer.add_requested_ends(config.add_bos_token, config.add_eos_token)?;
-        Ok(tokenizer)
+        })
     }
 
-    /// The text's token ids. `add_special_tokens` is for plain prompts; a chat template writes its own.
+    /// The text's token ids. `add_special_tokens` is for plain prompts; a chat template writes its own. Which ones
+    /// those are `tokenizer.json` says: transformers 5 does not look at `add_bos_token` and `add_eos_token` of
+    /// `tokenizer_config.json` beside it, so for DeepSeek-V3, which asks for a first token there only, none is added.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
         let Some(fast) = &self.fast else { return self.encode_plainly(text, add_special_tokens) };
         let mut ids = Vec::new();
         let (before, after) = &self.around;
         if add_special_tokens {
-            ids.extend(self.prefix);
             ids.extend_from_slice(before);
         }
         fast.encode(text, &mut ids);
         if add_special_tokens {
             ids.extend_from_slice(after);
-            ids.extend(self.suffix);
         }
         Ok(ids)
     }
@@ -129,10 +122,7 @@ impl Tokenizer {
             .inner
             .encode_fast(text, add_special_tokens)
             .map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        if !add_special_tokens || (self.prefix.is_none() && self.suffix.is_none()) {
-            return Ok(encoding.get_ids().to_vec());
-        }
-        Ok(self.prefix.into_iter().chain(encoding.get_ids().iter().copied()).chain(self.suffix).collect())
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// Whether [`encode`](Self::encode) is our own code.
@@ -164,21 +154,6 @@ impl Tokenizer {
     /// The chat templates that came with the tokenizer.
     pub fn templates(&self) -> &ChatTemplates {
         &self.templates
-    }
-
-    /// Python's tokenizer classes put `bos` and `eos` around a text if the configuration says so, even where
-    /// `tokenizer.json` does not (DeepSeek-V3). An explicit `false` changes nothing: what `tokenizer.json` adds by
-    /// itself the classes keep.
-    fn add_requested_ends(&mut self, bos: bool, eos: bool) -> Result<(), TokenizerError> {
-        let plain = self.encode("a", true)?;
-        let id_of = |name: &str| {
-            let (_, token) = self.special_tokens.iter().find(|(known, _)| known == name)?;
-            self.inner.token_to_id(token)
-        };
-        let (prefix, suffix) = (id_of("bos_token"), id_of("eos_token"));
-        self.prefix = prefix.filter(|id| bos && plain.first() != Some(id));
-        self.suffix = suffix.filter(|id| eos && plain.last() != Some(id));
-        Ok(())
     }
 }
 
