@@ -30,11 +30,11 @@ async function start(installation: Installation): Promise<Engines> {
   return { vllm, llamacpp }
 }
 
-async function startLarge(name: string, { vllm, modelDir }: Installation): Promise<Engine> {
+async function startLarge(name: string, { vllmPython, modelDir }: Installation): Promise<Engine> {
   return startVllm({
     name,
     port: await freePort(),
-    vllm,
+    python: vllmPython,
     modelDir,
     blockSize: BLOCK_SIZE,
     // 65,536 tokens: all cases together, so that nothing is evicted; 32 MB.

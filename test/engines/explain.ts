@@ -77,6 +77,14 @@ export type PodCache = z.infer<typeof podCache>
 export const cacheOf = async (router: Router, pod: string): Promise<PodCache> =>
   podCache.parse(JSON.parse(await read(`${router.adminUrl}/pods/${encodeURIComponent(pod)}/cache`)))
 
+const podHealth = z.object({ healthy: z.boolean().nullable() })
+
+/** Whether the router takes it for healthy. */
+export async function isHealthy(router: Router, pod: string): Promise<boolean> {
+  const text = await read(`${router.adminUrl}/pods/${encodeURIComponent(pod)}`)
+  return podHealth.parse(JSON.parse(text)).healthy === true
+}
+
 /** Values of one of the router's metrics, by the text of their labels. */
 export async function routerMetric(router: Router, name: string): Promise<Record<string, number>> {
   const page = await read(`${router.adminUrl}/metrics`)

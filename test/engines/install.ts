@@ -11,7 +11,8 @@ import { paths } from './paths.js'
 import { findToolchain, requireLibnuma, type Toolchain } from './python-toolchain.js'
 
 export interface Installation {
-  readonly vllm: string
+  /** Python with vLLM 0.32. */
+  readonly vllmPython: string
   readonly llamacppPython: string
   /** Directory with config, weights, tokenizer and template. */
   readonly modelDir: string
@@ -34,7 +35,7 @@ function toolchain(): Toolchain {
 
 export async function install(): Promise<Installation> {
   mkdirSync(paths.cache, { recursive: true })
-  const vllm = await installVllm('vllm', '0.32.0')
+  const vllmPython = await installVllm('vllm', '0.32.0')
   const lock = join(paths.locks, 'llamacpp.txt')
   const maker = join(paths.python, 'make_tiny_model.py')
   await part('llamacpp', [lock], pythonOf('llamacpp'), () => installVenv('llamacpp', lock))
@@ -44,14 +45,14 @@ export async function install(): Promise<Installation> {
     run(pythonOf('llamacpp'), [maker, model, paths.tokenizer]),
   )
   return {
-    vllm,
+    vllmPython,
     llamacppPython: pythonOf('llamacpp'),
     modelDir: join(model, 'tiny'),
     gguf: join(model, 'tiny.gguf'),
   }
 }
 
-/** Installs a version of vLLM as that part, and gives its executable. */
+/** Installs a version of vLLM as that part, and gives its Python. */
 export async function installVllm(name: string, version: string): Promise<string> {
   const lock = join(paths.locks, `vllm-${version}-cpu.txt`)
   await part(name, [lock, stubs], pythonOf(name), async () => {
@@ -61,7 +62,7 @@ export async function installVllm(name: string, version: string): Promise<string
     pretend(name, 'vllm', `${version}+cpu`)
   })
   requireLibnuma(pythonOf(name))
-  return join(venvOf(name), 'bin', 'vllm')
+  return pythonOf(name)
 }
 
 /** Installs SGLang 0.5.23, and gives its Python. */

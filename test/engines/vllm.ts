@@ -8,8 +8,8 @@ export interface VllmOptions {
   /** The router's id for it, too. */
   readonly name: string
   readonly port: number
-  /** The executable of an installed version. */
-  readonly vllm: string
+  /** The Python of the environment that a version is installed in. */
+  readonly python: string
   readonly modelDir: string
   /** Tokens in a KV block: the CPU build of 0.32 takes 32 and no other. */
   readonly blockSize: number
@@ -23,9 +23,10 @@ export interface VllmOptions {
 }
 
 export function startVllm(options: VllmOptions): Engine {
-  const { name, port, vllm, modelDir, blockSize, blocks, contextLength, events, dataParallel } = options
+  const { name, port, python, modelDir, blockSize, blocks, contextLength, events, dataParallel } = options
   const args = [
-    ...['serve', modelDir, '--served-model-name', VLLM_MODEL, '--host', '127.0.0.1', '--port', `${port}`],
+    ...[join(paths.python, 'serve_vllm.py'), 'serve', modelDir, '--served-model-name', VLLM_MODEL],
+    ...['--host', '127.0.0.1', '--port', `${port}`],
     ...['--dtype', 'bfloat16', '--max-model-len', `${contextLength}`, '--max-num-seqs', '16'],
     ...['--block-size', `${blockSize}`, '--enable-prefix-caching', '--enable-prompt-tokens-details'],
     ...['--num-gpu-blocks-override', `${blocks}`, '--enforce-eager'],
@@ -39,7 +40,7 @@ export function startVllm(options: VllmOptions): Engine {
       ? []
       : ['--data-parallel-size', `${dataParallel}`, '--api-server-count', '1']),
   ]
-  return launch({ name, model: VLLM_MODEL, port, command: vllm, args, env: environment })
+  return launch({ name, model: VLLM_MODEL, port, command: python, args, env: environment })
 }
 
 const environment = {
@@ -50,8 +51,7 @@ const environment = {
   VLLM_CPU_KVCACHE_SPACE: '1',
   VLLM_CPU_OMP_THREADS_BIND: 'nobind',
   OMP_NUM_THREADS: '1',
-  // The engine's worker runs in its core's process, not in one of its own: a third less of Python to load, which is
-  // nearly all that a start takes.
+  // The engine's worker runs in its core's process, not in one of its own.
   VLLM_ENABLE_V1_MULTIPROCESSING: '0',
   // Opens /reset_prefix_cache, /sleep and others, which the router must keep closed.
   VLLM_SERVER_DEV_MODE: '1',

@@ -2,7 +2,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type OpenAI from 'openai'
 import { type Engine, ready, VLLM_MODEL } from '../engine.js'
-import { cacheOf, type PodCache } from '../explain.js'
+import { cacheOf, isHealthy, type PodCache } from '../explain.js'
 import { clientOf, post } from '../fleet.js'
 import { type Case, type Report, runCases, step, until } from '../harness.js'
 import { freePorts } from '../ports.js'
@@ -155,6 +155,19 @@ export class ExactFleet {
   async reset(engine: Engine): Promise<void> {
     const answer = await post(engine.url, this.kind.resetPath, '')
     if (answer.status !== 200) throw new Error(`${engine.name} answers ${answer.status}: ${answer.text}`)
+  }
+
+  /** Waits until the router has found a pod healthy, and it takes requests. */
+  async inService(pod: string): Promise<void> {
+    await until(
+      SETTLED_MS,
+      `${pod} is in service`,
+      async () => (await isHealthy(this.router, pod)) || undefined,
+    )
+  }
+
+  async cordon(pod: string, on: boolean): Promise<void> {
+    await post(this.router.adminUrl, `/pods/${pod}/${on ? 'cordon' : 'uncordon'}`, '')
   }
 
   #config(): FleetConfig {

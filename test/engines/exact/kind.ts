@@ -46,7 +46,7 @@ export type CacheSize = Pick<EngineKind, 'blockSize' | 'blocks'>
 /** `blocks` × `blockSize` must hold at least one context, or vLLM does not start. */
 export const vllmKind = (
   label: string,
-  vllm: string,
+  python: string,
   modelDir: string,
   size: CacheSize,
   tellsZero = true,
@@ -64,7 +64,7 @@ export const vllmKind = (
     const { port } = ports
     const events = { ...eventsOf(ports), bufferSteps }
     return startVllm({
-      ...{ name, port, vllm, modelDir, ...size },
+      ...{ name, port, python, modelDir, ...size },
       ...{ contextLength: CONTEXT_LENGTH, events, dataParallel },
     })
   },

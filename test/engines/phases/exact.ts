@@ -21,8 +21,8 @@ const RANK_DELAY_MS = 50
 
 export const exact: Phase = {
   name: 'exact',
-  async run({ vllm, modelDir }) {
-    const kind = vllmKind('vllm-0.32', vllm, modelDir, SIZE)
+  async run({ vllmPython, modelDir }) {
+    const kind = vllmKind('vllm-0.32', vllmPython, modelDir, SIZE)
     const pair = [{ name: 'small-a' }, { name: 'small-b' }]
     const first = await runFleet(kind, modelDir, pair, pairCases(MIX, AFTERWARDS))
     const ranks = [{ name: 'ranks', dataParallel: 2 }]

@@ -15,8 +15,8 @@ const AFTERWARDS = 20
 export const vllm22: Phase = {
   name: 'vllm-0.22',
   async run({ modelDir }) {
-    const vllm = await installVllm('vllm-0.22', '0.22.1')
-    const kind = vllmKind('vllm-0.22', vllm, modelDir, SIZE, false)
+    const python = await installVllm('vllm-0.22', '0.22.1')
+    const kind = vllmKind('vllm-0.22', python, modelDir, SIZE, false)
     return runFleet(kind, modelDir, [{ name: 'old-a' }, { name: 'old-b' }], pairCases(MIX, AFTERWARDS))
   },
 }
