@@ -259,9 +259,9 @@ export async function fault(answer: Response) {
 
 export const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
-/** Waits until `done` holds, five seconds at most. */
+/** Waits until `done` holds, twenty seconds at most. */
 export async function until(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = Date.now() + 5_000
+  const deadline = Date.now() + 20_000
   while (!(await done())) {
     if (Date.now() > deadline) throw new Error(`waited 5 s in vain until ${what}`)
     await sleep(10)
