@@ -8,7 +8,10 @@ import type { Phase } from './phase.js'
 
 /** 3,072 tokens. */
 const SIZE = { blockSize: 16, blocks: 192 }
-const MIX = { alone: 285, byTwo: 10, byFour: 6 }
+/** 2,304 tokens: without tools, prompts are shorter. */
+const SMALLER = { blockSize: 16, blocks: 144 }
+/** Nearly all alone, as in the other phase. */
+const MIX = { alone: 400, byTwo: 6, byFour: 4 }
 const AFTERWARDS = 20
 
 /** Events as arrays, replays without a topic. */
@@ -25,7 +28,7 @@ export const vllm22: Phase = {
 export const sglang: Phase = {
   name: 'sglang',
   async run({ modelDir }) {
-    const kind = sglangKind('sglang', await installSglang(), modelDir, SIZE)
+    const kind = sglangKind('sglang', await installSglang(), modelDir, SMALLER)
     const pair = [{ name: 'radix-a' }, { name: 'radix-b' }]
     return runFleet(kind, modelDir, pair, [...pairCases(MIX, AFTERWARDS), ...sglangToolCases])
   },

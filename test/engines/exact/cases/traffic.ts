@@ -52,6 +52,7 @@ async function counters({ router, total }: ExactFleet): Promise<string> {
 async function figures(fleet: ExactFleet): Promise<string> {
   const { kind, pods, total } = fleet
   const notes: string[] = []
+  let allEvicted = 0
   for (const { name } of pods) {
     const { mode, blocks, blockSize, capacity, events, ...counts } = await fleet.cache(name)
     assert.equal(mode, 'exact')
@@ -67,11 +68,15 @@ async function figures(fleet: ExactFleet): Promise<string> {
     // What was stored and is not there any more. (`vllm:kv_cache_usage_perc` can't tell: it counts blocks of running
     // requests only.)
     const evicted = (events - blocks) / 2
-    assert.ok(evicted > kind.blocks, `${evicted} blocks evicted`)
+    allEvicted += evicted
     // The engine's own count of tokens found in its cache.
     assert.equal(await metric(fleet.engine(name), kind.cachedTokensMetric), total.of(name).cachedTokens)
     notes.push(`${name} holds ${blocks} blocks of ${capacity}, evicted ${evicted}`)
   }
+  assert.ok(
+    allEvicted > 2 * kind.blocks,
+    `${allEvicted} blocks evicted: the caches are too large to tell anything`,
+  )
   return notes.join('; ')
 }
 
