@@ -44,15 +44,9 @@ const LONGEST_ANSWER = 16
 export type CacheSize = Pick<EngineKind, 'blockSize' | 'blocks'>
 
 /** `blocks` × `blockSize` must hold at least one context, or vLLM does not start. */
-export const vllmKind = (
-  label: string,
-  python: string,
-  modelDir: string,
-  size: CacheSize,
-  tellsZero = true,
-): EngineKind => ({
+export const vllmKind = (label: string, python: string, modelDir: string, size: CacheSize): EngineKind => ({
   label,
-  tellsZero,
+  tellsZero: true,
   ...size,
   maxPrompt: CONTEXT_LENGTH - LONGEST_ANSWER,
   resetPath: '/reset_prefix_cache',
