@@ -16,9 +16,11 @@ const finding = (path: ConfigPath, message: string, fix: string): Finding => ({
   fix,
 })
 
-function replayAlone({ kvEvents: { port, replayPort } }: RouterConfig): Finding[] {
-  if (port !== 0 || replayPort === 0) return []
-  return [finding(['kvEvents', 'replayPort'], 'there are replays only of events', 'set kvEvents.port too')]
+/** Engines that dial in are asked there as well. */
+function replayAlone({ kvEvents: { port, replayPort, bind } }: RouterConfig): Finding[] {
+  if (port !== 0 || replayPort === 0 || bind.length > 0) return []
+  const fix = 'set kvEvents.port too, or kvEvents.bind for engines that dial in'
+  return [finding(['kvEvents', 'replayPort'], 'there are replays only of events', fix)]
 }
 
 /** Pods found by DNS have the fleet's ports. */

@@ -23,6 +23,13 @@ export interface PodInfo {
   readonly variant?: string | undefined
 }
 
+/**
+ * Whether the pod may have another tokenizer or template than its models' own. Its variant may well be its base model,
+ * which engines list first, their adapters behind: then they are the same files.
+ */
+export const runsOtherFiles = ({ variant, models: [base] }: Pick<PodInfo, 'variant' | 'models'>): boolean =>
+  variant !== undefined && base !== undefined && variant !== base
+
 /** Slots a selector chooses among: the first `length` entries count. */
 export interface Pool {
   readonly slots: Uint16Array

@@ -117,6 +117,6 @@ export function makePod(spec: PodSpec, names: PodNames, ref: PodRef, fleet: Flee
 
 /** What the workers are told of a pod. */
 export function infoOf(pod: Pod): PodInfo {
-  const { ref, id, origin, basePath, models, labels, maxInflight, rank } = pod
-  return { ref, id, origin, basePath, models, labels, maxInflight, rank }
+  const { ref, id, origin, basePath, models, labels, maxInflight, rank, variant } = pod
+  return { ref, id, origin, basePath, models, labels, maxInflight, rank, variant }
 }

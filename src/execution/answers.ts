@@ -14,6 +14,7 @@ import {
   type Ticket,
   USAGE,
 } from '../data/native.js'
+import { runsOtherFiles } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import { AnswerReader } from './answer-reader.js'
 import { AnswerRoom, KeptAnswer } from './kept-answer.js'
@@ -24,7 +25,10 @@ import type { Usage } from './usage.js'
 
 /** The engine's count of a prompt beside the router's. */
 export interface UsageCheck {
-  /** A USAGE code; undefined where the prompt went out as ids, so that there was nothing for the engine to count. */
+  /**
+   * A USAGE code; undefined where there is nothing to compare: the prompt went out as ids, so that the engine had
+   * nothing to count, or the pod runs other files than the model's own, by which the router counted.
+   */
   readonly result: number | undefined
   readonly usage: Usage
   /** The router's count. */
@@ -100,7 +104,8 @@ export class Answers {
     if (usage === undefined) return
     const { ticket } = ctx
     const { promptTokens, cachedTokens } = usage
-    const result = asTokens ? undefined : this.lane.checkUsage(ticket, promptTokens)
+    const isOwnCount = !asTokens && !runsOtherFiles(lease.pod)
+    const result = isOwnCount ? this.lane.checkUsage(ticket, promptTokens) : undefined
     if (result !== undefined && result !== USAGE.estimated) ctx.forwarding?.judged(result === USAGE.agrees)
     const isCompared = cachedTokens >= 0 && result !== USAGE.estimated
     const mode = (isCompared ? cacheHintOf(this.lane, ticket, lease.ref)?.mode : undefined) ?? 'predicted'

@@ -6,6 +6,7 @@
  * `prompt: [1, 2, 3]` as one prompt and use the ids as they are.
  */
 import { SUMMARY, SUMMARY_WORDS } from '../data/native.js'
+import { runsOtherFiles } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { StepInput } from './workflow.js'
 
@@ -27,9 +28,7 @@ const GLANCE = 64
 /** The body with ids in place of the prompt; undefined where the request goes as it came. */
 export function tokenBody({ ctx, pod }: StepInput): Buffer | undefined {
   const { forwarding, request, body } = ctx
-  // A pod with files of its own may have another tokenizer.
-  if (forwarding === undefined || request.kind !== 'completions' || pod.variant !== undefined)
-    return undefined
+  if (forwarding === undefined || request.kind !== 'completions' || runsOtherFiles(pod)) return undefined
   const prompt = promptOf(ctx)
   if (prompt === undefined || !isPlainText(prompt) || !isOrdinary(ctx) || !isExact(ctx)) return undefined
   const start = prompt.byteOffset - body.byteOffset

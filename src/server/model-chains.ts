@@ -5,6 +5,7 @@
  */
 import { CACHE, CACHE_WORDS, type SharedState } from '../data/native.js'
 import type { Pod } from '../data/pod-registry.js'
+import { runsOtherFiles } from '../data/pod-view.js'
 
 /** What the model table knows of a model by name. */
 export interface ChainModel {
@@ -53,10 +54,9 @@ export class ModelChains {
     if (variant !== undefined) this.state.setPodCache(pod.ref, 0, 0, variant.id)
   }
 
-  /** Undefined where the pod runs the served model's own files. */
-  #variantOf({ variant, models }: Pod): ChainModel | undefined {
-    if (variant === undefined || models.every(name => name === variant)) return undefined
-    return this.find(variant)
+  /** Undefined where the pod runs the served models' own files. */
+  #variantOf(pod: Pod): ChainModel | undefined {
+    return pod.variant !== undefined && runsOtherFiles(pod) ? this.find(pod.variant) : undefined
   }
 
   #setChains(name: string, pods: readonly Pod[]): boolean {

@@ -103,7 +103,9 @@ const refused: Record<string, { yaml: string; issues: string }> = {
   },
   'replays without events': {
     yaml: 'kvEvents: { replayPort: 5558 }\n',
-    issues: 'f:1:25  kvEvents.replayPort  there are replays only of events — set kvEvents.port too',
+    issues:
+      'f:1:25  kvEvents.replayPort  there are replays only of events — set kvEvents.port too, or kvEvents.bind ' +
+      'for engines that dial in',
   },
   'a port to listen on twice': {
     yaml: 'kvEvents: { bind: ["tcp://*:9090", "tcp://*:7000", "tcp://127.0.0.1:7000"] }\n',
@@ -148,6 +150,12 @@ const refused: Record<string, { yaml: string; issues: string }> = {
       'f:1:43  discovery.dns[0].servers[0]  expected an IP address, with a port if it is not 53: 10.0.0.10 or ' +
       '[fd00::10]:5353, got "ns.local"',
   },
+  'metrics that are forgotten before they are read again': {
+    yaml: 'scrape: { intervalMs: 10000 }\n',
+    issues:
+      'f:1:23  scrape.intervalMs  what metrics say counts for 10 s only, in which a pod should be looked at twice — ' +
+      'write 5000 or less, or 0 for never',
+  },
   'busy pods looked at less often than idle ones': {
     yaml: 'scrape: { intervalMs: 100 }\n',
     issues:
@@ -159,6 +167,7 @@ for (const [name, { yaml, issues }] of Object.entries(refused))
   test(`refused: ${name}`, t => t.is(read(yaml), issues))
 
 const accepted: Record<string, string> = {
+  'replays of engines that dial in': 'kvEvents: { replayPort: 5558, bind: ["tcp://*:5557"] }\n',
   'an engine per port of one host':
     pod('kvEvents: "tcp://a:5557"') + '  - { url: "http://a:2", kvEvents: "tcp://a:5558" }\n',
   'replays apart from the ranks': pod(

@@ -2,6 +2,8 @@ import test from 'ava'
 import fc from 'fast-check'
 import { LaneView } from '#phyllo/data/lane-view.js'
 import { loadNative } from '#phyllo/data/native.js'
+import { random, roundRobin } from '#phyllo/decision/plugins/index.js'
+import { profile } from '#phyllo/decision/profile.js'
 import { cacheAware, leastRequest } from '#phyllo/decision/profiles/index.js'
 import { STATE_OPTIONS } from '../data/state-options.js'
 import { fleetOf, seeded, single } from './helpers.js'
@@ -157,3 +159,39 @@ test('a lane’s columns are those of the state', t => {
   lane.beginSelection()
   t.deepEqual(read(), [0, 5, 2, 0.75, 1])
 })
+
+for (const [name, pick] of [
+  ['round-robin', roundRobin],
+  ['random', random],
+] as const) {
+  test(`${name}: a new pod gets the part of a share that its warmth is, and the others the rest alike`, t => {
+    for (const warmth of [0.1, 0.35, 0.8, 1]) {
+      const { worker, fleet } = fleetOf(WARM + 1)
+      const compiled = worker.compile(profile('p').pick(pick()).execute(single()))
+      fleet.set('warmth', NEW, warmth)
+      const picked = new Array<number>(WARM + 1).fill(0)
+      const rounds = 20_000
+      for (let i = 0; i < rounds; i++) {
+        const [first = -1] = worker.route(compiled, worker.request())
+        picked[first] = (picked[first] ?? 0) + 1
+      }
+      const share = rounds / (WARM + warmth)
+      // Six standard deviations of so many draws, at most.
+      const slack = 6 * Math.sqrt(share)
+      for (const [slot, count] of picked.entries()) {
+        const fair = slot === NEW ? share * warmth : share
+        t.true(Math.abs(count - fair) <= slack, `${slot}: ${count} of ${fair} at ${warmth}`)
+      }
+    }
+  })
+
+  test(`${name}: pods that are all equally new share as if none were`, t => {
+    const picks = [1, 0.1].map(warmth => {
+      const { worker, fleet } = fleetOf(4)
+      const compiled = worker.compile(profile('p').pick(pick()).execute(single()))
+      for (let slot = 0; slot < 4; slot++) fleet.set('warmth', slot, warmth)
+      return Array.from({ length: 40 }, () => worker.route(compiled, worker.request()))
+    })
+    t.deepEqual(picks[0], picks[1])
+  })
+}

@@ -2,7 +2,7 @@
 import { gzipSync } from 'node:zlib'
 import test from 'ava'
 import fc from 'fast-check'
-import { isTicket } from '#phyllo/data/native.js'
+import { isTicket, USAGE } from '#phyllo/data/native.js'
 import { Answers, LEARNED } from '#phyllo/execution/answers.js'
 import { AnswerRoom, KeptAnswer } from '#phyllo/execution/kept-answer.js'
 import { LearnQueue } from '#phyllo/execution/learn-queue.js'
@@ -84,6 +84,29 @@ test('nothing is read where nothing was prepared, and nothing learned of exact p
   await worker.run(new RecordingSink(), prepared)
   t.like(worker.checks[0], { mode: 'exact' })
   t.deepEqual([worker.lane.learned, worker.learned], [[], []])
+  await assertClean(t, worker)
+})
+
+test('a pod that runs another version counts by its own files: that tells nothing of the model’s', async t => {
+  const pod = await startPod(t, ({ socket }) => void socket.write(answerWith(200, json)))
+  const worker = ready(startWorker(t, [pod.origin]))
+  for (const [version, variant] of [undefined, 'm', 'm-next'].entries()) {
+    worker.pods.update(
+      2 + version,
+      worker.infos.map(info => ({ ...info, models: ['m'], variant })),
+    )
+    await worker.run(new RecordingSink(), prepared)
+  }
+  t.deepEqual(
+    worker.checks.map(({ result }) => result),
+    [USAGE.agrees, USAGE.agrees, undefined],
+  )
+  t.is(worker.lane.usages.length, 2)
+  t.deepEqual(
+    worker.checks[2]?.usage,
+    { promptTokens: 150, cachedTokens: 128 },
+    'its cache hits count all the same',
+  )
   await assertClean(t, worker)
 })
 

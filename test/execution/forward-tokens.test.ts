@@ -115,7 +115,7 @@ test('a pod with files of its own gets the text', async t => {
   const plain = '{"prompt":"a leaf"}'
   worker.pods.update(
     2,
-    worker.infos.map(pod => ({ ...pod, variant: 'm-next' })),
+    worker.infos.map(pod => ({ ...pod, models: ['m'], variant: 'm-next' })),
   )
   t.is(await send(plain), plain)
   worker.pods.update(3, worker.infos)

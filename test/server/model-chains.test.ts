@@ -59,7 +59,7 @@ function recorder(fleet: readonly FleetPod[]) {
 }
 
 const fleetPod: fc.Arbitrary<FleetPod> = fc.record({
-  models: fc.constantFrom(['m'], ['m'], ['next'], ['m', 'other'], ['unknown'], []),
+  models: fc.constantFrom(['m'], ['m'], ['next'], ['m', 'other'], ['next', 'other'], ['unknown'], []),
   variant: fc.constantFrom(undefined, undefined, 'next'),
   blockSize: fc.constantFrom(0, 16, 32),
 })
@@ -82,7 +82,7 @@ test('every pod finds a chain of its own kind, nobody else brings one, and the f
         t.is(new Set(pairs.map(String)).size, pairs.length, 'each once')
         // A pod's kind: what a request to it must be hashed as. Who does not say is like those that do.
         const whoseOf = ({ variant, models }: FleetPod) =>
-          variant === undefined || models.every(each => each === variant) ? id : (MODELS[variant]?.id ?? id)
+          variant === undefined || variant === models[0] ? id : (MODELS[variant]?.id ?? id)
         for (const pod of serving) {
           const kinds = pairs.filter(([whose]) => whose === whoseOf(pod))
           if (pod.blockSize === 0) t.true(kinds.length > 0)
@@ -98,7 +98,8 @@ test('every pod finds a chain of its own kind, nobody else brings one, and the f
         if (serving.some(pod => whoseOf(pod) === id)) t.is(pairs[0]?.[0], id)
       }
       for (const [slot, pod] of fleet.entries()) {
-        const runsAnother = pod.variant !== undefined && !pod.models.every(each => each === pod.variant)
+        const [base] = pod.models
+        const runsAnother = pod.variant !== undefined && base !== undefined && base !== pod.variant
         t.is(variants.get(refOf(slot)), runsAnother ? MODELS['next']?.id : undefined)
       }
       const before = calls()
@@ -149,4 +150,15 @@ test('a rollout, pod by pod', t => {
     [2, 32],
     [2, 64],
   ])
+})
+
+test('a pod whose variant is its own base model is like any other, whatever adapters it serves besides', t => {
+  const fleet: FleetPod[] = [
+    { models: ['m'], variant: undefined, blockSize: 16 },
+    { models: ['m', 'other'], variant: 'm', blockSize: 16 },
+  ]
+  const { state, chains, variants } = recorder(fleet)
+  new ModelChains(state, name => MODELS[name]).refresh(fleet.map(podOf))
+  t.deepEqual([...variants], [], 'else its events would have a root that no request for it has')
+  t.deepEqual(chains.get(4), [[4, 16]])
 })

@@ -263,7 +263,7 @@ export const sleep = (ms: number): Promise<void> => new Promise(resolve => setTi
 export async function until(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const deadline = Date.now() + 20_000
   while (!(await done())) {
-    if (Date.now() > deadline) throw new Error(`waited 5 s in vain until ${what}`)
+    if (Date.now() > deadline) throw new Error(`waited 20 s in vain until ${what}`)
     await sleep(10)
   }
 }

@@ -6,7 +6,7 @@ import test from 'ava'
 import { z } from 'zod'
 import { loadNative } from '#phyllo/data/native.js'
 import { answerWith } from '../execution/kit-pods.js'
-import { chatAnswer, chatBody, modelDir, podOf, rawPodFor, routerFor, user } from './router-kit.js'
+import { chatAnswer, chatBody, modelDir, podOf, post, rawPodFor, routerFor, user } from './router-kit.js'
 
 const explanation = z.object({
   selections: z.tuple([z.object({ cache: z.object({ tokens: z.record(z.string(), z.number()) }) })]),
@@ -55,4 +55,38 @@ test('a rollout: the prompt is found on either version, as many tokens as that v
   const count = (dir: string) => Tokenizer.load(dir).encodeChat(body).length
   t.true(count(nextDir) > count(modelDir) + 64)
   t.deepEqual(tokens, { old: reusable(count(modelDir), 16), new: reusable(count(nextDir), 32) })
+})
+
+test('token ids are never forwarded to a pod that runs another version of the model', async t => {
+  const completion = JSON.stringify({
+    id: 'cmpl-1',
+    object: 'text_completion',
+    created: 0,
+    model: 'tiny',
+    choices: [{ index: 0, text: 'leaf', finish_reason: 'stop' }],
+  })
+  const pods = await Promise.all(
+    ['old', 'new'].map(() => rawPodFor(t, ({ socket }) => void socket.write(answerWith(200, completion)))),
+  )
+  const [old, next] = pods
+  if (old === undefined || next === undefined) return t.fail()
+  const router = await routerFor(t, 'node', {
+    models: [{ name: 'tiny', dir: modelDir, forwardTokens: true }, { name: 'tiny-next' }],
+    pods: [
+      { id: 'old', url: old.origin },
+      { id: 'new', url: next.origin, variant: 'tiny-next' },
+    ],
+  })
+  const body = JSON.stringify({ model: 'tiny', prompt: 'a leaf on a stem', max_tokens: 4 })
+  for (const rests of ['old', 'new']) {
+    await router.admin('POST', `/pods/${rests}/cordon`)
+    for (let i = 0; i < 4; i++) t.is((await post(router, body, {}, '/v1/completions')).status, 200)
+    await router.admin('POST', `/pods/${rests}/uncordon`)
+  }
+  const sent = [old, next].map(pod => pod.inference().map(request => request.body.toString() === body))
+  t.deepEqual(sent, [
+    // The first goes as text, so that the engine counts it.
+    [true, false, false, false],
+    [true, true, true, true],
+  ])
 })

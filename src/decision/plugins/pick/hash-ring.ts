@@ -11,6 +11,9 @@ import { affinityKey } from '../../slots.js'
  * Consistent hashing: the key's place on a ring of pods, then the pods that follow. The ring holds the whole fleet and
  * the walk skips who is not a candidate, which gives the same pod as a ring of the candidates would, without building
  * one per request. With `concurrency-cap` among the filters it is consistent hashing with bounded loads.
+ *
+ * There is no slow start here: a new pod takes over its arcs of the ring, a part of the keys like any other's, and a key
+ * that came to it bit by bit would move twice, and be cached in two places.
  */
 export const hashRing = picker({
   name: 'hash-ring',
