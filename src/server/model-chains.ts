@@ -34,17 +34,20 @@ export class ModelChains {
 
   /** Brings the chains up to the pods as they are now; true if any model's changed. */
   refresh(pods: readonly Pod[]): boolean {
-    const byModel = new Map<string, Pod[]>()
+    // By the native model, which may have several names.
+    const byModel = new Map<number, { model: ChainModel; serving: Set<Pod> }>()
     for (const pod of pods) {
       this.#tellVariant(pod)
       for (const name of pod.models) {
-        const serving = byModel.get(name)
-        if (serving === undefined) byModel.set(name, [pod])
-        else serving.push(pod)
+        const model = this.find(name)
+        if (model === undefined) continue
+        const known = byModel.get(model.id)
+        if (known === undefined) byModel.set(model.id, { model, serving: new Set([pod]) })
+        else known.serving.add(pod)
       }
     }
     let changed = false
-    for (const [name, serving] of byModel) changed = this.#setChains(name, serving) || changed
+    for (const { model, serving } of byModel.values()) changed = this.#setChains(model, serving) || changed
     return changed
   }
 
@@ -56,12 +59,13 @@ export class ModelChains {
 
   /** Undefined where the pod runs the served models' own files. */
   #variantOf(pod: Pod): ChainModel | undefined {
-    return pod.variant !== undefined && runsOtherFiles(pod) ? this.find(pod.variant) : undefined
+    const [base] = pod.models
+    if (base === undefined || pod.variant === undefined || !runsOtherFiles(pod)) return undefined
+    const variant = this.find(pod.variant)
+    return variant?.id === this.find(base)?.id ? undefined : variant
   }
 
-  #setChains(name: string, pods: readonly Pod[]): boolean {
-    const model = this.find(name)
-    if (model === undefined) return false
+  #setChains(model: ChainModel, pods: ReadonlySet<Pod>): boolean {
     const pairs = chainPairs(model, this.#kindsOf(model, pods))
     const key = pairs.join()
     if (this.#set.get(model.id) === key) return false
@@ -70,7 +74,7 @@ export class ModelChains {
     return true
   }
 
-  #kindsOf(model: ChainModel, pods: readonly Pod[]): Kind[] {
+  #kindsOf(model: ChainModel, pods: ReadonlySet<Pod>): Kind[] {
     const kinds = new Map<string, Kind>()
     for (const pod of pods) {
       const whose = this.#variantOf(pod) ?? model

@@ -19,6 +19,8 @@ export const ANY_MODEL = '*'
 export class ModelTable {
   readonly #known = new Map<string, WorkerModel>()
   readonly #entries = new Map<string, ModelEntry>()
+  /** Names that are another model's as well, by which its pods list it too, and that model's name. */
+  readonly #owners: Map<string, string>
   readonly #chains: ModelChains
   readonly #once = saidOnce()
 
@@ -27,9 +29,10 @@ export class ModelTable {
     private readonly options: Pick<RouterOptions, 'models' | 'defaults' | 'cache'>,
     private readonly log: Logger,
   ) {
+    this.#owners = new Map(options.models.flatMap(({ name, aliases }) => aliases.map(alias => [alias, name])))
     this.#chains = new ModelChains(state, name => {
       const id = this.#known.get(name)?.id
-      return id === undefined ? undefined : { id, blockSize: blockSizeOf(this.#optionsOf(name)) }
+      return id === undefined ? undefined : { id, blockSize: blockSizeOf(this.#optionsOf(this.nameOf(name))) }
     })
   }
 
@@ -54,6 +57,8 @@ export class ModelTable {
   /** Makes sure that a model is known. Its files, if it has any, are loaded in the background. */
   learn(name: string): void {
     if (this.#known.has(name)) return
+    const owner = this.nameOf(name)
+    if (owner !== name) return this.#share(name, owner)
     const options = this.#optionsOf(name)
     if (options?.dir === undefined) {
       this.#enter(name, this.state.addModel(name, this.#nativeOptions(options)))
@@ -64,12 +69,22 @@ export class ModelTable {
     void this.#loadLater({ ...options, name }, id)
   }
 
-  /** A pod told what it serves. */
+  /** A pod told what it serves. Names of the same files (vLLM's `root`) are names of one model. */
   heard(entries: readonly ModelEntry[]): void {
+    const byRoot = new Map<string, string>()
     for (const entry of entries) {
+      const root = rootOf(entry)
+      const first = root === undefined ? undefined : byRoot.get(root)
+      if (root !== undefined && first === undefined) byRoot.set(root, entry.id)
+      if (first !== undefined && !this.#isNamed(entry.id)) this.#owners.set(entry.id, this.nameOf(first))
       this.learn(entry.id)
       this.#entries.set(entry.id, entry)
     }
+  }
+
+  /** The name under which a model's blocks are known: its own, or of several names of one model the first. */
+  nameOf(name: string): string {
+    return this.#owners.get(name) ?? name
   }
 
   /**
@@ -87,10 +102,22 @@ export class ModelTable {
     for (const { name, aliases } of this.models) {
       if (!served.has(name)) continue
       const entry = this.#entries.get(name) ?? plainEntry(name)
-      for (const alias of aliases) data.push({ ...entry, id: alias, root: name })
+      for (const alias of aliases) if (!served.has(alias)) data.push({ ...entry, id: alias, root: name })
     }
     const entries = Object.fromEntries(data.map(entry => [entry.id, JSON.stringify(entry)]))
     return { list: JSON.stringify({ object: 'list', data }), entries }
+  }
+
+  /** Known, or configured as a model of its own. */
+  #isNamed(name: string): boolean {
+    return this.#known.has(name) || this.options.models.some(model => model.name === name)
+  }
+
+  /** A name of a model that has another: its files and blocks are that one's. */
+  #share(name: string, owner: string): void {
+    this.learn(owner)
+    const model = this.#known.get(owner)
+    if (model !== undefined) this.#known.set(name, { ...model, name, aliases: [] })
   }
 
   async #loadLater(model: ServedModelOptions, id: number): Promise<void> {
@@ -152,5 +179,10 @@ export class ModelTable {
 
 const blockSizeOf = (options: ServedModelOptions | undefined): number =>
   options?.blockSize ?? DEFAULT_BLOCK_SIZE
+
+/** What an engine says that a model is loaded from; undefined for an adapter, and where it does not say. */
+function rootOf({ root, parent }: ModelEntry): string | undefined {
+  return typeof root === 'string' && root !== '' && (parent ?? null) === null ? root : undefined
+}
 
 const plainEntry = (id: string): ModelEntry => ({ id, object: 'model', created: 0, owned_by: 'phyllo' })

@@ -93,7 +93,12 @@ class ControlPlane {
       options.limits.queuedPrepareBytes,
       concurrentPrepares(availableParallelism(), workers),
     )
-    this.#kvEvents = new KvEvents({ stateName: this.#stateName, dialIn: options.kvEvents, log: this.log })
+    this.#kvEvents = new KvEvents({
+      stateName: this.#stateName,
+      dialIn: options.kvEvents,
+      log: this.log,
+      modelOf: name => this.#models.nameOf(name),
+    })
     this.registry = new PodRegistry(
       this.state,
       (version, pods) => this.#publish(version, pods),

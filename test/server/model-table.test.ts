@@ -5,9 +5,12 @@ import { join as joinPath } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { configSchema, toRouterOptions } from '#phyllo/config/schema.js'
 import { loadNative } from '#phyllo/data/native.js'
+import { makePod, namesOf } from '#phyllo/data/pod.js'
+import { NO_KV_EVENTS } from '#phyllo/data/pod-events.js'
 import { ModelTable } from '#phyllo/server/model-table.js'
 import { startRouter } from '#phyllo/server/router.js'
 import { createLogger } from '#phyllo/telemetry/log.js'
+import { refOf } from '../data/kv-events/receiver-kit.js'
 import { STATE_OPTIONS } from '../data/state-options.js'
 import { modelDir, until } from './router-kit.js'
 
@@ -126,4 +129,41 @@ test('a model without any files says once that it is matched by text', async t =
   table.learn('tiny')
   table.heard([{ id: 'tiny' }, { id: 'tiny' }])
   t.is(lines.filter(line => line.includes("model 'tiny' has no tokenizer")).length, 1)
+})
+
+test('names of one model, as an alias or by the files that its pods run, share its tokenizer and blocks', async t => {
+  const { state, table, idOf } = tableFor(t, [{ name: 'a', dir: modelDir, aliases: ['nick'] }])
+  await table.load()
+  const root = '/models/a'
+  table.heard([
+    { id: 'nick', root },
+    { id: 'other', root },
+    { id: 'adapter', root: '/adapters/x', parent: 'nick' },
+    { id: 'twin', root: '/adapters/x', parent: 'nick' },
+    { id: 'stranger' },
+  ])
+  t.deepEqual(
+    ['nick', 'other', 'adapter', 'twin', 'stranger'].map(name => table.nameOf(name)),
+    ['a', 'a', 'adapter', 'twin', 'stranger'],
+  )
+  t.deepEqual([idOf('nick'), idOf('other')], [idOf('a'), idOf('a')])
+  t.is(new Set(['a', 'adapter', 'twin', 'stranger'].map(idOf)).size, 4)
+  t.is(state.modelFallback(idOf('nick')), null, 'by tokens')
+  // What is known under a name of its own keeps it.
+  table.heard([
+    { id: 'a', root: '/models/b' },
+    { id: 'stranger', root: '/models/b' },
+  ])
+  t.is(table.nameOf('stranger'), 'stranger')
+})
+
+test('an alias that pods list themselves is listed once, as they put it', async t => {
+  const { table } = tableFor(t, [{ name: 'a', aliases: ['nick', 'pet'] }])
+  await table.load()
+  table.heard([{ id: 'a' }, { id: 'nick', root: 'r' }])
+  const served = { id: 'p', url: 'http://p:1', models: ['a', 'nick'] }
+  const { list } = table.list([makePod(served, namesOf(served, undefined), refOf(0), NO_KV_EVENTS)])
+  const ids: unknown = JSON.parse(list)
+  t.like(ids, { data: [{ id: 'a' }, { id: 'nick', root: 'r' }, { id: 'pet', root: 'a' }] })
+  t.is(list.split('"id"').length - 1, 3)
 })

@@ -1,8 +1,9 @@
 /** KV events through the whole router: configured, followed, shown on the admin port and in the metrics. */
 import test from 'ava'
 import { z } from 'zod'
-import { Engine } from '../data/kv-events/engine.js'
+import { BLOCK_SIZE, conversation, Engine } from '../data/kv-events/engine.js'
 import { publisher } from '../data/kv-events/router-kit.js'
+import { answerWith, startPod } from '../execution/kit-pods.js'
 import { freePort } from '../free-port.js'
 import { rawPodFor, routerFor, sleep, type TestRouter } from './router-kit.js'
 
@@ -86,6 +87,30 @@ test.serial(
     await engine.publisher.unsubscribed()
   },
 )
+
+const explained = z.object({
+  selections: z.tuple([z.object({ cache: z.object({ tokens: z.record(z.string(), z.number()) }) })]),
+})
+
+test.serial('an engine’s blocks are found by each name that it serves its model under', async t => {
+  const names = ['first', 'second'].map(id => ({ id, object: 'model', root: '/models/m', parent: null }))
+  const list = JSON.stringify({ object: 'list', data: names })
+  const pod = await startPod(t, ({ socket }) => void socket.write(answerWith(200, list)))
+  const engine = new Engine(await publisher(t))
+  const { endpoint } = engine.publisher
+  const router = await routerFor(t, 'node', {
+    pods: [{ url: pod.origin, id: 'a', kvEvents: endpoint }],
+  })
+  await engine.publisher.subscribed()
+  engine.store(0, 0, 8)
+  await cacheIs(router, 'a', ({ blocks }) => blocks === 8)
+  const prompt = [...conversation(0, 9)]
+  for (const { id: model } of names) {
+    const answer = await router.admin('POST', '/explain?path=/v1/completions', { model, prompt })
+    const { tokens } = explained.parse(await answer.json()).selections[0].cache
+    t.deepEqual(tokens, { a: 8 * BLOCK_SIZE }, model)
+  }
+})
 
 test.serial('ranks of an engine publish at ports of their own, and are shown by its name', async t => {
   const pod = await rawPodFor(t, () => {})

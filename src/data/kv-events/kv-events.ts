@@ -24,6 +24,8 @@ export interface KvEventsOptions {
   readonly stateName: string
   readonly dialIn: DialIn
   readonly log: Logger
+  /** The name that the native core knows a model by that has several; absent: none has. */
+  readonly modelOf?: (name: string) => string
   /** Starts the thread; for tests that end it. */
   readonly spawn?: (birth: ThreadBirth) => Worker
 }
@@ -53,9 +55,10 @@ export class KvEvents {
 
   /** Follows these pods and no others; to be told whenever pods come, go or change. */
   follow(pods: readonly Pod[]): void {
+    const { dialIn, modelOf = name => name } = this.options
     const wanted = new Map<PodRef, EventSource>()
     for (const pod of pods) {
-      const source = sourceOf(pod, this.options.dialIn)
+      const source = sourceOf(pod, dialIn, modelOf)
       if (source !== undefined) wanted.set(source.ref, source)
     }
     for (const ref of this.#sources.keys()) if (!wanted.has(ref)) this.#detach(ref)

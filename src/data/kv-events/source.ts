@@ -35,15 +35,22 @@ export interface DialIn {
   readonly firstSequence: number
 }
 
-/** The pod's publisher; undefined while its model is unknown, or if it publishes nowhere. */
-export function sourceOf(pod: Pod, dialIn: DialIn): EventSource | undefined {
+/**
+ * The pod's publisher; undefined while its model is unknown, or if it publishes nowhere. `modelOf`: the name that the
+ * native core knows a model by that has several.
+ */
+export function sourceOf(
+  pod: Pod,
+  dialIn: DialIn,
+  modelOf: (name: string) => string,
+): EventSource | undefined {
   const { ref, id, name, kvEvents, models } = pod
   // Engines list the model itself first, its adapters behind.
   const [model] = models
   if (model === undefined || (kvEvents === undefined && dialIn.bind.length === 0)) return undefined
   const url = new URL(pod.origin)
   const rank = pod.rank ?? 0
-  const source = { ref, id, name, rank, address: addressOf(url), model }
+  const source = { ref, id, name, rank, address: addressOf(url), model: modelOf(model) }
   if (kvEvents !== undefined) return { ...source, ...kvEvents, replay: kvEvents.replay }
   const { replayPort, firstSequence } = dialIn
   const replay = replayPort === 0 ? undefined : endpointOfRank(`tcp://${url.hostname}:${replayPort}`, rank)
