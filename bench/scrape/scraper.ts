@@ -38,7 +38,11 @@ const SETTLE_MS = 2_000
 
 answerOrders(async ({ port, pods, client, intervalMs, ms }: ScrapeOrder): Promise<ScrapeReport> => {
   let scrapes = 0
-  const count = { setEngineLoad: () => void scrapes++, setPodCache: () => undefined }
+  const count = {
+    setEngineLoad: () => void scrapes++,
+    setPodCache: () => undefined,
+    podStatus: () => false,
+  }
   const fault = (pod: Pod, reason: string): never => {
     throw new Error(`pod ${pod.id} ${reason}`)
   }

@@ -225,6 +225,9 @@ export const STATS = {
 } as const
 export const STATS_WORDS = 6
 
+/** Numbers that `SharedState.podStatus` writes. */
+export const POD_STATUS_WORDS = 6
+
 /** Options of the state, given by whoever creates it first. */
 export interface SharedStateOptions {
   /** 64, 256 or 1,024 pods. */

@@ -179,7 +179,7 @@ export class PodRegistry {
   /** The health checker's verdict. A pod starts as usable: traffic should not wait for a first check. */
   setHealth(pod: Pod, healthy: boolean, reason: string | undefined): void {
     // An engine that comes back is one that was restarted, mostly: its cache is empty. Its events may tell otherwise.
-    if (!healthy && pod.healthy !== false) this.state.podLost(pod.ref, pod.kvEvents?.replay !== undefined)
+    if (!healthy && pod.healthy !== false) this.state.podLost(pod.ref, this.#hasReplay(pod))
     pod.healthy = healthy
     pod.reason = reason
     this.#applyReadiness(pod)
@@ -200,6 +200,11 @@ export class PodRegistry {
   async publish(): Promise<void> {
     this.#version += 1
     await this.broadcast(this.#version, this.infos())
+  }
+
+  /** Whether batches can be asked for again: of its own publisher, or if it has none, as of all engines that dial in. */
+  #hasReplay({ kvEvents }: Pod): boolean {
+    return kvEvents === undefined ? this.fleetEvents.replayPort !== 0 : kvEvents.replay !== undefined
   }
 
   #applyReadiness(pod: Pod): void {

@@ -202,6 +202,7 @@ class ControlPlane {
           this.log.info(`pod ${pod.id} is healthy`)
           // Started anew, perhaps with other blocks.
           this.#scraper.hurry(pod)
+          this.#kvEvents.verify(pod.ref)
         } else this.log.warn(`pod ${pod.id} is out of service: ${reason ?? 'unknown'}`)
       },
       onModels: (pod, entries) => {

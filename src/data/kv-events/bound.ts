@@ -9,6 +9,14 @@ import { type Limits, listenerOptions } from './socket-options.js'
 import type { EventSource } from './source.js'
 import { publisherOf } from './topic.js'
 
+/**
+ * Topics remembered, so that they need not be taken apart for each message: a pod has one, or one for each of its
+ * models, and the index holds 1,024 pods.
+ */
+const MOST_TOPICS = 4096
+/** Bytes of a topic that is remembered: an address and a model's name are some dozens. */
+const MOST_TOPIC_BYTES = 512
+
 export interface BoundEvents {
   /** A feed for a pod from which the first message came. */
   open(source: EventSource): PodFeed
@@ -30,7 +38,7 @@ interface Caller {
 export class Bound {
   readonly #sockets: Subscriber[] = []
   readonly #callers = new Map<number, Caller>()
-  /** By the bytes of the topic, one character each: ranks in order. Rebuilt as topics come. */
+  /** By the bytes of the topic, one character each: ranks in order. Rebuilt as topics come; bounded. */
   readonly #byTopic = new Map<string, readonly Caller[]>()
   readonly #touched = new Set<Caller>()
 
@@ -67,6 +75,16 @@ export class Bound {
     this.#touched.delete(caller)
     this.#byTopic.clear()
     caller.feed?.close()
+  }
+
+  /**
+   * Perhaps another engine answers in the pod's place: as after a lost connection, its last batch is asked for once
+   * more. On a socket that many share nobody sees whose connection was lost, so it is told from outside.
+   */
+  verify(ref: number): void {
+    const feed = this.#callers.get(ref)?.feed
+    feed?.down()
+    feed?.up()
   }
 
   close(): void {
@@ -113,8 +131,9 @@ export class Bound {
     let ranks = this.#byTopic.get(key)
     if (ranks === undefined) {
       ranks = this.#named(publisherOf(topic.toString()))
-      // Topics of nobody are not remembered: a stranger could send ever new ones.
-      if (ranks.length > 0) this.#byTopic.set(key, ranks)
+      // Topics of nobody are not remembered, nor all that a pod may have: there could be ever new ones.
+      if (this.#byTopic.size >= MOST_TOPICS) this.#byTopic.clear()
+      if (ranks.length > 0 && topic.length <= MOST_TOPIC_BYTES) this.#byTopic.set(key, ranks)
     }
     const [first] = ranks
     if (first === undefined || ranks.length === 1) return first

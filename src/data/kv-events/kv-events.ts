@@ -65,6 +65,12 @@ export class KvEvents {
     for (const source of wanted.values()) if (!this.#isFollowed(source)) this.#attach(source)
   }
 
+  /** The pod was out of service and is back. Where the router itself dials, the lost connection told of it before. */
+  verify(ref: PodRef): void {
+    const source = this.#sources.get(ref)
+    if (source !== undefined && source.endpoint === undefined) this.#tell({ type: 'verify', ref })
+  }
+
   /** Where the pod publishes, for those who look; undefined if its events are not followed. */
   sourceOf(ref: PodRef): EventSource | undefined {
     return this.#sources.get(ref)

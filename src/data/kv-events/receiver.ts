@@ -70,6 +70,7 @@ export class Receiver {
   receive(message: ToThread): void {
     if (message.type === 'attach') this.#attach(message.source)
     else if (message.type === 'detach') this.#detach(message.ref)
+    else if (message.type === 'verify') this.#bound.verify(message.ref)
     else if (message.type === 'stop') this.close()
   }
 

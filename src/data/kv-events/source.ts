@@ -85,6 +85,8 @@ export const THREAD_COUNT_WORDS = 2
 export type ToThread =
   | { readonly type: 'attach'; readonly source: EventSource }
   | { readonly type: 'detach'; readonly ref: PodRef }
+  /** A pod that dials in was out of service, and is back: as the same engine? */
+  | { readonly type: 'verify'; readonly ref: PodRef }
   | { readonly type: 'stop' }
 
 export interface ThreadLog {

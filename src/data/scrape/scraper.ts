@@ -3,7 +3,7 @@
  * their KV cache is, how it is cut into blocks. Between two looks the router's own counts fill the gap (natively, in
  * LOAD.requests), so that a look a second does; see schedule.ts for when it is less or more.
  */
-import type { SharedState } from '../native.js'
+import { POD_STATUS_WORDS, type SharedState } from '../native.js'
 import type { Pod } from '../pod-registry.js'
 import { Connection, type PageSink, type PageSource } from './connection.js'
 import { type EngineReading, readingOf } from './reading.js'
@@ -59,6 +59,8 @@ export const realWorld: ScrapeWorld = {
 
 interface Track {
   readonly target: Target
+  /** Requests booked here when the look under way, or the last, began. */
+  bookedBefore: number
   reading: EngineReading | undefined
   readAt: number
   /** What the state was told last; 0 = nothing yet. */
@@ -71,13 +73,14 @@ interface Track {
 export class Scraper {
   readonly #targets = new Map<string, Target>()
   readonly #tracks = new Map<Pod, Track>()
+  readonly #status = new Float64Array(POD_STATUS_WORDS)
   #saturated = 0
   #cancel: (() => void) | undefined
   #wakesAt = Number.POSITIVE_INFINITY
   #stopped = false
 
   constructor(
-    private readonly state: Pick<SharedState, 'setEngineLoad' | 'setPodCache'>,
+    private readonly state: Pick<SharedState, 'setEngineLoad' | 'setPodCache' | 'podStatus'>,
     private readonly options: ScrapeOptions,
     private readonly events: ScrapeEvents,
     private readonly world: ScrapeWorld = realWorld,
@@ -102,6 +105,7 @@ export class Scraper {
     target.pods.add(pod)
     this.#tracks.set(pod, {
       target,
+      bookedBefore: 0,
       reading: undefined,
       readAt: Number.NaN,
       blockSize: 0,
@@ -157,6 +161,7 @@ export class Scraper {
     for (const target of looks.slice(0, mostPerTick(this.options, this.#targets.size))) {
       target.startedAt = now
       target.dueAt = now + this.options.timeoutMs
+      for (const pod of target.pods) this.#noteBooked(pod)
       target.look()
     }
     this.#armNext()
@@ -194,8 +199,21 @@ export class Scraper {
     track.reading = reading
     track.readAt = readAt
     track.fault = undefined
-    this.state.setEngineLoad(pod.ref, reading.running, reading.waiting, reading.kvUse)
+    // What was booked here and has ended since the engine wrote its page would look like others' requests.
+    const ended = Math.max(0, track.bookedBefore - this.#booked(pod))
+    const running = Math.max(0, reading.running - ended)
+    this.state.setEngineLoad(pod.ref, running, reading.waiting, reading.kvUse)
     this.#keepCache(pod, track, reading)
+  }
+
+  #noteBooked(pod: Pod): void {
+    const track = this.#tracks.get(pod)
+    if (track !== undefined) track.bookedBefore = this.#booked(pod)
+  }
+
+  /** Requests of this router's on the pod. */
+  #booked(pod: Pod): number {
+    return this.state.podStatus(pod.ref, this.#status) ? (this.#status[0] ?? 0) : 0
   }
 
   #keepCache(pod: Pod, track: Track, reading: EngineReading): void {

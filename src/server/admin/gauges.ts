@@ -2,7 +2,7 @@
 import type { Discovery } from '../../data/discovery/discovery.js'
 import { cacheStatus } from '../../data/kv-events/cache-status.js'
 import type { KvEvents } from '../../data/kv-events/kv-events.js'
-import { type SharedState, STATS, STATS_WORDS, slotOf } from '../../data/native.js'
+import { POD_STATUS_WORDS, type SharedState, STATS, STATS_WORDS, slotOf } from '../../data/native.js'
 import type { Pod, PodRegistry } from '../../data/pod-registry.js'
 import { type PrepareQueueHandle, queuedBytes } from '../../data/prepare-queue.js'
 import type { Scraper } from '../../data/scrape/scraper.js'
@@ -21,7 +21,7 @@ export interface PodStatus {
   readonly state: (typeof POD_STATES)[number]
 }
 
-const out = new Float64Array(6)
+const out = new Float64Array(POD_STATUS_WORDS)
 
 export function podStatus(state: SharedState, pod: Pod): PodStatus {
   out.fill(0)

@@ -1,4 +1,6 @@
 /** Engines that dial in: their topics tell them apart. */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import test, { type ExecutionContext } from 'ava'
 import { THREAD_COUNTS } from '#phyllo/data/kv-events/source.js'
 import { freePort } from '../../free-port.js'
@@ -6,6 +8,16 @@ import type { FakeFeed } from './fake-feed.js'
 import { type LossyOptions, LossyPublisher } from './lossy-publisher.js'
 import { Receiving, refOf, sourceAt } from './receiver-kit.js'
 import { until } from './until.js'
+
+setFlagsFromString('--expose-gc')
+const collect: unknown = runInNewContext('gc')
+
+/** Of what is still in use. */
+function heapUsed(): number {
+  if (typeof collect !== 'function') throw new Error('no gc')
+  collect()
+  return process.memoryUsage().heapUsed
+}
 
 const cleared = { type: 'AllBlocksCleared' } as const
 
@@ -128,4 +140,39 @@ test('an address that is taken is said', async t => {
   await until(() => late.said.length > 0, 'said')
   t.like(late.said, [{ level: 'warn', pod: undefined }])
   t.regex(late.said[0]?.text ?? '', /is not listened on: .*[Aa]ddress (already )?in use/)
+})
+
+test('a pod that was out of service is asked whether it is the same engine, if anything came of it', async t => {
+  const endpoint = await address()
+  const receiving = new Receiving(t, { bind: [endpoint] })
+  const source = sourceAt(undefined, { id: 'alpha' })
+  const { ref } = source
+  receiving.receiver.receive({ type: 'attach', source })
+  receiving.receiver.receive({ type: 'verify', ref })
+  t.is(receiving.feeds.size, 0)
+  const engine = await dial(t, endpoint, 'kv@alpha@m')
+  engine.publish(cleared)
+  await applied(() => receiving.feeds.get('alpha'), 1)
+  receiving.receiver.receive({ type: 'verify', ref })
+  t.deepEqual(receiving.feed('alpha').calls, ['connected', 'disconnected', 'connected'])
+})
+
+test('a known pod with ever new topics is heard under all of them, and fills no memory', async t => {
+  const endpoint = await address()
+  const receiving = new Receiving(t, { bind: [endpoint] })
+  receiving.receiver.receive({ type: 'attach', source: sourceAt(undefined, { id: 'alpha' }) })
+  const engine = await dial(t, endpoint, '')
+  const rest = 'm'.repeat(1 << 19)
+  const topics = 200
+  const before = heapUsed()
+  for (let i = 0; i < topics; i++) {
+    const number = Buffer.alloc(8)
+    number.writeBigUInt64BE(BigInt(i))
+    engine.raw([Buffer.from(`kv@alpha@${i}${rest}`), number, Buffer.alloc(1)])
+    await engine.sent()
+  }
+  await applied(() => receiving.feeds.get('alpha'), topics)
+  t.is(receiving.count(THREAD_COUNTS.unknownTopics), 0)
+  const grown = heapUsed() - before
+  t.true(grown < (topics * rest.length) / 4, `${grown} bytes more`)
 })

@@ -1,5 +1,6 @@
 /** From socket to index, with the real feed on its thread: what is known of an engine is what it holds. */
 import test, { type ExecutionContext } from 'ava'
+import { freePort } from '../../free-port.js'
 import { Engine } from './engine.js'
 import type { LossyOptions } from './lossy-publisher.js'
 import { publisher, TestRouter } from './router-kit.js'
@@ -213,6 +214,38 @@ test('a pod removed during its replay leaves nothing behind', async t => {
   const again = await router.add(engine)
   t.not(again.ref, pod.ref)
   await router.agrees(t, again, engine, 100)
+})
+
+test('an engine that dials in and was out of service: the same one is known as before, another one as it is', async t => {
+  const bind = `tcp://127.0.0.1:${await freePort()}`
+  const dial = { endpoint: bind, dial: true, topic: 'kv@alpha@m', replay: 'topic' } as const
+  const engine = await engineWith(t, dial)
+  const replayPort = Number(engine.publisher.replayEndpoint?.split(':').at(-1))
+  const router = new TestRouter(t, { dialIn: { bind: [bind], replayPort, firstSequence: 0 } })
+  const pod = await router.registry.add({ url: 'http://127.0.0.1:1', id: 'alpha', models: ['m'] })
+  await engine.publisher.subscribed()
+  engine.store(0, 0, 4)
+  await router.agrees(t, pod, engine, 1)
+  const isBack = async (meanwhile: () => Promise<void> | void): Promise<void> => {
+    router.registry.setHealth(pod, false, 'no answer')
+    await meanwhile()
+    router.registry.setHealth(pod, true, undefined)
+    router.events.verify(pod.ref)
+  }
+
+  await isBack(() => {})
+  await router.agrees(t, pod, engine, 1)
+  await until(() => engine.publisher.asked.length > 0, 'it is asked')
+  engine.store(1, 0, 2)
+  await router.agrees(t, pod, engine, 2)
+  t.is(router.status(pod).restarts, 0)
+
+  await isBack(async () => {
+    await engine.restart()
+    for (let i = 0; i < 2; i++) engine.storeUnheard(2, 3 * i, 3 * i + 3)
+  })
+  await until(() => router.status(pod).restarts === 1, 'another engine is seen')
+  await router.agrees(t, pod, engine, 3)
 })
 
 test('the router’s restart finds what its predecessor knew', async t => {

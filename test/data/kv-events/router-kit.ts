@@ -17,6 +17,7 @@ import {
   type SharedState,
   slotOf,
 } from '#phyllo/data/native.js'
+import { NO_KV_EVENTS } from '#phyllo/data/pod-events.js'
 import { type Pod, PodRegistry, type PodSpec } from '#phyllo/data/pod-registry.js'
 import { createLogger } from '#phyllo/telemetry/log.js'
 import { STATE_OPTIONS } from '../state-options.js'
@@ -52,7 +53,8 @@ export class TestRouter {
     this.#model = this.state.addModel(MODEL, { blockSize: BLOCK_SIZE })
     const log = createLogger({ level: 'info', format: 'json' }, {}, { write: line => this.log.push(line) })
     this.events = new KvEvents({ stateName: this.#name, dialIn, log, ...setup })
-    this.registry = new PodRegistry(this.state, async () => this.events.follow(this.registry.pods))
+    const broadcast = async () => this.events.follow(this.registry.pods)
+    this.registry = new PodRegistry(this.state, broadcast, { ...NO_KV_EVENTS, ...dialIn })
     t.teardown(() => this.close())
   }
 

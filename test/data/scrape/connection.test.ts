@@ -244,7 +244,7 @@ test('the scraper over real sockets: pages that drip, stop or never come are giv
   const faults: string[] = []
   let read = 0
   const scraper = new Scraper(
-    { setEngineLoad: () => void read++, setPodCache: () => undefined },
+    { setEngineLoad: () => void read++, setPodCache: () => undefined, podStatus: () => false },
     { intervalMs: 50, fastMs: 50, timeoutMs: 1000, path: '/metrics' },
     { onBlockSize: () => undefined, onFault: (pod, reason) => void faults.push(`${pod.id} ${reason}`) },
   )

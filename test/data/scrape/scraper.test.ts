@@ -14,10 +14,19 @@ const notFound = { kind: 'page', reason: 'answers 404' } as const
 function scraperIn(world: FakeWorld, options: Partial<typeof OPTIONS> = {}) {
   const loads: (readonly [ref: number, running: number, waiting: number, kvUse: number])[] = []
   const caches: (readonly [ref: number, blockSize: number, blocks: number, variant: number])[] = []
+  /** Requests of the router's on a pod. */
+  const booked = new Map<number, number>()
   const blockSizes: [pod: string, blockSize: number][] = []
   const faults: [pod: string, reason: string][] = []
   const scraper = new Scraper(
-    { setEngineLoad: (...load) => void loads.push(load), setPodCache: (...cache) => void caches.push(cache) },
+    {
+      setEngineLoad: (...load) => void loads.push(load),
+      setPodCache: (...cache) => void caches.push(cache),
+      podStatus: (ref, out) => {
+        out[0] = booked.get(ref) ?? 0
+        return true
+      },
+    },
     { ...OPTIONS, ...options },
     {
       onBlockSize: (pod, blockSize) => void blockSizes.push([pod.id, blockSize]),
@@ -25,7 +34,7 @@ function scraperIn(world: FakeWorld, options: Partial<typeof OPTIONS> = {}) {
     },
     world,
   )
-  return { scraper, loads, caches, blockSizes, faults }
+  return { scraper, loads, caches, booked, blockSizes, faults }
 }
 
 function fleet(world: FakeWorld, count: number, page: () => string): Pod[] {
@@ -404,4 +413,36 @@ test('pods come and go at random: none is looked at after it went, and nothing i
     t.is(asked(world).length, total)
     t.is(world.waiting, 0)
   }
+})
+
+test('requests that ended while the page was on its way are nobody else’s', t => {
+  const world = new FakeWorld()
+  const { scraper, loads, booked } = scraperIn(world)
+  const pod = podAt(0)
+  const engine = world.engine(pod.origin)
+  engine.latencyMs = 40
+  // Two of another router's, and ours as they are when the engine writes the page, which is as it is asked.
+  engine.reply = () => vllmPage({ running: 2 + (booked.get(pod.ref) ?? 0), waiting: 1 })
+  const others = () => {
+    const [, running = 0, waiting = 0] = loads.at(-1) ?? []
+    return running + waiting - (booked.get(pod.ref) ?? 0)
+  }
+  booked.set(pod.ref, 10)
+  scraper.watch(pod)
+  const looksAt = (change: number): void => {
+    const asked = engine.asked.length
+    while (engine.asked.length === asked) world.pass(1)
+    booked.set(pod.ref, (booked.get(pod.ref) ?? 0) + change)
+    world.pass(engine.latencyMs)
+  }
+  for (const change of [0, -6, -4, 0]) {
+    looksAt(change)
+    t.is(others(), 3)
+  }
+  looksAt(5)
+  t.true(others() <= 3, 'what came since is not in the page')
+  booked.set(pod.ref, 20)
+  engine.reply = () => vllmPage()
+  looksAt(-20)
+  t.is(loads.at(-1)?.[1], 0, 'never below nothing')
 })
