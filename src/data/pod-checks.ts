@@ -16,8 +16,18 @@ export function checkPods(pods: readonly PodEntry[], fleet: FleetKvEvents, at: C
     ...duplicatePods(pods),
     ...ranksWithoutPort(pods),
     ...portsRunOut(pods, fleet),
-    ...sharedEndpoints(pods, fleet, at),
+    ...sharedEndpoints(pods, fleet, i => `${at.length === 0 ? '' : 'pods'}[${i}]`),
   ].map(found => ({ ...found, path: [...at, ...found.path] }))
+}
+
+/** Checks of a pod by itself; paths are those of its fields. */
+export function checkPod(pod: PodEntry, fleet: FleetKvEvents): Finding[] {
+  const one = [pod]
+  return [
+    ...ranksWithoutPort(one),
+    ...portsRunOut(one, fleet),
+    ...sharedEndpoints(one, fleet, () => 'the pod'),
+  ].map(found => ({ ...found, path: found.path.slice(1) }))
 }
 
 const finding = (path: ConfigPath, message: string, fix: string): Finding => ({
@@ -94,11 +104,14 @@ interface Use {
 }
 
 /** Two pods that read one publisher would each take the other's blocks for their own. */
-function sharedEndpoints(pods: readonly PodEntry[], fleet: FleetKvEvents, at: ConfigPath): Finding[] {
+function sharedEndpoints(
+  pods: readonly PodEntry[],
+  fleet: FleetKvEvents,
+  called: (index: number) => string,
+): Finding[] {
   const byEndpoint = new Map<string, Use[]>()
-  const list = at.length === 0 ? '' : 'pods'
   return pods.flatMap((pod, i) => {
-    for (const use of usesOf(pod, `${list}[${i}]`, fleet)) {
+    for (const use of usesOf(pod, called(i), fleet)) {
       const others = byEndpoint.get(use.endpoint) ?? []
       const other = others.find(each => clash(each, use))
       byEndpoint.set(use.endpoint, [...others, use])

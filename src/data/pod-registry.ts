@@ -25,7 +25,7 @@ export class PodRegistry {
   constructor(
     readonly state: SharedState,
     private readonly broadcast: Broadcast,
-    private readonly fleetEvents: FleetKvEvents = NO_KV_EVENTS,
+    readonly fleetEvents: FleetKvEvents = NO_KV_EVENTS,
   ) {}
 
   get pods(): readonly Pod[] {

@@ -30,6 +30,8 @@ export class ModelChains {
   constructor(
     private readonly state: Pick<SharedState, 'cacheStatus' | 'setChains' | 'setPodCache'>,
     private readonly find: (name: string) => ChainModel | undefined,
+    /** A pod's variant is no known model, so that it is taken to run its model's own files. */
+    private readonly onUnknownVariant: (pod: Pod) => void,
   ) {}
 
   /** Brings the chains up to the pods as they are now; true if any model's changed. */
@@ -62,6 +64,7 @@ export class ModelChains {
     const [base] = pod.models
     if (base === undefined || pod.variant === undefined || !runsOtherFiles(pod)) return undefined
     const variant = this.find(pod.variant)
+    if (variant === undefined) this.onUnknownVariant(pod)
     return variant?.id === this.find(base)?.id ? undefined : variant
   }
 

@@ -7,7 +7,7 @@ import type { ModelEntry } from '../data/health.js'
 import type { ModelOptions, SharedState } from '../data/native.js'
 import type { Pod } from '../data/pod-registry.js'
 import { type Logger, saidOnce } from '../telemetry/log.js'
-import { ModelChains } from './model-chains.js'
+import { type ChainModel, ModelChains } from './model-chains.js'
 import type { RouterOptions, ServedModelOptions } from './options.js'
 import type { WorkerModel } from './protocol.js'
 
@@ -30,10 +30,16 @@ export class ModelTable {
     private readonly log: Logger,
   ) {
     this.#owners = new Map(options.models.flatMap(({ name, aliases }) => aliases.map(alias => [alias, name])))
-    this.#chains = new ModelChains(state, name => {
-      const id = this.#known.get(name)?.id
-      return id === undefined ? undefined : { id, blockSize: blockSizeOf(this.#optionsOf(this.nameOf(name))) }
-    })
+    this.#chains = new ModelChains(
+      state,
+      name => this.#chainModel(name),
+      ({ id, variant }) => {
+        if (this.#once(`variant ${id}`))
+          log.warn(
+            `pod ${id}: its variant '${variant}' is not among models:, so its prompts are as its model's`,
+          )
+      },
+    )
   }
 
   get models(): readonly WorkerModel[] {
@@ -106,6 +112,12 @@ export class ModelTable {
     }
     const entries = Object.fromEntries(data.map(entry => [entry.id, JSON.stringify(entry)]))
     return { list: JSON.stringify({ object: 'list', data }), entries }
+  }
+
+  #chainModel(name: string): ChainModel | undefined {
+    const id = this.#known.get(name)?.id
+    if (id === undefined) return undefined
+    return { id, blockSize: blockSizeOf(this.#optionsOf(this.nameOf(name))) }
   }
 
   /** Known, or configured as a model of its own. */

@@ -68,7 +68,11 @@ test('every pod finds a chain of its own kind, nobody else brings one, and the f
   fc.assert(
     fc.property(fc.array(fleetPod, { maxLength: 12 }), fleet => {
       const { state, chains, variants, calls } = recorder(fleet)
-      const table = new ModelChains(state, name => MODELS[name])
+      const table = new ModelChains(
+        state,
+        name => MODELS[name],
+        () => {},
+      )
       const pods = fleet.map(podOf)
       table.refresh(pods)
       for (const [name, { id }] of Object.entries(MODELS)) {
@@ -120,7 +124,11 @@ test('a rollout, pod by pod', t => {
     }),
   )
   const { state, chains } = recorder(fleet)
-  const table = new ModelChains(state, name => MODELS[name])
+  const table = new ModelChains(
+    state,
+    name => MODELS[name],
+    () => {},
+  )
   const refresh = () => table.refresh(fleet.map(podOf))
   t.true(refresh())
   t.deepEqual(chains.get(4), [[4, 16]], 'as configured while no engine says')
@@ -158,7 +166,11 @@ test('a pod whose variant is its own base model is like any other, whatever adap
     { models: ['m', 'other'], variant: 'm', blockSize: 16 },
   ]
   const { state, chains, variants } = recorder(fleet)
-  new ModelChains(state, name => MODELS[name]).refresh(fleet.map(podOf))
+  new ModelChains(
+    state,
+    name => MODELS[name],
+    () => {},
+  ).refresh(fleet.map(podOf))
   t.deepEqual([...variants], [], 'else its events would have a root that no request for it has')
   t.deepEqual(chains.get(4), [[4, 16]])
 })

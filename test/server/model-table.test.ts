@@ -167,3 +167,15 @@ test('an alias that pods list themselves is listed once, as they put it', async 
   t.like(ids, { data: [{ id: 'a' }, { id: 'nick', root: 'r' }, { id: 'pet', root: 'a' }] })
   t.is(list.split('"id"').length - 1, 3)
 })
+
+test('a pod whose variant nobody knows is said once, and is like any other', async t => {
+  const { table, lines } = tableFor(t, [{ name: 'a' }])
+  await table.load()
+  const spec = { id: 'p', url: 'http://p:1', models: ['a'], variant: 'a-nxt' }
+  const pods = [makePod(spec, namesOf(spec, undefined), refOf(0), NO_KV_EVENTS)]
+  for (let i = 0; i < 3; i++) table.refreshChains(pods)
+  t.deepEqual(
+    lines.filter(line => line.includes('a-nxt')),
+    ["pod p: its variant 'a-nxt' is not among models:, so its prompts are as its model's"],
+  )
+})

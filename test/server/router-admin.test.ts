@@ -150,6 +150,16 @@ forEachEngine(engine => {
       [{ url: pod.url, id: '' }, 'invalid_request', 'id'],
       [{ url: pod.url, id: 'b', models: 'tiny' }, 'invalid_request', 'models'],
       [{ url: pod.url, id: 'b', unknown: 1 }, 'invalid_request', 'unknown'],
+      [
+        { url: pod.url, id: 'b', dataParallel: 2, kvEvents: 'ipc:///run/events' },
+        'invalid_request',
+        'kvEvents.endpoint',
+      ],
+      [
+        { url: pod.url, id: 'b', kvEvents: { endpoint: 'tcp://h:5557', replay: 'tcp://h:5557' } },
+        'invalid_request',
+        'kvEvents',
+      ],
     ]
     for (const [body, code, param] of cases) {
       const answer = await fault(await router.admin('POST', '/pods', body))

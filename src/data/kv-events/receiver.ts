@@ -1,7 +1,7 @@
 /** All that the event thread does, apart from being a thread: one feed a publisher, one socket a feed. */
 import { Context } from 'zeromq'
 import { saidOnce } from '../../telemetry/log.js'
-import type { EventFeed } from '../native.js'
+import type { EventFeed, PodRef } from '../native.js'
 import { Bound } from './bound.js'
 import { FEED_TIMES, type FeedTimes, PodFeed } from './pod-feed.js'
 import { REPLAY_TIMES, type ReplayLimits } from './replay.js'
@@ -13,6 +13,8 @@ import { Subscription } from './subscription.js'
 export interface ReceiverDeps {
   /** The native feed of a publisher. */
   openFeed(source: EventSource): EventFeed
+  /** Whether all of what the pod holds is known; absent: yes. */
+  readonly isExact?: (ref: PodRef) => boolean
   say(message: ThreadLog): void
   readonly bind: readonly string[]
   /** See THREAD_COUNTS. */
@@ -109,8 +111,10 @@ export class Receiver {
   }
 
   #open(source: EventSource, voice: Voice): PodFeed {
-    const { openFeed, times = FEED_TIMES } = this.deps
-    return new PodFeed(openFeed(source), source.replay, this.#replays, times, text => voice.info(text))
+    const { openFeed, isExact = () => true, times = FEED_TIMES } = this.deps
+    // What a feed has to say is how the pod's cache came to be known exactly, or why it is not any more.
+    const log = (text: string): void => (isExact(source.ref) ? voice.info(text) : voice.warn(text))
+    return new PodFeed(openFeed(source), source.replay, this.#replays, times, log)
   }
 
   #badMessage(voice: Voice, parts: readonly Buffer[]): void {

@@ -5,6 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { loadNative } from '../native.js'
 import { OpenSockets } from './before-exit.js'
+import { cacheStatus } from './cache-status.js'
 import { Receiver } from './receiver.js'
 import type { EventSource, FromThread, ThreadBirth, ToThread } from './source.js'
 import { allUnwatched } from './watch.js'
@@ -19,6 +20,7 @@ sockets.opened()
 const receiver = new Receiver({
   openFeed: ({ ref, model, replay, firstSequence }: EventSource) =>
     new addon.EventFeed(state, ref, { model, replay: replay !== undefined, firstSequence }),
+  isExact: ref => cacheStatus(state, ref)?.mode === 'exact',
   say,
   bind: birth.bind,
   counts: birth.counts,

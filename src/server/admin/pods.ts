@@ -1,5 +1,6 @@
 /** `/pods` on the admin port: list, add, delete, cordon. */
 
+import { checkPod } from '../../data/pod-checks.js'
 import type { Pod } from '../../data/pod-registry.js'
 import { podSchema } from '../../data/pod-schema.js'
 import { PhylloError } from '../../errors.js'
@@ -79,8 +80,10 @@ function each<T>({ name, pods }: Named, show: (pod: Pod) => T): T | undefined | 
 
 async function addPod(deps: AdminDeps, body: Buffer, show: (added: Named) => unknown): Promise<AdminAnswer> {
   const parsed = podSchema.safeParse(parseJson(body), { reportInput: true })
-  if (!parsed.success) {
-    const [found] = parsed.error.issues.flatMap(issue => findingsOf(issue, bodySchema))
+  const [found] = parsed.success
+    ? checkPod(parsed.data, deps.registry.fleetEvents)
+    : parsed.error.issues.flatMap(issue => findingsOf(issue, bodySchema))
+  if (!parsed.success || found !== undefined) {
     const param = found?.path.join('.') ?? ''
     const fix = found?.fix === undefined ? '' : `; ${found.fix}`
     const message = `${param === '' ? 'the body' : param}: ${found?.message}${fix}`

@@ -40,6 +40,8 @@ export function sourceAt(endpoint: string | undefined, more: Partial<EventSource
 export class Receiving {
   readonly feeds = new Map<string, FakeFeed>()
   readonly said: ThreadLog[] = []
+  /** Pods that are known exactly. */
+  readonly exact = new Set<PodRef>()
   readonly receiver: Receiver
   readonly #counts = new SharedArrayBuffer(8 * THREAD_COUNT_WORDS)
 
@@ -50,6 +52,7 @@ export class Receiving {
         this.feeds.set(source.id, feed)
         return feed
       },
+      isExact: ref => this.exact.has(ref),
       say: message => this.said.push(message),
       bind: [],
       counts: this.#counts,

@@ -259,17 +259,24 @@ test('an endpoint that cannot be subscribed to is said; a good one works beside 
   await applied(feed, 0)
 })
 
-test('what the feed has to say goes to the log once a kind', async t => {
+test('what the feed has to say goes to the log once a kind, as a warning unless the pod is exact', async t => {
   const engine = await publisher(t)
   const receiving = new Receiving(t)
   const feed = receiving.follow(sourceOf(engine))
   await engine.subscribed()
-  feed.notices.push('12 events were lost', '7 events were lost', 'it is exact')
+  feed.notices.push('12 events were lost', '7 events were lost')
   engine.publish(cleared)
   await applied(feed, 0)
+  receiving.exact.add(refOf(0))
+  feed.notices.push('it is exact')
+  engine.publish(cleared)
+  await applied(feed, 1)
   t.deepEqual(
-    receiving.said.map(({ text }) => text),
-    ['12 events were lost', 'it is exact'],
+    receiving.said.map(({ level, text }) => [level, text]),
+    [
+      ['warn', '12 events were lost'],
+      ['info', 'it is exact'],
+    ],
   )
 })
 
