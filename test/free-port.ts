@@ -15,3 +15,12 @@ export function freePort(): Promise<number> {
     })
   })
 }
+
+/** Whether this machine has an IPv6 address, of its own at least. */
+export function hasIpv6(): Promise<boolean> {
+  return new Promise(resolve => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(0, '::1', () => server.close(() => resolve(true)))
+  })
+}

@@ -17,7 +17,6 @@ export function crossCheck(config: RouterConfig, profiles: readonly string[]): F
     ...duplicateDnsNames(config),
     ...checkKvEvents(config),
     ...slowerFast(config),
-    ...neverFresh(config),
     ...portClashes(config),
     ...ownPods(config),
     ...closedPaths(config),
@@ -98,15 +97,6 @@ function slowerFast({ scrape }: RouterConfig): Finding[] {
   if (scrape.intervalMs === 0 || scrape.fastMs <= scrape.intervalMs) return []
   const message = `pods near saturation would be looked at less often than others (${scrape.intervalMs} ms)`
   return [finding(['scrape', 'fastMs'], message, `write ${scrape.intervalMs} or less`)]
-}
-
-/** The native core's FRESH_MS is 10 s: figures of metrics that are older count for nothing. One look may go wrong. */
-const SLOWEST_SCRAPE_MS = 5_000
-
-function neverFresh({ scrape }: RouterConfig): Finding[] {
-  if (scrape.intervalMs <= SLOWEST_SCRAPE_MS) return []
-  const message = 'what metrics say counts for 10 s only, in which a pod should be looked at twice'
-  return [finding(['scrape', 'intervalMs'], message, `write ${SLOWEST_SCRAPE_MS} or less, or 0 for never`)]
 }
 
 function unknownProfiles({ models, defaults }: RouterConfig, profiles: readonly string[]): Finding[] {

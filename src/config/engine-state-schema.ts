@@ -28,7 +28,8 @@ export const kvEvents = z
 export const scrape = z
   .strictObject({
     // Queues change within a second; what the router sends itself it counts itself, between two looks.
-    intervalMs: ms(1_000, "Between two looks at a pod's metrics, 5000 at most; 0 = never.", 0),
+    // What a page said counts for 10 s (the native core's FRESH_MS), in which one look of two may go wrong.
+    intervalMs: ms(1_000, "Between two looks at a pod's metrics; 0 = never.", 0, 5_000),
     // Where the queue is long or the cache full, a second is many decisions.
     fastMs: ms(250, 'The same for a pod near saturation.', 50),
     // As a health check: an engine that takes longer than that for its metrics is busy with something else.

@@ -5,8 +5,8 @@ import { z } from 'zod'
 const MAX_TIMER_MS = 2_147_483_647
 
 /** A time in milliseconds. */
-export const ms = (fallback: number, text: string, min = 1) =>
-  z.int().min(min).max(MAX_TIMER_MS).default(fallback).describe(`${text} In milliseconds.`)
+export const ms = (fallback: number, text: string, min = 1, max = MAX_TIMER_MS) =>
+  z.int().min(min).max(max).default(fallback).describe(`${text} In milliseconds.`)
 
 /** A size in bytes. */
 export const bytes = (fallback: number, min: number, max: number, text: string) =>

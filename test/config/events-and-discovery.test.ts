@@ -152,9 +152,7 @@ const refused: Record<string, { yaml: string; issues: string }> = {
   },
   'metrics that are forgotten before they are read again': {
     yaml: 'scrape: { intervalMs: 10000 }\n',
-    issues:
-      'f:1:23  scrape.intervalMs  what metrics say counts for 10 s only, in which a pod should be looked at twice — ' +
-      'write 5000 or less, or 0 for never',
+    issues: 'f:1:23  scrape.intervalMs  expected a whole number from 0 to 5000, got 10000',
   },
   'busy pods looked at less often than idle ones': {
     yaml: 'scrape: { intervalMs: 100 }\n',

@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import test, { type ExecutionContext } from 'ava'
 import { THREAD_COUNTS } from '#phyllo/data/kv-events/source.js'
-import { freePort } from '../../free-port.js'
+import { freePort, hasIpv6 } from '../../free-port.js'
 import type { FakeFeed } from './fake-feed.js'
 import { type LossyOptions, LossyPublisher } from './lossy-publisher.js'
 import { Receiving, refOf, sourceAt } from './receiver-kit.js'
@@ -175,4 +175,19 @@ test('a known pod with ever new topics is heard under all of them, and fills no 
   t.is(receiving.count(THREAD_COUNTS.unknownTopics), 0)
   const grown = heapUsed() - before
   t.true(grown < (topics * rest.length) / 4, `${grown} bytes more`)
+})
+
+test('engines dial in over IPv6 and IPv4 where the address is an IPv6 one', async t => {
+  if (!(await hasIpv6())) return t.log('NOT RUN, as this machine has no IPv6') ?? t.pass()
+  const port = await freePort()
+  const receiving = new Receiving(t, { bind: [`tcp://[::]:${port}`] })
+  for (const [slot, host] of ['[::1]', '127.0.0.1'].entries()) {
+    const id = `pod-${slot}`
+    const source = sourceAt(undefined, { ref: refOf(slot), id, address: `${host}:8000` })
+    receiving.receiver.receive({ type: 'attach', source })
+    const engine = await dial(t, `tcp://${host}:${port}`, `kv@${host}:8000@m`)
+    engine.publish(cleared)
+    await applied(() => receiving.feeds.get(id), 1)
+  }
+  t.is(receiving.feeds.size, 2)
 })

@@ -37,7 +37,7 @@ const ANY = 'tcp://127.0.0.1:*'
 
 export class LossyPublisher {
   // As PUB, and it tells of subscriptions: a test need not guess when one has come.
-  readonly #socket = new XPublisher({ linger: 0, sendHighWaterMark: 0, verbosity: 'allSubsUnsubs' })
+  readonly #socket: XPublisher
   readonly #router: Router | undefined
   readonly #encoder: EventEncoder
   readonly #topic: Buffer
@@ -57,7 +57,9 @@ export class LossyPublisher {
   endsReplays = true
 
   private constructor(private readonly options: LossyOptions) {
-    this.#router = options.replay === undefined ? undefined : new Router({ linger: 0, sendHighWaterMark: 0 })
+    const common = { linger: 0, sendHighWaterMark: 0, ipv6: options.endpoint?.includes('[') ?? false }
+    this.#socket = new XPublisher({ ...common, verbosity: 'allSubsUnsubs' })
+    this.#router = options.replay === undefined ? undefined : new Router(common)
     this.#encoder = new EventEncoder(options.format ?? { form: 'map', dialect: 'vllm' })
     this.#topic = Buffer.from(options.topic ?? '')
     this.#next = options.first ?? 0

@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from 'ava'
 import type { EventSource } from '#phyllo/data/kv-events/source.js'
 import { THREAD_COUNTS } from '#phyllo/data/kv-events/source.js'
+import { hasIpv6 } from '../../free-port.js'
 import type { FakeFeed } from './fake-feed.js'
 import { type LossyOptions, LossyPublisher, type Message } from './lossy-publisher.js'
 import { LIMITS, Receiving, refOf, sourceAt, TIMES } from './receiver-kit.js'
@@ -306,4 +307,17 @@ test('64 pods at once, each losing, repeating and reordering', async t => {
     t.deepEqual(feed.applied, numbers(0, (last[i] ?? 0) + 1))
     t.deepEqual(feed.lost, [])
   })
+})
+
+test('engines at IPv6 addresses, for events and replays', async t => {
+  if (!(await hasIpv6())) return t.log('NOT RUN, as this machine has no IPv6') ?? t.pass()
+  const any = 'tcp://[::1]:*'
+  const engine = await publisher(t, { endpoint: any, replayEndpoint: any, replay: 'topic' })
+  engine.lose(cleared)
+  const feed = new Receiving(t).follow(sourceOf(engine))
+  await engine.subscribed()
+  engine.publish(cleared)
+  await applied(feed, 1)
+  t.deepEqual(feed.applied, [0, 1])
+  t.deepEqual(feed.lost, [])
 })
