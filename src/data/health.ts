@@ -28,6 +28,9 @@ export interface HealthEvents {
   onModels(pod: Pod, entries: readonly ModelEntry[]): Promise<void> | void
 }
 
+/** Most bytes of a pod's model list: vLLM's entry of an adapter has 500, so that these are some thousands. */
+const MODEL_LIST_BYTES = 2 * 2 ** 20
+
 interface Track {
   failures: number
   successes: number
@@ -86,7 +89,7 @@ export class HealthChecker {
   async #readModels(pod: Pod): Promise<void> {
     const answer = await this.#get(pod, '/v1/models')
     if (answer.statusCode !== 200) return void (await answer.body.dump())
-    const parsed = modelList.safeParse(await answer.body.json())
+    const parsed = modelList.safeParse(JSON.parse(await textOf(answer.body)))
     if (!parsed.success) throw new Error('/v1/models is not a model list')
     const entries = parsed.data.data
     const names = entries.map(entry => entry.id)
@@ -118,6 +121,18 @@ export class HealthChecker {
     this.registry.setHealth(pod, healthy, reason)
     this.events.onChange(pod, healthy, reason)
   }
+}
+
+/** The whole body; throws where it is no list of models by its length already. */
+async function textOf(body: AsyncIterable<Buffer>): Promise<string> {
+  const pieces: Buffer[] = []
+  let bytes = 0
+  for await (const piece of body) {
+    bytes += piece.length
+    if (bytes > MODEL_LIST_BYTES) throw new Error(`/v1/models is over ${MODEL_LIST_BYTES} bytes`)
+    pieces.push(piece)
+  }
+  return Buffer.concat(pieces).toString()
 }
 
 function describe(error: unknown): string {

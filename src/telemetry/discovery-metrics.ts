@@ -1,5 +1,6 @@
 /** How the sources of pods are doing. */
-import { Counter, Gauge, type Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
+import { Series } from './series.js'
 
 export interface SourceGauges {
   readonly name: string
@@ -16,35 +17,23 @@ export interface DiscoverySource {
 }
 
 export function discoveryMetrics(registry: Registry, gauges: DiscoverySource): void {
-  const registers = [registry]
-  const perSource: [name: string, help: string, value: (source: SourceGauges) => number][] = [
-    ['phyllo_discovery_pods', 'Pods in service that a source found.', source => source.pods],
+  const sources = new Series(
+    registry,
+    'source',
+    () => gauges.sources(),
+    ({ name }) => name,
+  )
+  sources.gauges(
+    ['phyllo_discovery_pods', 'Pods in service that a source found.', ({ pods }) => pods],
     [
       'phyllo_discovery_ok',
       '1 if the last look of a source went well; 0: the pods found before stay.',
-      source => (source.fault === undefined ? 1 : 0),
+      ({ fault }) => (fault === undefined ? 1 : 0),
     ],
-  ]
-  for (const [name, help, value] of perSource) {
-    new Gauge({
-      name,
-      help,
-      labelNames: ['source'],
-      registers,
-      collect() {
-        this.reset()
-        for (const source of gauges.sources()) this.set({ source: source.name }, value(source))
-      },
-    })
-  }
-  new Counter({
-    name: 'phyllo_discovery_failures_total',
-    help: 'Looks of a source that went wrong.',
-    labelNames: ['source'],
-    registers,
-    collect() {
-      this.reset()
-      for (const { name, failures } of gauges.sources()) this.inc({ source: name }, failures)
-    },
-  })
+  )
+  sources.counters([
+    'phyllo_discovery_failures_total',
+    'Looks of a source that went wrong.',
+    ({ failures }) => failures,
+  ])
 }

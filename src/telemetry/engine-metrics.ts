@@ -1,5 +1,6 @@
 /** What the pods' engines say of themselves, passed on, and how old it is. */
-import { Counter, Gauge, type Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
+import { Series } from './series.js'
 
 /** A pod's engine by its own metrics. */
 export interface EngineGauges {
@@ -23,53 +24,38 @@ export interface EngineSource {
   engines(): readonly EngineGauges[]
 }
 
-type Reading = NonNullable<EngineGauges['reading']>
-
 export function engineMetrics(registry: Registry, source: EngineSource): void {
-  const registers = [registry]
-  const gauges: [name: string, help: string, value: (reading: Reading) => number][] = [
+  const pods = new Series(
+    registry,
+    'pod',
+    () => source.engines(),
+    ({ id }) => id,
+  )
+  pods.gauges(
     [
       'phyllo_pod_engine_running',
       'Requests that the engine works on, whoever sent them, by its own metrics.',
-      reading => reading.running,
+      ({ reading }) => reading?.running,
     ],
     [
       'phyllo_pod_engine_waiting',
       "Requests in the engine's queue, by its own metrics.",
-      reading => reading.waiting,
+      ({ reading }) => reading?.waiting,
     ],
     [
       'phyllo_pod_kv_use',
       "Part of the engine's KV blocks in use, 0 to 1, by its own metrics.",
-      reading => reading.kvUse,
+      ({ reading }) => reading?.kvUse,
     ],
     [
       'phyllo_pod_scrape_age_seconds',
       "Since the pod's metrics were last read.",
-      reading => reading.ageMs / 1000,
+      ({ reading }) => reading && reading.ageMs / 1000,
     ],
-  ]
-  for (const [name, help, value] of gauges) {
-    new Gauge({
-      name,
-      help,
-      labelNames: ['pod'],
-      registers,
-      collect() {
-        this.reset()
-        for (const { id: pod, reading } of source.engines())
-          if (reading !== undefined) this.set({ pod }, value(reading))
-      },
-    })
-  }
-  new Counter({
-    name: 'phyllo_pod_scrape_failures_total',
-    help: "Attempts to read a pod's metrics that failed.",
-    labelNames: ['pod'],
-    registers,
-    collect() {
-      this.reset()
-      for (const { id: pod, failures } of source.engines()) this.inc({ pod }, failures)
-    },
-  })
+  )
+  pods.counters([
+    'phyllo_pod_scrape_failures_total',
+    "Attempts to read a pod's metrics that failed.",
+    ({ failures }) => failures,
+  ])
 }

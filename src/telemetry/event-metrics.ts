@@ -1,5 +1,6 @@
 /** Metrics of the pods' caches as their KV events tell them, and of the events themselves. */
 import { Counter, Gauge, type Registry } from 'prom-client'
+import { Series } from './series.js'
 
 /** What is known of a pod's cache. */
 export interface CacheGauges {
@@ -22,6 +23,7 @@ export interface EventGauges {
   readonly replays: number
   readonly orphans: number
   readonly malformed: number
+  readonly restarts: number
 }
 
 /** Messages that belong to no pod. */
@@ -38,25 +40,19 @@ export interface CacheSource {
 const MODES = { predicted: 0, stale: 1, exact: 2 } as const
 
 export function eventMetrics(registry: Registry, source: CacheSource): void {
-  cacheGauges(registry, source)
-  eventCounters(registry, source)
-  const registers = [registry]
-  new Gauge({
-    name: 'phyllo_kv_event_lag_seconds',
-    help: "From the engine's writing of the last batch of events to its arrival, by both clocks.",
-    labelNames: ['pod'],
-    registers,
-    collect() {
-      this.reset()
-      for (const { id: pod, events } of source.caches())
-        if (events?.lagMs !== undefined) this.set({ pod }, events.lagMs / 1000)
-    },
-  })
+  const pods = new Series(
+    registry,
+    'pod',
+    () => source.caches(),
+    ({ id }) => id,
+  )
+  cacheGauges(registry, source, pods)
+  eventCounters(pods)
   new Counter({
     name: 'phyllo_kv_event_strays_total',
     help: "Messages on the router's event sockets that belong to no pod: their topic names none, or they are no events.",
     labelNames: ['reason'],
-    registers,
+    registers: [registry],
     collect() {
       this.reset()
       const { unknownTopics, badFrames } = source.strayEvents()
@@ -66,7 +62,7 @@ export function eventMetrics(registry: Registry, source: CacheSource): void {
   })
 }
 
-function cacheGauges(registry: Registry, source: CacheSource): void {
+function cacheGauges(registry: Registry, source: CacheSource, pods: Series<CacheGauges>): void {
   const registers = [registry]
   new Gauge({
     name: 'phyllo_pod_blocks',
@@ -82,16 +78,11 @@ function cacheGauges(registry: Registry, source: CacheSource): void {
       }
     },
   })
-  new Gauge({
-    name: 'phyllo_pod_cache_mode',
-    help: "How the pod's cache is known: 0 predicted, 1 stale (its events have gaps), 2 exact.",
-    labelNames: ['pod'],
-    registers,
-    collect() {
-      this.reset()
-      for (const { id: pod, mode } of source.caches()) this.set({ pod }, MODES[mode])
-    },
-  })
+  pods.gauges([
+    'phyllo_pod_cache_mode',
+    "How the pod's cache is known: 0 predicted, 1 stale (its events have gaps), 2 exact.",
+    ({ mode }) => MODES[mode],
+  ])
   new Gauge({
     name: 'phyllo_exact_pods_ratio',
     help: 'Part of the pods whose cache is known exactly.',
@@ -104,34 +95,40 @@ function cacheGauges(registry: Registry, source: CacheSource): void {
   })
 }
 
-function eventCounters(registry: Registry, source: CacheSource): void {
-  const counters: [name: string, help: string, value: (events: EventGauges) => number][] = [
-    ['phyllo_kv_events_total', 'Stored and removed blocks applied.', events => events.events],
-    ['phyllo_kv_event_gaps_total', 'Times that batches of events were missing.', events => events.gaps],
+/** Of pods whose events are followed. */
+function eventCounters(pods: Series<CacheGauges>): void {
+  pods.gauges([
+    'phyllo_kv_event_lag_seconds',
+    "From the engine's writing of the last batch of events to its arrival, by both clocks.",
+    ({ events }) => (events?.lagMs === undefined ? undefined : events.lagMs / 1000),
+  ])
+  pods.counters(
+    ['phyllo_kv_events_total', 'Stored and removed blocks applied.', ({ events }) => events?.events],
+    [
+      'phyllo_kv_event_gaps_total',
+      'Times that batches of events were missing.',
+      ({ events }) => events?.gaps,
+    ],
     [
       'phyllo_kv_event_lost_batches_total',
       'Batches that never came, not by replay either.',
-      events => events.lostBatches,
+      ({ events }) => events?.lostBatches,
     ],
-    ['phyllo_kv_event_replays_total', 'Replays asked for.', events => events.replays],
+    ['phyllo_kv_event_replays_total', 'Replays asked for.', ({ events }) => events?.replays],
     [
       'phyllo_kv_event_orphans_total',
       'Stored blocks whose parent was not known, so that they could not be placed.',
-      events => events.orphans,
+      ({ events }) => events?.orphans,
     ],
-    ['phyllo_kv_event_malformed_total', 'Messages that could not be read.', events => events.malformed],
-  ]
-  for (const [name, help, value] of counters) {
-    new Counter({
-      name,
-      help,
-      labelNames: ['pod'],
-      registers: [registry],
-      collect() {
-        this.reset()
-        for (const { id: pod, events } of source.caches())
-          if (events !== undefined) this.inc({ pod }, value(events))
-      },
-    })
-  }
+    [
+      'phyllo_kv_event_malformed_total',
+      'Messages that could not be read.',
+      ({ events }) => events?.malformed,
+    ],
+    [
+      'phyllo_kv_event_restarts_total',
+      'Times that the engine was seen to have started anew.',
+      ({ events }) => events?.restarts,
+    ],
+  )
 }

@@ -8,6 +8,7 @@ import { type CounterSums, ENDPOINTS, ERROR_CODES, POD_OUTCOMES } from './counte
 import { type DiscoverySource, discoveryMetrics } from './discovery-metrics.js'
 import { type EngineSource, engineMetrics } from './engine-metrics.js'
 import { type CacheSource, eventMetrics } from './event-metrics.js'
+import { Series } from './series.js'
 
 /** A pod as the page shows it. */
 export interface PodGauges {
@@ -180,7 +181,13 @@ function podMetrics(registry: Registry, sums: CounterSums, gauges: Gauges): void
       }
     },
   })
-  const perPod: [name: string, help: string, value: (pod: PodGauges) => number][] = [
+  const pods = new Series(
+    registry,
+    'pod',
+    () => gauges.pods(),
+    ({ id }) => id,
+  )
+  pods.gauges(
     ['phyllo_pod_inflight', 'Requests on the pod now.', pod => pod.inflight],
     [
       'phyllo_pod_pending_prompt_tokens',
@@ -194,19 +201,7 @@ function podMetrics(registry: Registry, sums: CounterSums, gauges: Gauges): void
     ],
     ['phyllo_pod_breaker', '0 closed, 1 open, 2 half open.', pod => Math.min(pod.breaker, 2)],
     ['phyllo_pod_ready', '1 if the pod takes new requests.', pod => (pod.ready ? 1 : 0)],
-  ]
-  for (const [name, help, value] of perPod) {
-    new Gauge({
-      name,
-      help,
-      labelNames: ['pod'],
-      registers,
-      collect() {
-        this.reset()
-        for (const pod of gauges.pods()) this.set({ pod: pod.id }, value(pod))
-      },
-    })
-  }
+  )
   const whole: [name: string, help: string, value: () => number][] = [
     ['phyllo_index_entries', 'Distinct blocks in the prefix index.', () => gauges.index().entries],
     ['phyllo_index_bytes', 'Memory of the prefix index.', () => gauges.index().bytes],

@@ -32,3 +32,29 @@ test('a pod that was removed while it was being added was checked for ever', asy
   await checker.watch(await registry.add({ url, models: ['m'] }))
   t.is(asked, 1)
 })
+
+test('a model list without an end is given up, and the pod with it', async t => {
+  let sent = 0
+  const server = createServer((request, res) => {
+    if (request.url !== '/v1/models') return res.end()
+    const piece = Buffer.alloc(65_536, ' ')
+    const more = (): void => {
+      while (!res.destroyed && res.write(piece)) sent += piece.length
+    }
+    res.on('drain', more)
+    return more()
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => void server.close())
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  const registry = new PodRegistry(state, () => Promise.resolve())
+  const slow = { ...options, timeoutMs: 20_000, intervalMs: 60_000 }
+  const checker = new HealthChecker(registry, slow, { onChange() {}, onModels() {} })
+  t.teardown(() => checker.stop())
+  const pod = await registry.add({ url: `http://127.0.0.1:${address.port}` })
+  await checker.watch(pod)
+  t.false(pod.healthy)
+  t.is(pod.reason, '/v1/models is over 2097152 bytes')
+  t.true(sent < 64 * 2 ** 20, `${sent} bytes were sent`)
+})
