@@ -42,7 +42,8 @@ export class PageReader {
   #needles: readonly Needle[] = []
   /** By needle: 0 not seen, 1 its group has begun, 2 its group is over. */
   #progress = new Uint8Array(0)
-  readonly #cores = new Map<Dialect, Core[]>()
+  /** By label. A map, since a page may have tens of thousands of labels. */
+  readonly #cores = new Map<Dialect, Map<string, Core>>()
   readonly #series = new SeriesReader()
   /** By needle: how far down the last page its group began; NaN if that is not known. */
   #places = new Float64Array(0)
@@ -83,7 +84,8 @@ export class PageReader {
     this.#scanHeld()
     this.#line = EMPTY
     let best: Page | undefined
-    for (const [dialect, cores] of this.#cores) {
+    for (const [dialect, byLabel] of this.#cores) {
+      const cores = [...byLabel.values()]
       if (cores.every(({ values }) => Number.isNaN(values[VALUE.running]))) continue
       const needles = this.#needles.filter((each, i) => each.dialect === dialect && this.#progress[i] !== 0)
       if (best === undefined || needles.length > best.needles.length) best = { dialect, cores, needles }
@@ -182,13 +184,13 @@ export class PageReader {
   #core(dialect: Dialect, label: string): Core | undefined {
     let cores = this.#cores.get(dialect)
     if (cores === undefined) {
-      cores = []
+      cores = new Map()
       this.#cores.set(dialect, cores)
     }
-    const known = cores.find(each => each.label === label)
-    if (known !== undefined || cores.length >= MOST_CORES) return known
+    const known = cores.get(label)
+    if (known !== undefined || cores.size >= MOST_CORES) return known
     const core = { label, values: new Float64Array(VALUES).fill(Number.NaN) }
-    cores.push(core)
+    cores.set(label, core)
     return core
   }
 }
