@@ -1,6 +1,7 @@
 /**
  * Messages as a publisher sends them, made in advance: bytes on the wire, sequence numbers left to be filled in. Two
- * passes over the same blocks: all are stored, then all are removed.
+ * passes over the same blocks: all are stored, then all are removed. Where the engine's cache holds less than a pass
+ * stores, what was stored first goes with the messages that need its room, as engines do it.
  */
 import { EventEncoder, type KvEvent } from '#phyllo/simulation/engine/kv-events/encoder.js'
 
@@ -12,7 +13,13 @@ export interface Shape {
   /** Blocks in a message. */
   readonly blocks: number
   readonly messages: number
+  /** Blocks that the engine's cache holds, a multiple of a message's. */
+  readonly capacity: number
 }
+
+/** Messages of a pass. */
+export const messagesOf = ({ blocks, messages, capacity }: Shape, pass: Pass): number =>
+  pass === 'store' ? messages : Math.min(messages, capacity / blocks)
 
 export type Pass = 'store' | 'remove'
 
@@ -46,15 +53,18 @@ function removedEvent(first: number, blocks: number): KvEvent {
   return { type: 'BlockRemoved', blockHashes, medium: 'GPU', groupIndex: 0 }
 }
 
-/** The payloads of a pass, one event each, as vLLM writes them today. */
-export function* payloads({ blocks, messages }: Shape, pass: Pass): Generator<Buffer> {
+/** The payloads of a pass, one event of stored or removed blocks each, as vLLM writes them today. */
+export function* payloads(shape: Shape, pass: Pass): Generator<Buffer> {
+  const { blocks, messages, capacity } = shape
   const encoder = new EventEncoder({ form: 'map', dialect: 'vllm' })
   let tokens = tokensOf(0)
-  for (let message = 0; message < messages; message++) {
+  const skipped = messages - messagesOf(shape, pass)
+  for (let message = skipped; message < messages; message++) {
     const first = message * blocks
     if (first % CONVERSATION === 0) tokens = tokensOf(first / CONVERSATION)
-    const event = pass === 'store' ? storedEvent(first, blocks, tokens) : removedEvent(first, blocks)
-    yield encoder.encode({ time: Date.now() / 1000, events: [event], rank: 0 })
+    const events = pass === 'store' ? [storedEvent(first, blocks, tokens)] : [removedEvent(first, blocks)]
+    if (pass === 'store' && first >= capacity) events.unshift(removedEvent(first - capacity, blocks))
+    yield encoder.encode({ time: Date.now() / 1000, events, rank: 0 })
   }
 }
 
@@ -71,7 +81,7 @@ const LONG = 2
 
 export function onTheWire(shape: Shape, pass: Pass): Wire {
   const parts: Buffer[] = []
-  const sequences = new Uint32Array(shape.messages)
+  const sequences = new Uint32Array(messagesOf(shape, pass))
   let at = 0
   let count = 0
   for (const payload of payloads(shape, pass)) {

@@ -15,7 +15,7 @@ import {
 } from '#phyllo/data/native.js'
 import { cpuMs } from '../lib/cpu-bench.js'
 import { answerOrders } from '../lib/orders.js'
-import { BLOCK_SIZE, type Pass, payloads, type Shape } from './messages.js'
+import { BLOCK_SIZE, messagesOf, type Pass, payloads, type Shape } from './messages.js'
 import type { QueryOrders, QueryTimes } from './queries.js'
 
 /** `whole`; `sockets`: nothing behind them; `zeromq`: not even ours, the library's own loop; `feed`: no sockets before it. */
@@ -170,7 +170,7 @@ class Subject {
   async expect(pass: Pass, isQueried: boolean): Promise<void> {
     if (isQueried) await this.#startQueries()
     const frames = this.part === 'feed' ? this.#inMemory(pass) : undefined
-    const all = this.#counting.expect(this.shape.messages)
+    const all = this.#counting.expect(messagesOf(this.shape, pass))
     const wall = performance.now()
     const cpu = cpuMs()
     for (const batch of frames ?? []) this.#counting.receiveAll(batch)

@@ -1,6 +1,6 @@
 //! What the way of KV events from message to index costs, without sockets: nanoseconds of CPU time per block and per
 //! message, of stores in messages of 64 blocks and of 1, and of removals. For profiles; the goals are measured end to
-//! end by `npm run bench:events`.
+//! end by `npm run bench:events`. Arguments: blocks in the cache, blocks in a message.
 
 use phyllo_core::events::{Feed, FeedOptions};
 use phyllo_core::pods::BreakerOptions;
@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 const BLOCK: usize = 16;
-/// Blocks in the engine's cache: what an 80 GB GPU holds of an 8B model.
+/// Blocks in the engine's cache unless the first argument says otherwise: what an 80 GB GPU holds of an 8B model.
 const CAPACITY: usize = 32_768;
+/// Stored in all and removed in all, so often.
+const ROUNDS: usize = 20;
 
 fn hash(number: usize) -> u64 {
     (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -55,7 +57,11 @@ fn message(events: Vec<Value>) -> Vec<u8> {
 }
 
 fn main() {
-    for per_message in [64, 1] {
+    let numbers: Vec<usize> =
+        std::env::args().skip(1).map(|argument| argument.parse().expect("a number of blocks")).collect();
+    let capacity = numbers.first().copied().unwrap_or(CAPACITY);
+    let sizes = numbers.get(1).map_or(vec![64, 1], |&size| vec![size]);
+    for per_message in sizes {
         let options = StateOptions {
             width: 256,
             breakers: BreakerOptions {
@@ -78,23 +84,23 @@ fn main() {
         state.pods.activate(pod);
         let mut feed =
             Feed::new(state.clone(), pod, FeedOptions { model: "m".to_owned(), replay: false, first: 0 });
-        let stores: Vec<Vec<u8>> = (0..CAPACITY / per_message)
+        let stores: Vec<Vec<u8>> = (0..capacity / per_message)
             .map(|n| message(vec![stored(n * per_message, per_message, 512)]))
             .collect();
         let removals: Vec<Vec<u8>> =
-            (0..CAPACITY / per_message).map(|n| message(removed(n * per_message, per_message))).collect();
+            (0..capacity / per_message).map(|n| message(removed(n * per_message, per_message))).collect();
         let mut sequence = 0;
         let mut best = [f64::MAX; 2];
-        for _ in 0..20 {
+        for _ in 0..ROUNDS {
             for (kind, messages) in [&stores, &removals].into_iter().enumerate() {
                 let start = Instant::now();
                 for payload in messages {
                     feed.receive(sequence, payload);
                     sequence += 1;
                 }
-                best[kind] = best[kind].min(start.elapsed().as_nanos() as f64 / CAPACITY as f64);
+                best[kind] = best[kind].min(start.elapsed().as_nanos() as f64 / capacity as f64);
                 let there = state.exact.blocks(pod).0;
-                assert_eq!(there, if kind == 0 { CAPACITY } else { 0 });
+                assert_eq!(there, if kind == 0 { capacity } else { 0 });
             }
         }
         report(per_message, best);

@@ -25,6 +25,7 @@ pub mod lane;
 pub mod model;
 pub mod pods;
 pub mod predicted;
+mod prefetch;
 pub mod request;
 pub mod sessions;
 pub mod state;

@@ -5,6 +5,8 @@
 
 #[path = "../../core/src/hash.rs"]
 pub mod hash;
+#[path = "../../core/src/prefetch.rs"]
+mod prefetch;
 
 /// What the index needs of the pods, with fewer slots.
 #[path = "."]

@@ -233,7 +233,11 @@ fn field<'a>(
             let length = cursor.array()?.unwrap_or(0);
             scratch.hashes.reserve(length);
             for _ in 0..length {
-                scratch.hashes.push(hash(cursor)?.ok_or(Malformed::Expected("block hash"))?);
+                let next = match cursor.wide_int() {
+                    Some(int) => EngineHash(int),
+                    None => hash(cursor)?.ok_or(Malformed::Expected("block hash"))?,
+                };
+                scratch.hashes.push(next);
             }
         }
         b"token_ids" => cursor.tokens(&mut scratch.tokens)?,
@@ -243,6 +247,7 @@ fn field<'a>(
         b"lora_id" => fields.lora_id = cursor.int()?,
         b"lora_name" => fields.lora = cursor.text()?,
         b"cache_salt" => fields.salt = cursor.text()?,
+        b"extra_keys" if cursor.nils() => {}
         b"extra_keys" => fields.extra_keys = Some(Cursor::new(cursor.skip()?)),
         b"group_idx" => fields.group = cursor.int()?.unwrap_or(0) as u32,
         b"kv_cache_spec_kind" => fields.kind = cursor.text()?,

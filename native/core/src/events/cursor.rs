@@ -122,6 +122,26 @@ impl<'a> Cursor<'a> {
         self.0.first().copied()
     }
 
+    /// A number of 64 bits, as most hashes are; anything else is left for [`Cursor::value`].
+    #[inline]
+    pub(super) fn wide_int(&mut self) -> Option<u64> {
+        let ([0xcf | 0xd3, number @ ..], rest) = self.0.split_first_chunk::<9>()? else { return None };
+        self.0 = rest;
+        Some(u64::from_be_bytes(*number.first_chunk()?))
+    }
+
+    /// Passes over a list in which there is nothing; anything else is left where it is.
+    pub(super) fn nils(&mut self) -> bool {
+        let mut after = *self;
+        let Ok(Value::Array(length)) = after.value() else { return false };
+        let Ok(items) = after.take(length) else { return false };
+        let all = items.iter().all(|&item| item == 0xc0);
+        if all {
+            *self = after;
+        }
+        all
+    }
+
     /// The length of an array, `None` for nil.
     pub(super) fn array(&mut self) -> Result<Option<usize>, Malformed> {
         match self.value()? {

@@ -21,6 +21,18 @@ impl Tier {
         self.sure.bytes() + self.doubtful.bytes()
     }
 
+    /// Starts loading what [`Tier::prefetch`] will look at; of blocks that are doubtful, nothing.
+    #[inline]
+    pub(super) fn prefetch_bucket(&self, hash: EngineHash) {
+        self.sure.prefetch_bucket(hash);
+    }
+
+    /// Starts loading what a change of the block will look at.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: EngineHash) {
+        self.sure.prefetch(hash);
+    }
+
     /// What the router calls the block.
     pub(super) fn get(&self, hash: EngineHash) -> Option<SequenceHash> {
         self.sure.get(hash).or_else(|| self.doubtful.get(hash))

@@ -5,7 +5,7 @@
 //! reaches, so that a chain grows by 16 blocks without its thousands being copied.
 
 use super::pool::Pool;
-use super::table::prefetch;
+use crate::prefetch::prefetch;
 
 /// A pod that holds the first `end` blocks of a chain, and not all: the larger the word, the larger the end; of equal
 /// ends, the lower slot has the larger word. So a falling order is the order of a query's answer.

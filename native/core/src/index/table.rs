@@ -8,6 +8,7 @@
 use super::key::{Key, TAG_BITS};
 use super::pool::Pool;
 use super::sync::{AtomicPtr, AtomicU64, Ordering};
+use crate::prefetch::prefetch;
 
 const OFFSET_BITS: u32 = 14;
 const ID_BITS: u32 = 64 - TAG_BITS - OFFSET_BITS;
@@ -214,23 +215,6 @@ pub(super) fn give_up(slot: &AtomicU64) {
 /// Lets a block be found elsewhere.
 pub(super) fn move_to(slot: &AtomicU64, key: Key, place: Place) {
     slot.store(place.word(key.tag()), Ordering::Release);
-}
-
-/// Starts loading a cache line.
-#[inline]
-pub(super) fn prefetch<T>(address: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is part of x86-64, and a prefetch of any address whatever is a hint that cannot fault.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-    }
-    #[cfg(all(target_arch = "aarch64", not(miri)))]
-    // SAFETY: PRFM is a hint; it changes no register or memory and cannot fault.
-    unsafe {
-        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", not(miri)))))]
-    let _ = address;
 }
 
 /// A shard's published table. Heads lie side by side, 2 kB for all 256, so that they stay in the cache while a query

@@ -49,8 +49,13 @@ pub enum TokenizerError {
 }
 
 /// What a tokenizer is loaded from, where it is there.
-const FILES: [&str; 4] =
-    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
+const FILES: [&str; 5] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "chat_template.json",
+];
 
 /// A tokenizer with the special tokens and chat templates that came with it. Shared by all threads; one call runs on
 /// the caller's thread alone.
