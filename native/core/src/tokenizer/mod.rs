@@ -74,8 +74,8 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Loads `tokenizer.json` (required), `tokenizer_config.json`, `special_tokens_map.json` and
-    /// `chat_template.jinja` from a model's directory. Blocking: a large tokenizer takes seconds.
+    /// Loads `tokenizer.json` (required), `tokenizer_config.json`, `special_tokens_map.json` and chat
+    /// templates from a model's directory. Blocking: a large tokenizer takes seconds.
     pub fn load(dir: &Path) -> Result<Self, TokenizerError> {
         Self::load_remembering(dir, DEFAULT_MEMO_BYTES)
     }
