@@ -3,7 +3,7 @@
  * starts it again should it die. A router whose pods publish nothing has no such thread.
  */
 import { Worker } from 'node:worker_threads'
-import type { Logger } from '../../telemetry/log.js'
+import { type Logger, saidOnce } from '../../telemetry/log.js'
 import type { PodRef } from '../native.js'
 import type { Pod } from '../pod-registry.js'
 import { beforeExit, OpenSockets } from './before-exit.js'
@@ -45,6 +45,7 @@ export class KvEvents {
   readonly #sources = new Map<PodRef, EventSource>()
   readonly #counts = new SharedArrayBuffer(THREAD_COUNT_WORDS * Float64Array.BYTES_PER_ELEMENT)
   readonly #sockets = new OpenSockets()
+  readonly #sayOnce = saidOnce()
   readonly #atExit = beforeExit(() => this.#closeAtOnce())
   #worker: Worker | undefined
   #restart: NodeJS.Timeout | undefined
@@ -61,8 +62,34 @@ export class KvEvents {
       const source = sourceOf(pod, dialIn, modelOf)
       if (source !== undefined) wanted.set(source.ref, source)
     }
+    this.#leaveOutShared(wanted)
     for (const ref of this.#sources.keys()) if (!wanted.has(ref)) this.#detach(ref)
     for (const source of wanted.values()) if (!this.#isFollowed(source)) this.#attach(source)
+  }
+
+  /**
+   * Of pods that say to publish at the same place, one can be right: with two on a host, as SRV records may name, the
+   * fleet's port is one engine's. A second one would be believed to hold the first's blocks. Who was there first stays.
+   */
+  #leaveOutShared(wanted: Map<PodRef, EventSource>): void {
+    const owners = new Map<string, EventSource>()
+    const before = (source: EventSource): boolean => this.#sources.has(source.ref)
+    const sources = [...wanted.values()]
+    for (const source of [...sources.filter(before), ...sources.filter(source => !before(source))]) {
+      if (source.endpoint === undefined) continue
+      const place = `${source.endpoint} ${source.topic}`
+      const owner = owners.get(place)
+      if (owner === undefined) {
+        owners.set(place, source)
+        continue
+      }
+      wanted.delete(source.ref)
+      if (!this.#sayOnce(`${place} ${source.id}`)) continue
+      this.options.log.warn(
+        `pod ${source.id}: its KV events would be those of pod ${owner.id}, at ${source.endpoint}; they are not ` +
+          'followed: give it a kvEvents.endpoint or a topic of its own',
+      )
+    }
   }
 
   /** The pod was out of service and is back. Where the router itself dials, the lost connection told of it before. */

@@ -36,6 +36,25 @@ for (const format of FORMATS) {
   }
 }
 
+test('two pods at one place: the first is followed, the second would be believed to hold its blocks', async t => {
+  const engine = await engineWith(t, {})
+  const router = new TestRouter(t)
+  const pod = await router.add(engine)
+  const twin = await router.add(engine)
+  await engine.publisher.subscribed()
+  engine.store(0, 0, 8)
+  await router.agrees(t, pod, engine, 1)
+  t.is(router.status(twin).mode, 'predicted')
+  t.is(router.log.filter(line => line.includes('they are not followed')).length, 1)
+  await router.registry.remove(pod.id)
+  let conversation = 1
+  const isHeard = (): boolean => {
+    engine.store(conversation++, 0, 4)
+    return router.status(twin).mode === 'stale'
+  }
+  await until(isHeard, 'the second is followed once the first is gone')
+})
+
 test('without a replay a loss makes a pod stale, and a clear makes it exact again', async t => {
   const engine = await engineWith(t, {})
   const router = new TestRouter(t)
