@@ -7,4 +7,5 @@ import type { PodClass } from './pod-class.js'
 
 export const podClasses: readonly PodClass[] = [a10g8b, h1008b, h100x232b, h100x870b]
 
-export const podClassNamed = (name: string): PodClass | undefined => podClasses.find(each => each.name === name)
+export const podClassNamed = (name: string): PodClass | undefined =>
+  podClasses.find(each => each.name === name)

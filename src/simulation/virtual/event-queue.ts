@@ -6,6 +6,9 @@
 /** What happens at an event. A promise holds the clock until it settles. */
 export type Action = () => void | Promise<void>
 
+/** Actions between two turns of the event loop, some 10 ms: a progress bar wants to be drawn, and a signal heard. */
+const ACTIONS_A_TURN = 4096
+
 export class EventQueue {
   readonly #times: number[] = []
   readonly #orders: number[] = []
@@ -43,10 +46,14 @@ export class EventQueue {
 
   /** Runs everything to its end, which what runs may put off by scheduling more. Rejects with what an action throws. */
   async run(): Promise<void> {
+    let left = ACTIONS_A_TURN
     for (let action = this.#take(); action !== undefined; action = this.#take()) {
       const pending = action()
       // Awaiting what is no promise would cost every event a turn of the microtask queue.
       if (pending !== undefined) await pending
+      if (--left > 0) continue
+      left = ACTIONS_A_TURN
+      await new Promise(resolve => setImmediate(resolve))
     }
   }
 
@@ -67,7 +74,8 @@ export class EventQueue {
     const { length } = this.#times
     let at = 0
     for (let child = 1; child < length; child = 2 * at + 1) {
-      if (child + 1 < length && this.#isBefore(child + 1, this.#timeOf(child), this.#orders[child] ?? 0)) child++
+      if (child + 1 < length && this.#isBefore(child + 1, this.#timeOf(child), this.#orders[child] ?? 0))
+        child++
       if (!this.#isBefore(child, time, order)) break
       this.#move(child, at)
       at = child

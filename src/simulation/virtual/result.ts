@@ -84,7 +84,12 @@ export function resultOf(scenario: Scenario, record: RunRecord, wallMs: number):
     slo,
     goodput: { requestsPerSecond: good / seconds, fraction: good / recorder.size },
     ttftMs: distributionOf(ttfts),
-    tpotMs: distributionOf(Float64Array.from(done.filter(at => answerAt(at) > 1), tpot)),
+    tpotMs: distributionOf(
+      Float64Array.from(
+        done.filter(at => answerAt(at) > 1),
+        tpot,
+      ),
+    ),
     e2eMs: distributionOf(column(at => (endedAt[at] ?? 0) - (arrivedAt[at] ?? 0))),
     hitRate: total(done, at => cachedTokens[at] ?? 0) / promptTokens,
     promptTokens,
@@ -135,7 +140,8 @@ function indicesOf({ fate, size }: Recorder, wanted: number): number[] {
 const total = (indices: readonly number[], of: (at: number) => number): number =>
   indices.reduce((sum, at) => sum + of(at), 0)
 
-const least = (values: Float64Array): number => values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY)
+const least = (values: Float64Array): number =>
+  values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY)
 const most = (values: Float64Array): number => values.reduce((a, b) => Math.max(a, b), 0)
 
 function mostOverMean(values: readonly number[]): number {

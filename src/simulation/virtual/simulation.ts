@@ -4,8 +4,8 @@
  */
 import { NO_TICKET } from '../../data/native.js'
 import type { Refusal } from '../../decision/plugin.js'
-import type { EngineEvent, EngineStats } from '../engine/request.js'
 import { seededRandom } from '../engine/random.js'
+import type { EngineEvent, EngineStats } from '../engine/request.js'
 import { EventQueue } from './event-queue.js'
 import { type FleetPod, podsOf } from './fleet.js'
 import { VirtualPod } from './pod.js'
@@ -30,7 +30,10 @@ let runs = 0
  *
  * @param onEnd is told of each request that has ended
  */
-export async function runScenario(scenario: Scenario, onEnd: () => void = () => undefined): Promise<RunRecord> {
+export async function runScenario(
+  scenario: Scenario,
+  onEnd: () => void = () => undefined,
+): Promise<RunRecord> {
   const run = new Run(scenario, onEnd)
   try {
     return await run.run()

@@ -41,7 +41,8 @@ export interface Workload {
  * Throws a RangeError unless the factor is above 0.
  */
 export function rescaled(workload: Workload, factor: number): Workload {
-  if (!(factor > 0 && factor < Number.POSITIVE_INFINITY)) throw new RangeError(`no rate can be scaled by ${factor}`)
+  if (!(factor > 0 && factor < Number.POSITIVE_INFINITY))
+    throw new RangeError(`no rate can be scaled by ${factor}`)
   const requests = workload.requests.map(request => ({ ...request, atMs: request.atMs / factor }))
   return { ...workload, requests }
 }
