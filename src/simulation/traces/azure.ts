@@ -3,7 +3,7 @@
  * `TIMESTAMP` (2023-11-16 18:15:46.6805900), `ContextTokens`, `GeneratedTokens`. No content and no sessions: nothing is
  * shared, and every request comes at its time.
  */
-import { SpanPrompt } from '../virtual/span-prompt.js'
+import { SpanPrompt, UNKNOWN_ANSWERS } from '../virtual/span-prompt.js'
 import type { VirtualRequest, Workload } from '../virtual/workload.js'
 import { type CsvRow, csvRows, tokensIn } from './csv.js'
 import { TraceError } from './lines.js'
@@ -23,12 +23,16 @@ export function azureWorkload(name: string, content: Buffer, limit: number): Wor
     if (promptTokens === 0 || outputTokens === 0) continue
     const recordedMs = timeIn(row)
     firstMs ??= recordedMs
+    const id = requests.length
     requests.push({
       atMs: Math.max(0, recordedMs - firstMs),
       after: null,
       thinkMs: 0,
       session: null,
-      prompt: new SpanPrompt([{ id: requests.length, tokens: promptTokens }]),
+      prompt: new SpanPrompt([{ id, tokens: promptTokens }], {
+        id: UNKNOWN_ANSWERS + id,
+        tokens: outputTokens,
+      }),
       outputTokens,
     })
   }

@@ -6,7 +6,7 @@
  * each other: a turn comes as long after the answer before as it did when it was recorded. Failed requests (no response
  * tokens) are left out.
  */
-import { SpanPrompt } from '../virtual/span-prompt.js'
+import { SpanPrompt, UNKNOWN_ANSWERS } from '../virtual/span-prompt.js'
 import type { VirtualRequest, Workload } from '../virtual/workload.js'
 import { type CsvRow, csvRows, tokensIn } from './csv.js'
 import { TraceError } from './lines.js'
@@ -40,7 +40,10 @@ export function burstGptWorkload(name: string, content: Buffer, limit: number): 
       after: before?.number ?? null,
       thinkMs: before === undefined ? 0 : Math.max(0, recordedMs - before.endedAt),
       session,
-      prompt: new SpanPrompt([{ id: number, tokens: promptTokens }]),
+      prompt: new SpanPrompt([{ id: number, tokens: promptTokens }], {
+        id: UNKNOWN_ANSWERS + number,
+        tokens: outputTokens,
+      }),
       outputTokens,
     })
     if (session === null) continue

@@ -56,7 +56,7 @@ export class ChatPrompt implements Prompt {
     return this.all
   }
 
-  answerTokens(): Uint32Array | null {
+  answerTokens(): Uint32Array {
     return this.all.subarray(this.length)
   }
 }

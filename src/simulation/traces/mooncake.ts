@@ -15,7 +15,7 @@
  * how long the person thought is not known, since the answer's time is not.
  */
 import { z } from 'zod'
-import { type Span, SpanPrompt } from '../virtual/span-prompt.js'
+import { type Span, SpanPrompt, UNKNOWN_ANSWERS } from '../virtual/span-prompt.js'
 import type { VirtualRequest, Workload } from '../virtual/workload.js'
 import { linesOf, TraceError } from './lines.js'
 
@@ -26,7 +26,12 @@ const line = z.object({
   timestamp: z.number().min(0),
   input_length: z.int().min(1),
   output_length: z.int().min(0),
-  hash_ids: z.array(z.int().min(0).max(9_999_999_999)),
+  hash_ids: z.array(
+    z
+      .int()
+      .min(0)
+      .max(UNKNOWN_ANSWERS - 1),
+  ),
 })
 type Line = z.output<typeof line>
 
@@ -44,13 +49,14 @@ export function mooncakeWorkload(name: string, content: Buffer, limit: number): 
     const after = parents[at] ?? null
     const root = roots[at] ?? at
     const isConversation = after !== null || continued.has(at)
+    const outputTokens = Math.max(1, each.output_length)
     return {
       atMs: each.timestamp,
       after,
       thinkMs: 0,
       session: isConversation ? `conversation-${root}` : null,
-      prompt: new SpanPrompt(spansOf(each)),
-      outputTokens: Math.max(1, each.output_length),
+      prompt: new SpanPrompt(spansOf(each), { id: UNKNOWN_ANSWERS + at, tokens: outputTokens }),
+      outputTokens,
     }
   })
   return { name, requests, modelDir: null }

@@ -60,17 +60,16 @@ export function syntheticWorkload(options: SyntheticOptions, times: SyntheticTim
     let said: Span[] = prefix === 0 ? [] : [{ id: group, tokens: prefix }]
     for (let turn = 0; turn < turns; turn++) {
       const prompt = [...said, { id: nextId++, tokens: about(random, suffix, spread) }]
-      const answer = [{ id: nextId++, tokens: about(random, output, spread) }]
+      const answer = { id: nextId++, tokens: about(random, output, spread) }
       requests.push({
         atMs: turn === 0 ? startMs : 0,
         after: turn === 0 ? null : requests.length - 1,
         thinkMs: turn === 0 ? 0 : exponential(random, times.thinkMs),
         session: `conversation-${conversation}`,
-        // What is never asked for again need not be known.
-        prompt: new SpanPrompt(prompt, turns === 1 ? [] : answer),
-        outputTokens: answer.reduce((sum, span) => sum + span.tokens, 0),
+        prompt: new SpanPrompt(prompt, answer),
+        outputTokens: answer.tokens,
       })
-      said = [...prompt, ...answer]
+      said = [...prompt, answer]
     }
   }
   return { name: 'synthetic', requests: requests.slice(0, times.limit), modelDir: null }

@@ -6,7 +6,7 @@ import type { EngineParameters } from '../engine/parameters.js'
 import type { EngineEvent, EngineStats, RequestContent } from '../engine/request.js'
 import { Engine } from '../engine/scheduler.js'
 import type { EventQueue } from './event-queue.js'
-import type { VirtualRequest } from './workload.js'
+import type { Prompt, VirtualRequest } from './workload.js'
 
 /** Takes a message of the pod's event stream. */
 export type DeliverEvents = (sequence: Buffer, payload: Buffer) => void
@@ -85,14 +85,16 @@ export class VirtualPod {
   }
 }
 
-/** The tokens behind a request's keys, made anew for each event: kept, those of a long queue would fill the memory. */
+/** The tokens behind a request's keys, made when its first blocks are computed: those of a long queue would fill the memory. */
 class PromptContent implements RequestContent {
   readonly lora = null
   readonly cacheSalt = null
+  #tokens: Uint32Array | null = null
 
-  constructor(private readonly prompt: VirtualRequest['prompt']) {}
+  constructor(private readonly prompt: Prompt) {}
 
   get tokens(): Uint32Array {
-    return this.prompt.tokens()
+    this.#tokens ??= this.prompt.tokens()
+    return this.#tokens
   }
 }

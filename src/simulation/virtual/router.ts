@@ -24,7 +24,7 @@ import type { Profile } from '../../decision/profile.js'
 import type { Lease } from '../../execution/lease.js'
 import { Selector } from '../../execution/selector.js'
 import { Decider } from '../../server/decider.js'
-import type { VirtualRequest } from './workload.js'
+import type { Prompt, VirtualRequest } from './workload.js'
 
 /** The name that requests ask for. */
 export const MODEL = 'sim'
@@ -56,7 +56,7 @@ export interface VirtualRouterOptions {
 export interface Decision {
   readonly pod: number
   readonly lease: Lease
-  /** What was prepared, where the answer's blocks are to be learnt; to be given back to `learn`. */
+  /** What was prepared; to be given back to `learn`, or to `drop`. */
   readonly ticket: Ticket
 }
 
@@ -115,10 +115,8 @@ export class VirtualRouter {
   /**
    * Decides about a request and books the pod. Throws what the server would answer 400 or 500 for: a simulated request
    * is a good one, so a profile that cannot take it is at fault.
-   *
-   * @param keepTicket whether the answer's blocks are to be learnt
    */
-  decide(request: VirtualRequest, keepTicket: boolean): Decision | Refusal | Promise<Decision | Refusal> {
+  decide(request: VirtualRequest): Decision | Refusal | Promise<Decision | Refusal> {
     const { prompt, outputTokens, session } = request
     const ctx = this.#decider.contexts.take()
     const { contexts } = this.#decider
@@ -130,7 +128,7 @@ export class VirtualRouter {
     const select = (): Decision | Refusal => {
       const outcome = this.#selector.acquire(ctx, profile, ctx.pool, [])
       const isBooked = typeof outcome !== 'string'
-      const ticket = isBooked && keepTicket ? ctx.takeTicket() : NO_TICKET
+      const ticket = isBooked ? ctx.takeTicket() : NO_TICKET
       contexts.give(ctx)
       return isBooked ? { pod: this.#placeOf(outcome.ref), lease: outcome, ticket } : outcome
     }
@@ -138,12 +136,10 @@ export class VirtualRouter {
   }
 
   /** The answer is complete: a predicted pod is believed to hold its blocks. Frees the ticket. */
-  learn({ ticket, lease }: Decision, answer: Uint32Array): Promise<void> | undefined {
+  learn({ ticket, lease }: Decision, prompt: Prompt): Promise<void> | undefined {
     const { native } = this.#lane
-    if (ticket === NO_TICKET) return undefined
-    const isWanted = native.wantsAnswer(ticket, lease.ref)
-    const done = isWanted
-      ? native.learnAnswer(ticket, lease.ref, false, [Buffer.from(answerBody(answer))])
+    const done = native.wantsAnswer(ticket, lease.ref)
+      ? native.learnAnswer(ticket, lease.ref, false, [Buffer.from(answerBody(prompt.answerTokens()))])
       : undefined
     native.drop(ticket)
     return done

@@ -2,7 +2,6 @@
  * One run: the workload's requests through the router to the pods, in virtual time. All that is random comes from the
  * scenario's seed and all time from its event queue, so that a run has one outcome.
  */
-import { NO_TICKET } from '../../data/native.js'
 import type { Refusal } from '../../decision/plugin.js'
 import { seededRandom } from '../engine/random.js'
 import type { EngineEvent, EngineStats } from '../engine/request.js'
@@ -113,7 +112,7 @@ class Run {
   #decide(number: number): void | Promise<void> {
     this.#tick()
     const request = this.#request(number)
-    const outcome = this.#router.decide(request, this.#answerOf(request) !== null)
+    const outcome = this.#router.decide(request)
     if (outcome instanceof Promise) return outcome.then(settled => this.#send(number, request, settled))
     this.#send(number, request, outcome)
   }
@@ -149,17 +148,14 @@ class Run {
     this.#recorder.cachedTokens[number] = event.cachedTokens
     this.#recorder.preemptions[number] = event.preemptions
     this.#router.release(decision)
-    if (decision.ticket !== NO_TICKET) {
-      // An event of its own: learning takes the thread pool, and the clock waits for it.
-      this.#queue.at(event.at, () => this.#learn(number, decision))
-    }
+    // An event of its own: learning takes the thread pool, and the clock waits for it.
+    this.#queue.at(event.at, () => this.#learn(number, decision))
     this.#end(number, FATE.done)
   }
 
   #learn(number: number, decision: Decision): void | Promise<void> {
-    const answer = this.#answerOf(this.#request(number))
     this.#tick()
-    return this.#router.learn(decision, answer ?? new Uint32Array(0))
+    return this.#router.learn(decision, this.#request(number).prompt)
   }
 
   /** The request's end, which its follow-ups have waited for: a person who is refused asks on all the same. */
@@ -191,11 +187,6 @@ class Run {
 
   #tick(): void {
     this.#router.setTime(this.#queue.now)
-  }
-
-  /** The answer's tokens, where they are known. */
-  #answerOf({ prompt }: VirtualRequest): Uint32Array | null {
-    return prompt.answerTokens()
   }
 
   #request(number: number): VirtualRequest {

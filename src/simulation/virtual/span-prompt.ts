@@ -16,16 +16,22 @@ export interface Span {
 }
 
 const DIGITS = 10
+
+/**
+ * Numbers from here on are for answers that nobody knows: engines keep their blocks, too, and they take up room, but no
+ * prompt is known to hold them. Traces number their blocks below.
+ */
+export const UNKNOWN_ANSWERS = 5_000_000_000
 const ZERO = '0'.charCodeAt(0)
 
 export class SpanPrompt implements Prompt {
   readonly kind = 'completions'
   readonly length: number
 
-  /** @param answer what the engine will say, where a later prompt goes on from it; none: nobody ever asks for it */
+  /** @param answer what the engine will say; of a number of its own where no later prompt holds it */
   constructor(
     private readonly spans: readonly Span[],
-    private readonly answer: readonly Span[] = [],
+    private readonly answer: Span,
   ) {
     this.length = lengthOf(spans)
   }
@@ -52,11 +58,11 @@ export class SpanPrompt implements Prompt {
   }
 
   tokens(): Uint32Array {
-    return tokensOf([...this.spans, ...this.answer])
+    return tokensOf([...this.spans, this.answer])
   }
 
-  answerTokens(): Uint32Array | null {
-    return this.answer.length === 0 ? null : tokensOf(this.answer)
+  answerTokens(): Uint32Array {
+    return tokensOf([this.answer])
   }
 }
 

@@ -8,10 +8,10 @@ export interface Prompt {
   readonly kind: Extract<BodyKind, 'chat' | 'completions'>
   /** The request's body. `session` becomes its `user`. */
   body(model: string, outputTokens: number, session: string | null): Buffer
-  /** Tokens of the prompt, and behind them those of its answer where it is known. */
+  /** Tokens of the prompt, and behind them those of its answer. */
   tokens(): Uint32Array
-  /** Tokens of the answer; null where they are not known, and no later prompt is known to hold them. */
-  answerTokens(): Uint32Array | null
+  /** Tokens of the answer. */
+  answerTokens(): Uint32Array
 }
 
 export interface VirtualRequest {
