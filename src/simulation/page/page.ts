@@ -69,7 +69,7 @@ function ttftChart(results: readonly SimulationResult[]): string {
   const all = results.flatMap(({ ttftQuantilesMs }) => ttftQuantilesMs).filter(Number.isFinite)
   return lineChart({
     label: 'Part of the requests that had their first token within a time, for each profile',
-    x: logScale(Math.min(...all), Math.max(...all)),
+    x: all.length === 0 ? logScale(1, 1000) : logScale(Math.min(...all), Math.max(...all)),
     y: spanScale(1, 5),
     xTitle: 'time to first token',
     yTitle: 'requests within it',
