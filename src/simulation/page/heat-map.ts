@@ -3,7 +3,7 @@
  * requests; all maps of a page share one scale, so that profiles can be compared by eye.
  */
 import { duration, escaped, short } from './format.js'
-import { spanScale } from './scale.js'
+import { timeScale } from './scale.js'
 
 export interface HeatMap {
   readonly label: string
@@ -18,7 +18,8 @@ export interface HeatMap {
 
 const WIDTH = 760
 const LEFT = 92
-const RIGHT = 12
+/** Room for half of the last mark's text. */
+const RIGHT = 26
 const BOTTOM = 30
 const INNER_WIDTH = WIDTH - LEFT - RIGHT
 /** A map is about as high as a chart, whatever the fleet: rows are 4 to 22 high. */
@@ -50,7 +51,7 @@ export function heatMap({ label, rows, values, stepMs, most }: HeatMap): string 
         ]
       : [],
   )
-  const time = spanScale(columns * stepMs)
+  const time = timeScale(columns * stepMs)
   const marks = time.ticks.map(
     tick =>
       `<text class="tick" x="${px(LEFT + time.place(tick) * INNER_WIDTH)}" y="${px(height + 18)}" text-anchor="middle">${duration(tick)}</text>`,

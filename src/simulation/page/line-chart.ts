@@ -25,7 +25,8 @@ export interface LineChart {
 const WIDTH = 760
 const HEIGHT = 320
 const LEFT = 62
-const RIGHT = 12
+/** Room for half of the last mark's text. */
+const RIGHT = 26
 const TOP = 12
 const BOTTOM = 46
 const INNER_WIDTH = WIDTH - LEFT - RIGHT

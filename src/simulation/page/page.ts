@@ -4,7 +4,7 @@ import type { SimulationResult } from '../virtual/result.js'
 import { duration, escaped, percent } from './format.js'
 import { heatLegend, heatMap } from './heat-map.js'
 import { lineChart, lookOf } from './line-chart.js'
-import { linearScale, logScale, spanScale } from './scale.js'
+import { linearScale, logScale, spanScale, timeScale } from './scale.js'
 import { STYLE } from './style.js'
 import { resultTable } from './tables.js'
 
@@ -87,7 +87,7 @@ function hitChart(results: readonly SimulationResult[]): string {
   const most = Math.max(...results.flatMap(({ series }) => series.hitRate.map(rate => rate ?? 0)), 0.01)
   return lineChart({
     label: 'Part of the prompt tokens found in caches, over the time of the run, for each profile',
-    x: spanScale(longest),
+    x: timeScale(longest),
     y: linearScale(most),
     xTitle: 'time of arrival',
     yTitle: 'prompt tokens cached',

@@ -24,6 +24,25 @@ export function spanScale(end: number, marks = 6): Scale {
   return { place: value => held(value / end), ticks }
 }
 
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+/** What people count time in. */
+const TIME_STEPS = [
+  ...[1, 2, 5, 10, 20, 50, 100, 200, 500],
+  ...[1, 2, 5, 10, 15, 30].map(count => count * SECOND),
+  ...[1, 2, 5, 10, 15, 30].map(count => count * MINUTE),
+  ...[1, 2, 4, 6, 12, 24, 48, 168].map(count => count * HOUR),
+]
+
+/** From 0 to exactly `endMs`, marked at round times. */
+export function timeScale(endMs: number, marks = 7): Scale {
+  const step = TIME_STEPS.find(each => endMs / each <= marks)
+  if (step === undefined || endMs < step) return spanScale(endMs, marks)
+  const ticks = Array.from({ length: Math.floor(endMs / step + 1e-9) + 1 }, (_, at) => at * step)
+  return { place: value => held(value / endMs), ticks }
+}
+
 /** Powers of ten around the values, of which 1, 2 and 5 times are marked where there is room. */
 export function logScale(least: number, most: number): Scale {
   const from = Math.floor(Math.log10(Math.max(least, 1e-3)))

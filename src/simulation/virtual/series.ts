@@ -2,7 +2,7 @@
 import type { Recorder } from './recorder.js'
 
 /** Parts: enough for a plot's width, few enough for a page with many runs. */
-const PARTS = 120
+const PARTS = 80
 
 export interface Series {
   /** Length of a part, ms. */

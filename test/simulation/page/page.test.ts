@@ -2,7 +2,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { loadOptions } from '#phyllo/simulation/options/load.js'
 import { renderPage } from '#phyllo/simulation/page/page.js'
-import { linearScale, logScale, spanScale } from '#phyllo/simulation/page/scale.js'
+import { linearScale, logScale, spanScale, timeScale } from '#phyllo/simulation/page/scale.js'
 import { simulate } from '#phyllo/simulation/virtual/simulate.js'
 import { renderResults } from '#phyllo/simulation/virtual/table.js'
 import { profileNamed, scenario } from '../virtual/kit.js'
@@ -61,6 +61,7 @@ test('scales hold what they are given, and mark ascending round numbers', t => {
         const scales = [
           linearScale(value),
           spanScale(value),
+          timeScale(value),
           logScale(Math.max(value, 1e-3), Math.max(value, 1e-3) * factor),
         ]
         return scales.every(({ place, ticks }) => {
