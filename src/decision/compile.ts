@@ -1,9 +1,12 @@
 /** Profiles made to run: `compileProfile` turns specs into functions once, so that a request only calls them. */
+import { CacheSizes } from '../data/cache-sizes.js'
+import { type FleetBoard, ownBoard } from '../data/fleet-board.js'
+import { type LatencyModel, ownLatencyModel } from '../data/latency-model.js'
 import type { Pool } from '../data/pod-view.js'
 import { checkProfile, type Suppliers } from './check.js'
 import type { RoutingContext } from './context.js'
 import type { SelectionOutcome } from './outcome.js'
-import type { AnyExecuteSpec, AnySpec, PluginEnv } from './plugin.js'
+import type { AnyExecuteSpec, AnySpec, BookedFn, PluginEnv } from './plugin.js'
 import { type PoolLimits, Preparation } from './preparation.js'
 import type { Profile } from './profile.js'
 import type { Ranking } from './ranking.js'
@@ -12,7 +15,14 @@ import { Selection } from './selection.js'
 import type { Trace } from './trace.js'
 
 /** What a worker gives to compile with. */
-export interface CompileEnv extends Omit<PluginEnv, 'profile'>, PoolLimits {
+export interface CompileEnv
+  extends Omit<PluginEnv, 'profile' | 'onBooked' | 'latency' | 'caches' | 'board'>,
+    PoolLimits {
+  /** What all threads have learned of the pods' latency; a model of this profile's own unless given. */
+  readonly latency?: LatencyModel
+  /** What plugins of all threads note of pods; a board of this profile's own unless given. */
+  readonly board?: FleetBoard
+  readonly caches?: CacheSizes
   /** Knows who could supply a missing slot; the built-in plugins and the registered ones unless given. */
   readonly registry?: Suppliers
 }
@@ -36,14 +46,19 @@ export class CompiledProfile {
   readonly bookFlags: number
   readonly #preparation: Preparation
   readonly #selection: Selection
+  readonly #listeners: BookedFn[] = []
 
   constructor(profile: Profile, given: CompileEnv) {
     const env: PluginEnv = {
       lane: given.lane,
       pods: given.pods,
+      latency: given.latency ?? ownLatencyModel(() => given.now(), given.lane.width),
+      caches: given.caches ?? new CacheSizes(given.lane, given.pods, () => given.now()),
+      board: given.board ?? ownBoard(given.lane.width),
       now: () => given.now(),
       random: () => given.random(),
       profile: profile.name,
+      onBooked: listener => this.#listeners.push(listener),
     }
     this.name = profile.name
     this.workflow = profile.execute
@@ -69,6 +84,11 @@ export class CompiledProfile {
    */
   select(ctx: RoutingContext, pool: Pool, ranking: Ranking, trace?: Trace): SelectionOutcome {
     return this.#selection.run(ctx, pool, ranking, trace)
+  }
+
+  /** To be called when a pod that this profile picked was booked: plugins that count bookings hear of it. */
+  booked(ctx: RoutingContext, slot: number): void {
+    for (const listener of this.#listeners) listener(ctx, slot)
   }
 }
 

@@ -18,6 +18,7 @@ interface Filter {
 interface Scorer {
   readonly name: string
   readonly weight: number
+  readonly isCost: boolean
   readonly run: ScoreFn<AnySlot>
 }
 interface Picker {
@@ -50,6 +51,7 @@ export class Selection {
     this.#scorers = profile.score.map(spec => ({
       name: spec.name,
       weight: spec.weight,
+      isCost: spec.measure === 'cost',
       run: spec.create(env),
     }))
     this.#picker = { name: profile.pick.name, run: profile.pick.create(env) }
@@ -120,18 +122,19 @@ export class Selection {
     const totals = this.#totals
     totals.fill(0, 0, pods.length)
     for (const scorer of this.#scorers) {
+      const sign = scorer.isCost ? -scorer.weight : scorer.weight
       scores.fill(0, 0, pods.length)
       this.#running = scorer.name
       record?.start()
       scorer.run(ctx, pods, scores)
       for (let i = 0; i < pods.length; i++) {
         const score = scores[i] ?? 0
-        // Held to 0..1, NaN to 0: one scorer's slip must not drown the others.
-        const held = score >= 0 ? Math.min(1, score) : 0
+        // Scores are held to 0..1, NaN to 0: one scorer's slip must not drown the others. A cost's slip is a high cost.
+        const held = scorer.isCost ? heldCost(score) : score >= 0 ? Math.min(1, score) : 0
         scores[i] = held
-        totals[i] = (totals[i] ?? 0) + scorer.weight * held
+        totals[i] = (totals[i] ?? 0) + sign * held
       }
-      record?.scored(scorer.name, scorer.weight, pods, scores)
+      record?.scored(scorer.name, sign, pods, scores)
     }
   }
 
@@ -141,4 +144,12 @@ export class Selection {
     this.#picker.run(ctx, this.#candidates, this.#totals, ranking)
     record?.picked(this.#picker.name, this.#candidates, this.#totals)
   }
+}
+
+/** The dearest a pod can be: a day in milliseconds is 86,400,000, and sums of a few of these still add up exactly. */
+const MAX_COST = 1e12
+
+function heldCost(cost: number): number {
+  if (cost <= 0) return 0
+  return cost < MAX_COST ? cost : MAX_COST
 }

@@ -11,7 +11,8 @@ import { Ranking } from '../decision/ranking.js'
 import { Lease } from './lease.js'
 
 /** What execution needs of a compiled profile. */
-export type SelectingProfile = Pick<CompiledProfile, 'name' | 'bookFlags' | 'prepare' | 'select'>
+export type SelectingProfile = Pick<CompiledProfile, 'name' | 'bookFlags' | 'prepare' | 'select'> &
+  Partial<Pick<CompiledProfile, 'booked'>>
 
 /**
  * Rankings tried. A booking is refused only by a race with other threads; all fall-backs refused means that the
@@ -46,7 +47,10 @@ export class Selector {
       const outcome = profile.select(ctx, candidates, this.#ranking)
       if (outcome !== 'picked') return outcome
       const lease = this.#bookFirst(ctx, profile.bookFlags, candidates)
-      if (lease !== undefined) return lease
+      if (lease !== undefined) {
+        profile.booked?.(ctx, slotOf(lease.ref))
+        return lease
+      }
     }
     return this.#refusal
   }
