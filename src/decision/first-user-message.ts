@@ -83,10 +83,9 @@ function textAt(bytes: Uint8Array, at: number, chars: number): string {
 function unescaped(raw: string): string {
   if (!raw.includes('\\')) return raw
   // What the cut left of an escape at the end goes.
-  const whole = raw.replace(/\\(?:u[0-9a-fA-F]{0,3})?$/, '')
-  try {
-    return String(JSON.parse(`"${whole}"`))
-  } catch {
-    return raw
-  }
+  const [whole = ''] = COMPLETE.exec(raw) ?? []
+  return String(JSON.parse(`"${whole}"`))
 }
+
+/** Characters and complete escapes, as many as there are. */
+const COMPLETE = /^(?:[^\\]|\\u[0-9a-fA-F]{4}|\\[^u])*/
