@@ -27,6 +27,7 @@ import { leastLoad } from './score/least-load.js'
 import { lmetric } from './score/lmetric.js'
 import { noHitLru } from './score/no-hit-lru.js'
 import { prefillLoad } from './score/prefill-load.js'
+import { prefillTime } from './score/prefill-time.js'
 import { prefixOverlap } from './score/prefix-overlap.js'
 import { queue } from './score/queue.js'
 import { sessionAffinity } from './score/session-affinity.js'
@@ -54,6 +55,7 @@ export const builtinPlugins: readonly AnyFactory[] = [
   lmetric,
   noHitLru,
   prefillLoad,
+  prefillTime,
   prefixOverlap,
   queue,
   sessionAffinity,
@@ -84,6 +86,7 @@ export {
   maxScore,
   noHitLru,
   prefillLoad,
+  prefillTime,
   prefixKey,
   prefixOverlap,
   queue,
