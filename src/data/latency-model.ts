@@ -76,7 +76,9 @@ export class LatencyModel {
 
   /** A pod's first byte came `ms` after the request went out; the rest is what was there at its booking. */
   learn(ref: PodRef, tokensAhead: number, requests: number, kvUse: number, ms: number): void {
-    if (!(ms >= 0 && Number.isFinite(ms) && tokensAhead >= 0)) return
+    const isSound = ms >= 0 && tokensAhead >= 0 && requests >= 0 && kvUse >= 0
+    // One infinite sum would be so for ever.
+    if (!(isSound && Number.isFinite(ms + tokensAhead + requests + kvUse))) return
     const own = this.#own
     const at = slotOf(ref) * WORDS
     if (own[at] !== ref) {

@@ -5,7 +5,7 @@ import { type LatencyModel, ownLatencyModel } from '../data/latency-model.js'
 import type { Pool } from '../data/pod-view.js'
 import { checkProfile, type Suppliers } from './check.js'
 import type { RoutingContext } from './context.js'
-import type { SelectionOutcome } from './outcome.js'
+import type { PluginFailed, SelectionOutcome } from './outcome.js'
 import type { AnyExecuteSpec, AnySpec, BookedFn, PluginEnv } from './plugin.js'
 import { type PoolLimits, Preparation } from './preparation.js'
 import type { Profile } from './profile.js'
@@ -23,6 +23,8 @@ export interface CompileEnv
   /** What plugins of all threads note of pods; a board of this profile's own unless given. */
   readonly board?: FleetBoard
   readonly caches?: CacheSizes
+  /** Told of each failure of a plugin, for the log and the metrics. */
+  readonly onPluginFailed?: PluginFailed
   /** Knows who could supply a missing slot; the built-in plugins and the registered ones unless given. */
   readonly registry?: Suppliers
 }
@@ -46,6 +48,7 @@ export class CompiledProfile {
   readonly bookFlags: number
   readonly #preparation: Preparation
   readonly #selection: Selection
+  readonly #onFailed: PluginFailed
   readonly #listeners: BookedFn[] = []
 
   constructor(profile: Profile, given: CompileEnv) {
@@ -63,8 +66,9 @@ export class CompiledProfile {
     this.name = profile.name
     this.workflow = profile.execute
     this.bookFlags = specsOf(profile).reduce((bits, spec) => bits | spec.book, 0)
-    this.#preparation = new Preparation(profile.prepare, env, given)
-    this.#selection = new Selection(profile, env)
+    this.#onFailed = given.onPluginFailed ?? (() => undefined)
+    this.#preparation = new Preparation(profile.prepare, env, given, this.#onFailed)
+    this.#selection = new Selection(profile, env, this.#onFailed)
     this.ops = this.#preparation.ops
   }
 
@@ -72,7 +76,7 @@ export class CompiledProfile {
    * Finds out what the request's selections read: the fused native call, then TypeScript plugins in the profile's
    * order. A promise comes back only for a body on the thread pool or a plugin that returned one; the context must
    * not be given back before it settles. Throws (or rejects with) `template_error`, or `overloaded` where too much
-   * waits for the thread pool; a plugin that throws becomes an `internal_error` with its name.
+   * waits for the thread pool, and what plugins throw for the client; any other error of theirs is told and passed over.
    */
   prepare(ctx: RoutingContext, trace?: Trace): void | Promise<void> {
     return this.#preparation.run(ctx, trace)
@@ -88,7 +92,13 @@ export class CompiledProfile {
 
   /** To be called when a pod that this profile picked was booked: plugins that count bookings hear of it. */
   booked(ctx: RoutingContext, slot: number): void {
-    for (const listener of this.#listeners) listener(ctx, slot)
+    for (const listener of this.#listeners) {
+      try {
+        listener(ctx, slot)
+      } catch (error) {
+        this.#onFailed(this.name, 'onBooked', error)
+      }
+    }
   }
 }
 
