@@ -32,6 +32,10 @@ const ENOUGH = 20
 const LEAST_VARIANCE = 0.05 ** 2
 /** Pulls weights that the answers say nothing of to zero; small beside the sums of twenty answers. */
 const RIDGE = 0.05
+/** No answer takes longer, no queue is longer: the longest contexts are ten million tokens. */
+const HOUR_MS = 3_600_000
+const MOST_TOKENS = 1e8
+const MOST_REQUESTS = 1e6
 /** Milliseconds for which solved weights are used before they are solved again: 2 µs a pod. */
 const FRESH_MS = 200
 
@@ -76,9 +80,9 @@ export class LatencyModel {
 
   /** A pod's first byte came `ms` after the request went out; the rest is what was there at its booking. */
   learn(ref: PodRef, tokensAhead: number, requests: number, kvUse: number, ms: number): void {
-    const isSound = ms >= 0 && tokensAhead >= 0 && requests >= 0 && kvUse >= 0
-    // One infinite sum would be so for ever.
-    if (!(isSound && Number.isFinite(ms + tokensAhead + requests + kvUse))) return
+    // Sums forget by parts: something absurd would be remembered for as long as it is large.
+    const isSound = ms >= 0 && ms <= HOUR_MS && tokensAhead >= 0 && tokensAhead <= MOST_TOKENS
+    if (!(isSound && requests >= 0 && requests <= MOST_REQUESTS && kvUse >= 0 && kvUse <= 1)) return
     const own = this.#own
     const at = slotOf(ref) * WORDS
     if (own[at] !== ref) {
