@@ -2,13 +2,17 @@
  * What one thread needs to open a request and decide about it: its lane, its view of the fleet, its compiled profiles.
  * Each worker has one; the main thread has one too, for `POST /explain`.
  */
+import { CacheSizes } from '../data/cache-sizes.js'
+import type { FleetBoard } from '../data/fleet-board.js'
 import type { LaneView } from '../data/lane-view.js'
+import type { LatencyModel } from '../data/latency-model.js'
 import { BODY_KINDS, FIELDS, isPodRef, type PodRef, SCAN, slotOf } from '../data/native.js'
 import { PodView, type Pool } from '../data/pod-view.js'
 import type { PrepareQueue } from '../data/prepare-queue.js'
 import { TokenForwarding } from '../data/token-forwarding.js'
 import { type CompiledProfile, compileProfile } from '../decision/compile.js'
 import { type RequestHead, type RoutingContext, RoutingContexts } from '../decision/context.js'
+import type { PluginFailed } from '../decision/outcome.js'
 import type { Profile } from '../decision/profile.js'
 import { PhylloError } from '../errors.js'
 import type { Workflow } from '../execution/workflow.js'
@@ -27,8 +31,11 @@ export interface DeciderOptions {
   readonly defaultProfile: string
   readonly asyncPrepareBytes: number
   readonly prepareQueue: PrepareQueue
+  readonly latency: LatencyModel
+  readonly board: FleetBoard
   readonly now: () => number
   readonly random: () => number
+  readonly onPluginFailed: PluginFailed
 }
 
 /** Name under which the pod that holds a response's state is remembered. */
@@ -48,8 +55,8 @@ export class Decider {
   constructor(options: DeciderOptions) {
     this.#lane = options.lane
     this.contexts = new RoutingContexts(options.lane)
-    const { lane, now, random, asyncPrepareBytes, prepareQueue } = options
-    const env = { lane, pods: this.pods, now, random, asyncPrepareBytes, prepareQueue }
+    const caches = new CacheSizes(options.lane, this.pods, options.now)
+    const env = { ...options, pods: this.pods, caches }
     for (const [name, profile] of options.profiles) {
       const compiled = compileProfile(profile, env)
       this.#routes.set(name, { profile: compiled, workflow: workflowFor(compiled.workflow) })

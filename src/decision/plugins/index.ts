@@ -1,19 +1,35 @@
 /** Every built-in plugin. A new one is its file and a line here. */
 import type { AnyFactory } from '../plugin.js'
+import { affinityGate } from './filter/affinity-gate.js'
 import { circuitClosed } from './filter/circuit-closed.js'
 import { concurrencyCap } from './filter/concurrency-cap.js'
+import { deviationCap } from './filter/deviation-cap.js'
+import { hashCandidates } from './filter/hash-candidates.js'
 import { healthy } from './filter/healthy.js'
+import { imbalanceGuard } from './filter/imbalance-guard.js'
+import { randomCandidates } from './filter/random-candidates.js'
 import { hashRing } from './pick/hash-ring.js'
 import { maxScore } from './pick/max-score.js'
 import { random } from './pick/random.js'
 import { roundRobin } from './pick/round-robin.js'
+import { softmax } from './pick/softmax.js'
 import { affinityKey } from './prepare/affinity-key.js'
 import { hashBlocks } from './prepare/hash-blocks.js'
 import { matchPrefix } from './prepare/match-prefix.js'
+import { prefixKey } from './prepare/prefix-key.js'
 import { sessionKey } from './prepare/session-key.js'
 import { tokenize } from './prepare/tokenize.js'
+import { decodeLoad } from './score/decode-load.js'
+import { firstByteTime } from './score/first-byte-time.js'
+import { freeCache } from './score/free-cache.js'
+import { kvUse } from './score/kv-use.js'
 import { leastLoad } from './score/least-load.js'
+import { lmetric } from './score/lmetric.js'
+import { noHitLru } from './score/no-hit-lru.js'
+import { prefillLoad } from './score/prefill-load.js'
+import { prefillTime } from './score/prefill-time.js'
 import { prefixOverlap } from './score/prefix-overlap.js'
+import { queue } from './score/queue.js'
 import { sessionAffinity } from './score/session-affinity.js'
 
 export const builtinPlugins: readonly AnyFactory[] = [
@@ -22,31 +38,63 @@ export const builtinPlugins: readonly AnyFactory[] = [
   matchPrefix,
   sessionKey,
   affinityKey,
+  prefixKey,
   healthy,
   circuitClosed,
+  affinityGate,
   concurrencyCap,
-  prefixOverlap,
+  deviationCap,
+  hashCandidates,
+  imbalanceGuard,
+  randomCandidates,
+  decodeLoad,
+  firstByteTime,
+  freeCache,
+  kvUse,
   leastLoad,
+  lmetric,
+  noHitLru,
+  prefillLoad,
+  prefillTime,
+  prefixOverlap,
+  queue,
   sessionAffinity,
   maxScore,
   random,
   roundRobin,
   hashRing,
+  softmax,
 ]
 export {
+  affinityGate,
   affinityKey,
   circuitClosed,
   concurrencyCap,
+  decodeLoad,
+  deviationCap,
+  firstByteTime,
+  freeCache,
   hashBlocks,
+  hashCandidates,
   hashRing,
   healthy,
+  imbalanceGuard,
+  kvUse,
   leastLoad,
+  lmetric,
   matchPrefix,
   maxScore,
+  noHitLru,
+  prefillLoad,
+  prefillTime,
+  prefixKey,
   prefixOverlap,
+  queue,
   random,
+  randomCandidates,
   roundRobin,
   sessionAffinity,
   sessionKey,
+  softmax,
   tokenize,
 }
