@@ -2,7 +2,9 @@
  * The router in virtual time: the server's own decider, compiled profiles, selector, leases and native state, with the
  * clock of the simulation. What HTTP does around them is left out.
  */
+import { ownBoard } from '../../data/fleet-board.js'
 import { LaneView } from '../../data/lane-view.js'
+import { createLatencyMemory, LatencyModel } from '../../data/latency-model.js'
 import {
   CACHE,
   CACHE_WORDS,
@@ -87,6 +89,7 @@ export class VirtualRouter {
     const sizes = [...new Set(pods.map(pod => pod.blockSize))]
     this.#state.setChains(model, Uint32Array.from(sizes.flatMap(size => [model, size])))
     this.#feeds = followsEvents ? this.#refs.map(ref => this.#follow(ref)) : []
+    const latency = new LatencyModel(createLatencyMemory(state.width, 1), 0, () => this.#state.now())
     this.#decider = new Decider({
       lane: this.#lane,
       profiles: new Map([[profile.name, profile]]),
@@ -94,8 +97,14 @@ export class VirtualRouter {
       // On this thread whatever the length: the thread pool's order of completion is nobody's seed.
       asyncPrepareBytes: Number.POSITIVE_INFINITY,
       prepareQueue: new PrepareQueue(createPrepareQueue(1, Number.MAX_SAFE_INTEGER, 1), 0),
+      latency,
+      board: ownBoard(state.width),
       now: () => this.#state.now(),
       random,
+      // What the server would get over, a simulation must not hide.
+      onPluginFailed: (_profile, _plugin, error) => {
+        throw error
+      },
     })
     this.#decider.update({
       version: 1,
@@ -104,7 +113,7 @@ export class VirtualRouter {
       modelList: '',
       modelEntries: {},
     })
-    this.#selector = new Selector(this.#lane.native, this.#decider.pods)
+    this.#selector = new Selector(this.#lane.native, this.#decider.pods, { lane: this.#lane, latency })
   }
 
   /** Sets the clock that all below reads. */
