@@ -29,7 +29,7 @@ const parameters = { ...a10gLlama8b, blocks: 1800 }
 /** Runs in virtual time for each one by the clock, with other seeds: their mean is what to expect of a run. */
 const SEEDS = 10
 
-/** A minute of requests by the model's clock; new ones for each round. */
+/** 40 s of requests by the model's clock; new ones for each round. */
 const workloadOf = (seed: number, prompts: number): Workload =>
   syntheticWorkload(syntheticSchema.parse({ groups: 12, prompts, prefix: 3000, suffix: 400, output: 40 }), {
     rate: 1.5,
@@ -49,7 +49,7 @@ export async function benchSimulate({ quick }: { readonly quick: boolean }): Pro
   const pairs = new Map<string, Pair[]>(PROFILES.map(profile => [profile, []]))
   try {
     for (let round = 1; round <= (quick ? 1 : ROUNDS); round++) {
-      const workload = workloadOf(round, quick ? 2 : 7)
+      const workload = workloadOf(round, quick ? 2 : 5)
       for (const profile of PROFILES) {
         const real = await measureReal(fleet, profile, workload.requests, blockSize, SPEED)
         const virtual = await expectedOf(profile, workload)
