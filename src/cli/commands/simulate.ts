@@ -1,10 +1,11 @@
 /** `phyllo simulate`: a trace through profiles and modelled engines, in virtual time. */
 import { type Command, Option } from 'commander'
 import type { Override } from '../../config/overrides.js'
+import { PhylloError } from '../../errors.js'
 import { simulationSchema } from '../../simulation/options/schema.js'
 import { podClasses } from '../../simulation/pod-classes/index.js'
 import { toJsonSchema } from '../../yaml/json-schema.js'
-import { CliFailure } from '../failure.js'
+import { CliFailure, describeError } from '../failure.js'
 import { exitWith } from '../lifecycle.js'
 import { optionsOf, plainValue } from '../schema-flags.js'
 
@@ -53,6 +54,8 @@ async function simulateCommand(trace: string | undefined, flags: Flags): Promise
     if (error instanceof OptionsError || error instanceof TraceError) {
       throw new CliFailure(error.message, error instanceof OptionsError ? 2 : 1, 'lines')
     }
+    // A plugin that threw, or a profile that refuses a good request: its user can mend it, and needs no stack of ours.
+    if (error instanceof PhylloError) throw new CliFailure(`the simulation failed: ${describeError(error)}`)
     throw error
   }
 }
@@ -73,6 +76,9 @@ function flagFor(flag: string, key: string, option: Option): Option {
   }
   if (key === 'synthetic') return new Option(`${flag} <settings>`, option.description).argParser(mapOf)
   if (key === 'fleet') return new Option(`${flag} <pods>`, option.description)
+  if (key === 'config') return new Option(`-c, ${flag} <file>`, option.description)
+  if (key === 'modelDir') return new Option(`${flag} <dir>`, option.description)
+  if (key === 'profile') return new Option(`${flag} <name>`, option.description)
   return option
 }
 

@@ -57,7 +57,7 @@ export const simulationSchema = z.strictObject({
     .array(z.string())
     .min(1)
     .optional()
-    .describe('Several profiles, to be run one after the other and put side by side.'),
+    .describe('Several profiles, run one after the other and put side by side.'),
   config: z
     .string()
     .optional()
@@ -74,7 +74,7 @@ export const simulationSchema = z.strictObject({
   metricInterval: time("Time between two looks at a pod's metrics; 0 = never.").default(1000),
   metricAge: time('Age of the figures when they arrive.').default(0),
   decision: time('Time from the arrival of a request to its decision.').default(0),
-  // MLPerf Inference 5.1 holds the server scenario of Llama 3.1 8B to these two at p99.
+  // Two seconds of silence is about what one waits before one doubts; ten tokens a second is twice as fast as one reads.
   sloTtft: time('Time to the first token that a good request keeps to.').default(2000),
   sloTpot: time('Time per further token that a good request keeps to.').default(100),
 })

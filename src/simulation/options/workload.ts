@@ -5,7 +5,7 @@ import { demoModelDir } from '../demo-run.js'
 import { azureWorkload } from '../traces/azure.js'
 import { burstGptWorkload } from '../traces/burstgpt.js'
 import { linesOf, readTrace, TraceError } from '../traces/lines.js'
-import { messagesWorkload } from '../traces/messages.js'
+import { areTimed, messagesWorkload } from '../traces/messages.js'
 import { mooncakeWorkload } from '../traces/mooncake.js'
 import { syntheticWorkload } from '../traces/synthetic.js'
 import { recordedRate, rescaled, type Workload } from '../virtual/workload.js'
@@ -70,7 +70,7 @@ function read(options: SimulationOptions): { readonly workload: Workload; readon
         seed,
         limit,
       })
-      return { workload, isTimed: linesOf(content).next().value?.text.includes('"timestamp"') === true }
+      return { workload, isTimed: areTimed(name, content) }
     }
   }
 }

@@ -3,8 +3,8 @@ import { h100, h100Settings } from './h100.js'
 import type { PodClass } from './pod-class.js'
 
 /**
- * 447k tokens of KV cache, 6 ms to read the weights, 39,500 prefilled tokens/s at most. vLLM users report 543k tokens for this model
- * on the H100 NVL, which has 94 GB: these formulas give 561k there.
+ * 447k tokens of KV cache, 6 ms to read the weights, 39,600 prefilled tokens/s at most. On the H100 NVL, which has 94 GB,
+ * vLLM is reported to have room for 543k tokens of this model; these formulas give 537k there.
  */
 export const h1008b: PodClass = {
   name: 'h100-8b',

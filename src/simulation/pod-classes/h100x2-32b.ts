@@ -15,6 +15,7 @@ const qwen32b: ModelSpec = {
   bytesPerKvValue: 2,
 }
 
+/** 320k tokens of KV cache, 12 ms to read the weights, 17,400 prefilled tokens/s at most. */
 export const h100x232b: PodClass = {
   name: 'h100x2-32b',
   summary: 'Qwen2.5 32B in 16 bits on two NVIDIA H100 SXM, tensor parallel',

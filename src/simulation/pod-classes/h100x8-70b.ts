@@ -15,6 +15,7 @@ const llama70b: ModelSpec = {
   bytesPerKvValue: 2,
 }
 
+/** 1.39 million tokens of KV cache, 6.6 ms to read the weights, 23,800 prefilled tokens/s at most. */
 export const h100x870b: PodClass = {
   name: 'h100x8-70b',
   summary: 'Llama 3.1 70B in 16 bits on eight NVIDIA H100 SXM, tensor parallel',

@@ -68,23 +68,32 @@ export function messagesWorkload(name: string, content: Buffer, options: Message
   return { name, requests: requests.slice(0, options.limit), modelDir: options.modelDir }
 }
 
-function parseLines(name: string, content: Buffer): Line[] {
-  return Array.from(linesOf(content), ({ number, text }) => {
-    let data: unknown
-    try {
-      data = JSON.parse(text)
-    } catch {
-      throw new TraceError(`${name}:${number}: no JSON; each line is an object with messages`)
-    }
-    const parsed = line.safeParse(data)
-    if (!parsed.success) throw new TraceError(`${name}:${number}: ${z.prettifyError(parsed.error)}`)
-    if (!parsed.data.messages.slice(1).some(isAnswer)) {
-      throw new TraceError(
-        `${name}:${number}: no assistant message behind the first: there is no answer to simulate`,
-      )
-    }
-    return parsed.data
-  })
+/** Whether the file says when conversations began; judged by its first one. */
+export const areTimed = (name: string, content: Buffer): boolean =>
+  parseLines(name, content, 1)[0]?.timestamp !== undefined
+
+function parseLines(name: string, content: Buffer, most = Number.POSITIVE_INFINITY): Line[] {
+  const lines: Line[] = []
+  for (const { number, text } of linesOf(content)) {
+    if (lines.length === most) break
+    lines.push(parseLine(`${name}:${number}`, text))
+  }
+  return lines
+}
+
+function parseLine(place: string, text: string): Line {
+  let data: unknown
+  try {
+    data = JSON.parse(text)
+  } catch {
+    throw new TraceError(`${place}: no JSON; each line is an object with messages`)
+  }
+  const parsed = line.safeParse(data)
+  if (!parsed.success) throw new TraceError(`${place}: ${z.prettifyError(parsed.error)}`)
+  if (!parsed.data.messages.slice(1).some(isAnswer)) {
+    throw new TraceError(`${place}: no assistant message behind the first: there is no answer to simulate`)
+  }
+  return parsed.data
 }
 
 function addTurns(

@@ -11,8 +11,8 @@
  * - and it is long enough for the earlier prompt and its answer.
  *
  * Two questions about one document can look like that, too; and a client that cuts its history does not. Of several
- * such requests, the latest is taken. The follow-up comes at its recorded time, but never before the answer it needs;
- * how long the person thought is not known, since the answer's time is not.
+ * such requests, the one with the longest prompt is taken. The follow-up comes at its recorded time, but never before
+ * the answer it needs; how long the person thought is not known, since the answer's time is not.
  */
 import { z } from 'zod'
 import { type Span, SpanPrompt, UNKNOWN_ANSWERS } from '../virtual/span-prompt.js'

@@ -6,11 +6,10 @@ import { ownBoard } from '../../data/fleet-board.js'
 import { LaneView } from '../../data/lane-view.js'
 import { createLatencyMemory, LatencyModel } from '../../data/latency-model.js'
 import {
-  CACHE,
-  CACHE_WORDS,
   type EventFeed,
   loadNative,
   NO_TICKET,
+  NO_WISH,
   OUTCOME,
   type PodRef,
   type SharedState,
@@ -163,12 +162,14 @@ export class VirtualRouter {
     decision.lease.release(OUTCOME.ok)
   }
 
-  /** A message of a pod's event stream. Throws if the native core wants a replay: none is ever lost here. */
+  /**
+   * A message of a pod's event stream. None is lost here, but the feed may want to hear all again for reasons of its own
+   * (its pod's state was given up for the memory budget); it learns that nobody can tell it.
+   */
   receive(pod: number, sequence: Buffer, payload: Buffer): void {
     const feed = this.#feeds[pod]
     if (feed === undefined) throw new Error(`pod ${pod} has no event feed`)
-    feed.receive(sequence, payload)
-    if (feed.wants() >= 0) throw new Error(`the event feed of pod ${pod} lost its place`)
+    if (feed.receive(sequence, payload) && feed.wants() !== NO_WISH) feed.replayFailed()
   }
 
   /** A pod's own metrics. */
@@ -180,13 +181,6 @@ export class VirtualRouter {
   inflight(): number[] {
     this.#lane.beginSelection()
     return this.#refs.map(ref => this.#lane.inflight[slotOf(ref)] ?? 0)
-  }
-
-  /** Whether all that is known of the pod's cache comes from its events. */
-  cacheMode(pod: number): number {
-    const words = new Float64Array(CACHE_WORDS)
-    this.#state.cacheStatus(this.#refs[pod] ?? -1, words)
-    return words[CACHE.mode] ?? -1
   }
 
   /** Frees what the state holds at once, not when the collector finds its wrapper. */
