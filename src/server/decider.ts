@@ -38,6 +38,10 @@ export interface DeciderOptions {
   readonly onPluginFailed: PluginFailed
 }
 
+/** Values of the breaker column; see LOAD.breaker. */
+const CLOSED = 0
+const PROBE_FREE = 2
+
 /** Name under which the pod that holds a response's state is remembered. */
 const responseKey = (id: string): string => `response:${id}`
 
@@ -133,8 +137,9 @@ export class Decider {
   #choosePool(ctx: RoutingContext): PhylloError | undefined {
     // `scan` refuses a body without one.
     const name = ctx.stringField('model') ?? ''
-    const model = this.#models.get(name)
-    if (model === undefined) return this.#noModel(name)
+    const asked = this.#models.get(name)
+    if (asked === undefined) return this.#noModel(name)
+    const model = asked.fallbacks === undefined ? asked : this.#withFallbacks(asked, asked.fallbacks)
     if (name !== model.name) renameModel(ctx, model.name)
     ctx.model = model.name
     ctx.modelId = model.id
@@ -149,6 +154,29 @@ export class Decider {
     ctx.pool = pool
     ctx.poolVersion = this.pods.version
     return undefined
+  }
+
+  /** The model itself while a pod takes requests for it, else the first of its fallbacks that one takes requests for. */
+  #withFallbacks(model: WorkerModel, fallbacks: readonly string[]): WorkerModel {
+    if (fallbacks.length === 0) return model
+    this.#lane.beginSelection()
+    if (this.#takesRequests(model)) return model
+    for (const name of fallbacks) {
+      const fallback = this.#models.get(name)
+      if (fallback !== undefined && this.#takesRequests(fallback)) return fallback
+    }
+    return model
+  }
+
+  #takesRequests({ name }: WorkerModel): boolean {
+    const pool = this.pods.pool(name)
+    const { ready, breaker } = this.#lane
+    for (let i = 0; i < (pool?.length ?? 0); i++) {
+      const slot = pool?.slots[i] ?? 0
+      // A breaker that is half open with its probe free may find the pod well again.
+      if (ready[slot] === 1 && (breaker[slot] === CLOSED || breaker[slot] === PROBE_FREE)) return true
+    }
+    return false
   }
 
   #forwardingOf(model: string): TokenForwarding {

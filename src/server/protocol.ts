@@ -16,6 +16,8 @@ export interface WorkerModel {
   readonly id: number
   readonly profile: string
   readonly aliases: readonly string[]
+  /** Models that serve its requests, in this order, while no pod can serve it. */
+  readonly fallbacks?: readonly string[] | undefined
   /** Prompts of `/v1/completions` go to its pods as token ids, where that changes nothing. */
   readonly forwardTokens: boolean
 }

@@ -1,7 +1,7 @@
 /** A profile on a fleet of so many workers, which take turns as a kernel would have them: for tests of profiles. */
 import type { CompiledProfile } from '#phyllo/decision/compile.js'
 import type { Profile } from '#phyllo/decision/profile.js'
-import { fleetOf, seeded, type TestWorker } from './helpers.js'
+import { fleetOf, MODEL, seeded, type TestWorker } from './helpers.js'
 
 interface Turn {
   readonly worker: TestWorker
@@ -18,9 +18,15 @@ export function crew(profile: Profile, pods: number, workers: number) {
     if (turn === undefined) throw new Error('there is always a worker')
     return turn
   }
-  const serve = (fields: Parameters<TestWorker['request']>[0], headers: readonly string[] = []) => {
+  const serve = (
+    fields: Parameters<TestWorker['request']>[0],
+    headers: readonly string[] = [],
+    model = MODEL,
+  ) => {
     const { worker, compiled } = next()
-    return worker.serve(compiled, worker.request(fields, headers))
+    const ctx = worker.request(fields, headers)
+    ctx.model = model
+    return worker.serve(compiled, ctx)
   }
   const perPod = (): number[] => Array.from({ length: pods }, (_, slot) => fleet.get('inflight', slot))
   return { fleet, serve, perPod, workers: all }

@@ -7,7 +7,12 @@ import { deviationCap } from './filter/deviation-cap.js'
 import { hashCandidates } from './filter/hash-candidates.js'
 import { healthy } from './filter/healthy.js'
 import { imbalanceGuard } from './filter/imbalance-guard.js'
+import { labelSelector } from './filter/label-selector.js'
+import { lengthBuckets } from './filter/length-buckets.js'
 import { randomCandidates } from './filter/random-candidates.js'
+import { sloHeadroom } from './filter/slo-headroom.js'
+import { tenantFairness } from './filter/tenant-fairness.js'
+import { weightedSplit } from './filter/weighted-split.js'
 import { hashRing } from './pick/hash-ring.js'
 import { maxScore } from './pick/max-score.js'
 import { random } from './pick/random.js'
@@ -25,12 +30,14 @@ import { freeCache } from './score/free-cache.js'
 import { kvUse } from './score/kv-use.js'
 import { leastLoad } from './score/least-load.js'
 import { lmetric } from './score/lmetric.js'
+import { loraAffinity } from './score/lora-affinity.js'
 import { noHitLru } from './score/no-hit-lru.js'
 import { prefillLoad } from './score/prefill-load.js'
 import { prefillTime } from './score/prefill-time.js'
 import { prefixOverlap } from './score/prefix-overlap.js'
 import { queue } from './score/queue.js'
 import { sessionAffinity } from './score/session-affinity.js'
+import { topologyAffinity } from './score/topology-affinity.js'
 
 export const builtinPlugins: readonly AnyFactory[] = [
   tokenize,
@@ -47,6 +54,13 @@ export const builtinPlugins: readonly AnyFactory[] = [
   hashCandidates,
   imbalanceGuard,
   randomCandidates,
+  labelSelector,
+  lengthBuckets,
+  sloHeadroom,
+  tenantFairness,
+  weightedSplit,
+  loraAffinity,
+  topologyAffinity,
   decodeLoad,
   firstByteTime,
   freeCache,
@@ -80,8 +94,11 @@ export {
   healthy,
   imbalanceGuard,
   kvUse,
+  labelSelector,
   leastLoad,
+  lengthBuckets,
   lmetric,
+  loraAffinity,
   matchPrefix,
   maxScore,
   noHitLru,
@@ -95,6 +112,10 @@ export {
   roundRobin,
   sessionAffinity,
   sessionKey,
+  sloHeadroom,
   softmax,
+  tenantFairness,
   tokenize,
+  topologyAffinity,
+  weightedSplit,
 }
