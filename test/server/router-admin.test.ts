@@ -217,7 +217,7 @@ test.serial('explain: the decision as the next request will have it, and nothing
       t.true((warm.totals[home] ?? Number.NaN) > total, 'the cached pod is ahead of an idle one')
     t.deepEqual(
       warm.scores.map(({ plugin }) => plugin),
-      ['prefix-overlap', 'least-load'],
+      ['prefill-time'],
     )
   }
   t.is(await podOf(router, { messages: [user(prompt)] }), home)
