@@ -15,6 +15,8 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   events: async () => (await import('./events/run.js')).benchEvents({ quick }),
   proxy: async () => (await import('./proxy/run.js')).benchProxy({ quick }),
   scrape: async () => (await import('./scrape/run.js')).benchScrape({ quick }),
+  policies: async () => (await import('./policies/run.js')).benchPolicies({ quick }),
+  simulate: async () => (await import('./simulate/run.js')).benchSimulate({ quick }),
 }
 
 const wanted = process.argv.slice(2).filter(word => word !== quickFlag && !word.startsWith(tablesFlag))

@@ -8,6 +8,7 @@ import { addEngine } from './commands/engine.js'
 import { addExplain } from './commands/explain.js'
 import { addSchema } from './commands/schema.js'
 import { addServe } from './commands/serve.js'
+import { addSimulate } from './commands/simulate.js'
 import { CliFailure } from './failure.js'
 import { reportBug } from './lifecycle.js'
 
@@ -20,7 +21,7 @@ export function createProgram(): Command {
     .showSuggestionAfterError()
     .configureOutput({ outputError: (text, write) => write(`phyllo: ${text.replace(/^error: /, '')}`) })
     .exitOverride()
-  for (const add of [addServe, addCheck, addSchema, addExplain, addEngine, addDemo]) add(program)
+  for (const add of [addServe, addCheck, addSchema, addExplain, addEngine, addDemo, addSimulate]) add(program)
   return program
 }
 

@@ -12,6 +12,7 @@ export function crossCheck(config: RouterConfig, profiles: readonly string[]): F
     ...checkPods(config.pods, config.kvEvents, ['pods']),
     ...tooManyPods(config),
     ...duplicateModels(config),
+    ...ownFallbacks(config),
     ...unknownVariants(config),
     ...unknownProfiles(config, profiles),
     ...duplicateDnsNames(config),
@@ -65,6 +66,20 @@ function duplicateModels({ models }: RouterConfig): Finding[] {
     })
   })
   return findings
+}
+
+/** A fallback may be a model without an entry, which only its pods know of: so names are not checked. */
+function ownFallbacks({ models }: RouterConfig): Finding[] {
+  return models.flatMap(({ name, aliases, fallbacks }, i) => {
+    const path = ['models', i, 'fallbacks']
+    if (name === '*' && fallbacks.length > 0)
+      return [finding(path, 'the * entry stands for many models', 'leave its fallbacks out')]
+    const own = fallbacks.findIndex(fallback => fallback === name || aliases.includes(fallback))
+    if (own === -1) return []
+    return [
+      finding([...path, own], `${JSON.stringify(name)} is no fallback for itself`, 'name another model'),
+    ]
+  })
 }
 
 function unknownVariants({ pods, discovery, models }: RouterConfig): Finding[] {

@@ -21,6 +21,13 @@ const model = z
       .array(name('Another name.'))
       .default([])
       .describe('Other names that clients may ask for it by. Default: none.'),
+    fallbacks: z
+      .array(name('Name of a model, or an alias.'))
+      .default([])
+      .describe(
+        'Models that serve its requests while none of its pods takes any, in this order; the answer names the model ' +
+          'that gave it. Default: none.',
+      ),
     chatTemplate: z
       .string()
       .min(1)

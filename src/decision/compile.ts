@@ -1,9 +1,12 @@
 /** Profiles made to run: `compileProfile` turns specs into functions once, so that a request only calls them. */
+import { CacheSizes } from '../data/cache-sizes.js'
+import { type FleetBoard, ownBoard } from '../data/fleet-board.js'
+import { type LatencyModel, ownLatencyModel } from '../data/latency-model.js'
 import type { Pool } from '../data/pod-view.js'
 import { checkProfile, type Suppliers } from './check.js'
 import type { RoutingContext } from './context.js'
-import type { SelectionOutcome } from './outcome.js'
-import type { AnyExecuteSpec, AnySpec, PluginEnv } from './plugin.js'
+import type { PluginFailed, SelectionOutcome } from './outcome.js'
+import type { AnyExecuteSpec, AnySpec, BookedFn, PluginEnv } from './plugin.js'
 import { type PoolLimits, Preparation } from './preparation.js'
 import type { Profile } from './profile.js'
 import type { Ranking } from './ranking.js'
@@ -12,7 +15,16 @@ import { Selection } from './selection.js'
 import type { Trace } from './trace.js'
 
 /** What a worker gives to compile with. */
-export interface CompileEnv extends Omit<PluginEnv, 'profile'>, PoolLimits {
+export interface CompileEnv
+  extends Omit<PluginEnv, 'profile' | 'onBooked' | 'latency' | 'caches' | 'board'>,
+    PoolLimits {
+  /** What all threads have learned of the pods' latency; a model of this profile's own unless given. */
+  readonly latency?: LatencyModel
+  /** What plugins of all threads note of pods; a board of this profile's own unless given. */
+  readonly board?: FleetBoard
+  readonly caches?: CacheSizes
+  /** Told of each failure of a plugin, for the log and the metrics. */
+  readonly onPluginFailed?: PluginFailed
   /** Knows who could supply a missing slot; the built-in plugins and the registered ones unless given. */
   readonly registry?: Suppliers
 }
@@ -36,20 +48,27 @@ export class CompiledProfile {
   readonly bookFlags: number
   readonly #preparation: Preparation
   readonly #selection: Selection
+  readonly #onFailed: PluginFailed
+  readonly #listeners: BookedFn[] = []
 
   constructor(profile: Profile, given: CompileEnv) {
     const env: PluginEnv = {
       lane: given.lane,
       pods: given.pods,
+      latency: given.latency ?? ownLatencyModel(() => given.now(), given.lane.width),
+      caches: given.caches ?? new CacheSizes(given.lane, given.pods, () => given.now()),
+      board: given.board ?? ownBoard(given.lane.width),
       now: () => given.now(),
       random: () => given.random(),
       profile: profile.name,
+      onBooked: listener => this.#listeners.push(listener),
     }
     this.name = profile.name
     this.workflow = profile.execute
     this.bookFlags = specsOf(profile).reduce((bits, spec) => bits | spec.book, 0)
-    this.#preparation = new Preparation(profile.prepare, env, given)
-    this.#selection = new Selection(profile, env)
+    this.#onFailed = given.onPluginFailed ?? (() => undefined)
+    this.#preparation = new Preparation(profile.prepare, env, given, this.#onFailed)
+    this.#selection = new Selection(profile, env, this.#onFailed)
     this.ops = this.#preparation.ops
   }
 
@@ -57,7 +76,7 @@ export class CompiledProfile {
    * Finds out what the request's selections read: the fused native call, then TypeScript plugins in the profile's
    * order. A promise comes back only for a body on the thread pool or a plugin that returned one; the context must
    * not be given back before it settles. Throws (or rejects with) `template_error`, or `overloaded` where too much
-   * waits for the thread pool; a plugin that throws becomes an `internal_error` with its name.
+   * waits for the thread pool, and what plugins throw for the client; any other error of theirs is told and passed over.
    */
   prepare(ctx: RoutingContext, trace?: Trace): void | Promise<void> {
     return this.#preparation.run(ctx, trace)
@@ -69,6 +88,17 @@ export class CompiledProfile {
    */
   select(ctx: RoutingContext, pool: Pool, ranking: Ranking, trace?: Trace): SelectionOutcome {
     return this.#selection.run(ctx, pool, ranking, trace)
+  }
+
+  /** To be called when a pod that this profile picked was booked: plugins that count bookings hear of it. */
+  booked(ctx: RoutingContext, slot: number): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(ctx, slot)
+      } catch (error) {
+        this.#onFailed(this.name, 'onBooked', error)
+      }
+    }
   }
 }
 

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { checkOptions, weightOption } from './options.js'
 import type {
   AnyFactory,
+  CostFn,
   ExecuteSpec,
   FilterFn,
   FilterSpec,
@@ -124,14 +125,51 @@ export function scorer<
   definition: About<N, R> &
     (({ readonly score: ScoreFn<R> } & NotBuilt) | ({ readonly score?: never } & Built<ScoreFn<R>, Shape>)),
 ): PluginFactory<ScoreSpec<N, R>, GivenWithWeight<Shape>> {
+  return rated(definition, 'score', definition.score)
+}
+
+/**
+ * A Score plugin whose measure is a cost: 0 or more for each pod, lower is better, weighted and taken from the total.
+ * Costs of one profile share a unit, and a scorer's weight beside them is then what a score of 1 is worth in it. Why not
+ * a score between 0 and 1: scaled by the dearest pod of the moment, a cost no longer adds up with others, and scaled by
+ * a constant, it ends somewhere.
+ */
+export function cost<
+  const N extends string,
+  R extends AnySlot = never,
+  Shape extends z.ZodRawShape = NoShape,
+>(
+  definition: About<N, R> &
+    (({ readonly cost: CostFn<R> } & NotBuilt) | ({ readonly cost?: never } & Built<CostFn<R>, Shape>)),
+): PluginFactory<ScoreSpec<N, R>, GivenWithWeight<Shape>> {
+  return rated(definition, 'cost', definition.cost)
+}
+
+function rated<const N extends string, R extends AnySlot, Shape extends z.ZodRawShape>(
+  definition: About<N, R> & (NotBuilt | Built<ScoreFn<R>, Shape>),
+  measure: ScoreSpec<N, R>['measure'],
+  fixed: ScoreFn<R> | undefined,
+): PluginFactory<ScoreSpec<N, R>, GivenWithWeight<Shape>> {
   const own: z.ZodObject = definition.options ?? noOptions
   const schema = own.safeExtend({ weight: weightOption })
   return factory(definition, 'score', [], schema, (common, data) => ({
     ...common,
     reads: definition.reads ?? [],
+    measure,
     weight: checkOptions(definition.name, weighted, data).weight,
-    create: definition.build === undefined ? () => definition.score : builder(definition, data),
+    create: creator(definition, fixed, data),
   }))
+}
+
+function creator<Fn, Shape extends z.ZodRawShape>(
+  definition: { readonly name: string } & (NotBuilt | Built<Fn, Shape>),
+  fixed: Fn | undefined,
+  data: unknown,
+): (env: PluginEnv) => Fn {
+  if (definition.build !== undefined) return builder(definition, data)
+  if (fixed === undefined)
+    throw new TypeError(`plugin '${definition.name}' has neither a function nor a build`)
+  return () => fixed
 }
 
 /** A Pick plugin: turns scores into an order of pods to try. */

@@ -4,11 +4,20 @@ export { checkProfile, type SlotIssue } from './check.js'
 export { type CompiledProfile, type CompileEnv, compileProfile } from './compile.js'
 export { configSchema } from './config-schema.js'
 export type { RoutingContext } from './context.js'
-export { executor, filter, nativeStep, noOptions, picker, preparer, scorer } from './factories.js'
+export { cost, executor, filter, nativeStep, noOptions, picker, preparer, scorer } from './factories.js'
 export { profileFromConfig, profileToConfig } from './from-config.js'
 export { InvalidOptions } from './options.js'
 export { type SelectionOutcome, selectionError } from './outcome.js'
-export type { FilterFn, PickFn, PluginEnv, PrepareFn, RequestView, ScoreFn } from './plugin.js'
+export type {
+  BookedFn,
+  CostFn,
+  FilterFn,
+  PickFn,
+  PluginEnv,
+  PrepareFn,
+  RequestView,
+  ScoreFn,
+} from './plugin.js'
 export * from './plugins/index.js'
 export { type Profile, profile } from './profile.js'
 export { profileYaml, shippedProfiles } from './profiles/index.js'

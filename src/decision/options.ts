@@ -27,7 +27,9 @@ export const weightOption = z
   .number()
   .positive()
   .default(1)
-  .describe('How much the score counts in the weighted sum of all scorers, over 0. No unit.')
+  .describe(
+    'How much the score counts in the weighted sum of all scorers, over 0: beside costs, what a score of 1 is worth in their unit; of a cost, what it is multiplied by. No unit.',
+  )
 
 /** The checked options with defaults filled in; throws `InvalidOptions`. `null`, as YAML gives for `name:`, is none. */
 export function checkOptions<Shape extends z.ZodRawShape>(

@@ -21,9 +21,13 @@ export function selectionError(
     : new PhylloError('no_pod', `no pod can ${task} now`)
 }
 
-/** A plugin that throws is at fault by name; one that throws a catalogued error meant it for the client. */
-export function pluginFailure(plugin: string, error: unknown): PhylloError {
-  if (error instanceof PhylloError) return error
-  const reason = error instanceof Error ? error.message : String(error)
-  return new PhylloError('internal_error', `plugin '${plugin}' failed: ${reason}`, null, { cause: error })
+/** Told of a plugin that failed on a request. Called on the request path; must not throw. */
+export type PluginFailed = (profile: string, plugin: string, error: unknown) => void
+
+/**
+ * Whether what a plugin threw is meant for the client: a catalogued error is. Anything else (and `internal_error`, which
+ * a slot throws that nobody wrote) is a fault of the plugin, and the decision goes on without it.
+ */
+export function isForClient(error: unknown): error is PhylloError {
+  return error instanceof PhylloError && error.code !== 'internal_error'
 }

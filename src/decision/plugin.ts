@@ -4,7 +4,10 @@
  * specs. A worker turns specs into running functions with `create`, once, when the profile is compiled.
  */
 import type { z } from 'zod'
+import type { CacheSizes } from '../data/cache-sizes.js'
+import type { FleetBoard } from '../data/fleet-board.js'
 import type { LaneView } from '../data/lane-view.js'
+import type { LatencyModel } from '../data/latency-model.js'
 import type { PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from './context.js'
 import type { Ranking } from './ranking.js'
@@ -17,12 +20,20 @@ export type Stage = (typeof STAGES)[number]
 export interface PluginEnv {
   readonly lane: LaneView
   readonly pods: PodView
+  /** What has been learned of the pods' times to the first byte. */
+  readonly latency: LatencyModel
+  /** How large the pods' caches are. */
+  readonly caches: CacheSizes
+  /** What plugins of all threads note of pods. */
+  readonly board: FleetBoard
   /** Milliseconds of the state's clock. */
   now(): number
   /** 0 ≤ x < 1. */
   random(): number
   /** The profile's name: what shared cursors are named by. */
   readonly profile: string
+  /** Calls back for each request of the profile that was booked on a pod; once per plugin, while it is built. */
+  onBooked(listener: BookedFn): void
 }
 
 /** What a request sees of itself besides slots; the same for every plugin. */
@@ -50,7 +61,14 @@ export type PrepareFn<R extends AnySlot, W extends AnySlot> = (
 export type FilterFn<R extends AnySlot> = (ctx: RequestView & Reader<R>, pods: Pool, keep: Uint8Array) => void
 /** Writes 0..1 for pods.slots[i] to out[i]; out is zeroed on entry. What lies outside counts as the nearer end, NaN as 0. */
 export type ScoreFn<R extends AnySlot> = (ctx: RequestView & Reader<R>, pods: Pool, out: Float64Array) => void
-/** Puts the pods to try into the ranking, best first. `scores[i]` is the weighted sum for pods.slots[i]. */
+/**
+ * Writes what the request would cost on pods.slots[i] to out[i], in milliseconds or whatever unit the profile's costs
+ * share; out is zeroed on entry. Below 0 counts as 0, NaN and what is beyond MAX_COST as MAX_COST.
+ */
+export type CostFn<R extends AnySlot> = ScoreFn<R>
+/** Told that the request was booked on a pod: a plugin counts then, since what is selected may still be refused. */
+export type BookedFn = (ctx: RequestView, slot: number) => void
+/** Puts the pods to try into the ranking, best first. `scores[i]` is the weighted sum for pods.slots[i], less its costs. */
 export type PickFn<R extends AnySlot> = (
   ctx: RequestView & Reader<R>,
   pods: Pool,
@@ -86,6 +104,8 @@ export interface FilterSpec<N extends string, R extends AnySlot> extends SpecBas
 }
 export interface ScoreSpec<N extends string, R extends AnySlot> extends SpecBase<'score', N, R> {
   readonly weight: number
+  /** Scores are added to a pod's total, costs are taken from it. */
+  readonly measure: 'score' | 'cost'
   create(env: PluginEnv): ScoreFn<R>
 }
 export interface PickSpec<N extends string, R extends AnySlot> extends SpecBase<'pick', N, R> {

@@ -3,7 +3,7 @@ import { BODY_KINDS, isTicket, NO_TICKET, REJECTED } from '../data/native.js'
 import type { PrepareQueue } from '../data/prepare-queue.js'
 import { PhylloError } from '../errors.js'
 import type { RoutingContext } from './context.js'
-import { pluginFailure } from './outcome.js'
+import { isForClient, type PluginFailed } from './outcome.js'
 import type { AnyPrepareSpec, PluginEnv, PrepareFn } from './plugin.js'
 import type { AnySlot } from './slot.js'
 import { cachedTokens } from './slots.js'
@@ -28,8 +28,10 @@ export class Preparation {
   readonly #limits: PoolLimits
   readonly #preparers: readonly Preparer[]
   readonly #readsCache: boolean
+  readonly #onFailed: PluginFailed
 
-  constructor(specs: readonly AnyPrepareSpec[], env: PluginEnv, limits: PoolLimits) {
+  constructor(specs: readonly AnyPrepareSpec[], env: PluginEnv, limits: PoolLimits, onFailed: PluginFailed) {
+    this.#onFailed = onFailed
     this.ops = specs.reduce((bits, spec) => bits | spec.op, 0)
     this.#env = env
     this.#limits = limits
@@ -84,7 +86,7 @@ export class Preparation {
       const preparer = this.#preparers[i]
       if (preparer === undefined) break
       trace?.start()
-      const pending = start(preparer, ctx)
+      const pending = this.#start(preparer, ctx)
       if (pending instanceof Promise) return this.#resume(pending, preparer.name, ctx, i + 1, trace)
       trace?.prepared(preparer.name)
     }
@@ -101,10 +103,24 @@ export class Preparation {
     try {
       await pending
     } catch (error) {
-      throw pluginFailure(name, error)
+      this.#failed(name, error)
     }
     trace?.prepared(name)
     await this.#plugins(ctx, next, trace)
+  }
+
+  #start(preparer: Preparer, ctx: RoutingContext): void | Promise<void> {
+    try {
+      return preparer.run(ctx)
+    } catch (error) {
+      this.#failed(preparer.name, error)
+    }
+  }
+
+  /** A plugin threw or rejected: the decision goes on without what it would have found, as those that read it will. */
+  #failed(plugin: string, error: unknown): void {
+    if (isForClient(error)) throw error
+    this.#onFailed(this.#env.profile, plugin, error)
   }
 }
 
@@ -117,12 +133,4 @@ function queueFull(bytes: number, limit: number): PhylloError {
 function preparationError(error: unknown): unknown {
   const isRequests = error instanceof Error && 'code' in error && error.code === REJECTED
   return isRequests ? new PhylloError('template_error', error.message, null, { cause: error }) : error
-}
-
-function start(preparer: Preparer, ctx: RoutingContext): void | Promise<void> {
-  try {
-    return preparer.run(ctx)
-  } catch (error) {
-    throw pluginFailure(preparer.name, error)
-  }
 }

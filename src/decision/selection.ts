@@ -3,11 +3,12 @@ import { MAX_SLOTS, OPS } from '../data/native.js'
 import type { Pool } from '../data/pod-view.js'
 import { Candidates } from './candidates.js'
 import type { RoutingContext } from './context.js'
-import { pluginFailure, type SelectionOutcome } from './outcome.js'
+import { isForClient, type PluginFailed, type SelectionOutcome } from './outcome.js'
 import type { FilterFn, PickFn, PluginEnv, Refusal, ScoreFn } from './plugin.js'
 import type { Profile } from './profile.js'
 import type { Ranking } from './ranking.js'
 import type { AnySlot } from './slot.js'
+import { TopPods } from './top-pods.js'
 import type { SelectionTrace, Trace } from './trace.js'
 
 interface Filter {
@@ -18,6 +19,7 @@ interface Filter {
 interface Scorer {
   readonly name: string
   readonly weight: number
+  readonly isCost: boolean
   readonly run: ScoreFn<AnySlot>
 }
 interface Picker {
@@ -36,11 +38,12 @@ export class Selection {
   readonly #keep = new Uint8Array(MAX_SLOTS)
   readonly #scores = new Float64Array(MAX_SLOTS)
   readonly #totals = new Float64Array(MAX_SLOTS)
-  /** The plugin that runs, for the message if it throws. */
-  #running = ''
+  readonly #top = new TopPods()
+  readonly #onFailed: PluginFailed
 
-  constructor(profile: Profile, env: PluginEnv) {
+  constructor(profile: Profile, env: PluginEnv, onFailed: PluginFailed) {
     this.#env = env
+    this.#onFailed = onFailed
     this.#tracesCache = profile.prepare.some(spec => (spec.op & OPS.matchPrefix) !== 0)
     this.#filters = profile.filter.map(spec => ({
       name: spec.name,
@@ -50,6 +53,7 @@ export class Selection {
     this.#scorers = profile.score.map(spec => ({
       name: spec.name,
       weight: spec.weight,
+      isCost: spec.measure === 'cost',
       run: spec.create(env),
     }))
     this.#picker = { name: profile.pick.name, run: profile.pick.create(env) }
@@ -63,18 +67,20 @@ export class Selection {
     ranking.clear()
     this.#candidates.load(pool)
     const record = trace?.beginSelection(profile, ctx, pool, this.#tracesCache)
-    try {
-      const refusal = this.#filter(ctx, record)
-      if (this.#candidates.length > 0) {
-        this.#score(ctx, record)
-        this.#pick(ctx, ranking, record)
-      }
-      const outcome = ranking.length > 0 ? 'picked' : refusal
-      record?.end(ranking, ctx.bound, outcome)
-      return outcome
-    } catch (error) {
-      throw pluginFailure(this.#running, error)
+    const refusal = this.#filter(ctx, record)
+    if (this.#candidates.length > 0) {
+      this.#score(ctx, record)
+      this.#pick(ctx, ranking, record)
     }
+    const outcome = ranking.length > 0 ? 'picked' : refusal
+    record?.end(ranking, ctx.bound, outcome)
+    return outcome
+  }
+
+  /** A plugin threw: the decision goes on without it, unless the error is meant for the client. */
+  #failed(plugin: string, error: unknown): void {
+    if (isForClient(error)) throw error
+    this.#onFailed(this.#env.profile, plugin, error)
   }
 
   /** Answers what it means if nothing is left. */
@@ -85,9 +91,13 @@ export class Selection {
     for (const filter of this.#filters) {
       if (pods.length === 0) break
       keep.fill(1, 0, pods.length)
-      this.#running = filter.name
       record?.start()
-      filter.run(ctx, pods, keep)
+      try {
+        filter.run(ctx, pods, keep)
+      } catch (error) {
+        this.#failed(filter.name, error)
+        keep.fill(1, 0, pods.length)
+      }
       record?.filtered(filter.name, pods, keep)
       // One pod that was only busy is reason enough to say "overloaded": waiting helps.
       if (pods.compact(keep) > 0 && filter.refusal === 'overloaded') refusal = filter.refusal
@@ -120,25 +130,55 @@ export class Selection {
     const totals = this.#totals
     totals.fill(0, 0, pods.length)
     for (const scorer of this.#scorers) {
+      const sign = scorer.isCost ? -scorer.weight : scorer.weight
       scores.fill(0, 0, pods.length)
-      this.#running = scorer.name
       record?.start()
-      scorer.run(ctx, pods, scores)
+      try {
+        scorer.run(ctx, pods, scores)
+      } catch (error) {
+        this.#failed(scorer.name, error)
+        scores.fill(0, 0, pods.length)
+      }
       for (let i = 0; i < pods.length; i++) {
         const score = scores[i] ?? 0
-        // Held to 0..1, NaN to 0: one scorer's slip must not drown the others.
-        const held = score >= 0 ? Math.min(1, score) : 0
+        // Scores are held to 0..1, NaN to 0: one scorer's slip must not drown the others. A cost's slip is a high cost.
+        const held = scorer.isCost ? heldCost(score) : score >= 0 ? Math.min(1, score) : 0
         scores[i] = held
-        totals[i] = (totals[i] ?? 0) + scorer.weight * held
+        totals[i] = (totals[i] ?? 0) + sign * held
       }
-      record?.scored(scorer.name, scorer.weight, pods, scores)
+      record?.scored(scorer.name, sign, pods, scores)
     }
   }
 
   #pick(ctx: RoutingContext, ranking: Ranking, record: SelectionTrace | undefined): void {
-    this.#running = this.#picker.name
     record?.start()
-    this.#picker.run(ctx, this.#candidates, this.#totals, ranking)
+    try {
+      this.#picker.run(ctx, this.#candidates, this.#totals, ranking)
+    } catch (error) {
+      this.#failed(this.#picker.name, error)
+      this.#pickBest(ranking)
+    }
     record?.picked(this.#picker.name, this.#candidates, this.#totals)
   }
+
+  /** In a failed picker's place: the highest total, of equals the pod with the fewest requests. */
+  #pickBest(ranking: Ranking): void {
+    const { slots, length } = this.#candidates
+    const { requests } = this.#env.lane
+    ranking.clear()
+    this.#top.clear()
+    for (let i = 0; i < length; i++) {
+      const slot = slots[i] ?? 0
+      this.#top.insert(slot, this.#totals[i] ?? 0, requests[slot] ?? 0, i)
+    }
+    this.#top.pushTo(ranking)
+  }
+}
+
+/** The dearest a pod can be: a day in milliseconds is 86,400,000, and sums of a few of these still add up exactly. */
+const MAX_COST = 1e12
+
+function heldCost(cost: number): number {
+  if (cost <= 0) return 0
+  return cost < MAX_COST ? cost : MAX_COST
 }

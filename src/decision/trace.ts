@@ -26,7 +26,10 @@ export interface PrepareRecord {
 export interface SelectionRecord {
   candidates: string[]
   filters: { plugin: string; dropped: string[]; micros: number }[]
-  /** `raw` is what the scorer gave, held to 0..1; `weighted` is what it added to the total. */
+  /**
+   * `raw` is what the scorer gave, held to 0..1, or the cost; `weighted` is what it added to the total. The weight of a
+   * cost is negative here.
+   */
   scores: { plugin: string; weight: number; raw: ByPod; weighted: ByPod; micros: number }[]
   totals: ByPod
   /** What the candidates' caches hold of the prompt; null where the profile matches no prefixes. */

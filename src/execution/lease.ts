@@ -2,10 +2,20 @@
  * A booking on a pod, given back exactly once however the request ends. Load that leaks is never seen again: the pod
  * looks busy for ever, so every way out of a request goes through `release`, and only the first one counts.
  */
+import type { LatencyModel } from '../data/latency-model.js'
 import type { Lane, OUTCOME, PodRef } from '../data/native.js'
 import type { PodInfo } from '../data/pod-view.js'
 
 export type LeaseOutcome = (typeof OUTCOME)[keyof typeof OUTCOME]
+
+/** What a pod had to do when it was booked, for the model of its latency. */
+export interface LatencySample {
+  readonly model: LatencyModel
+  /** Uncached prompt tokens before the first byte, the request's own among them. */
+  readonly tokensAhead: number
+  readonly requests: number
+  readonly kvUse: number
+}
 
 export class Lease {
   #answered = false
@@ -17,6 +27,7 @@ export class Lease {
     readonly pod: PodInfo,
     readonly ref: PodRef,
     readonly uncachedTokens: number,
+    private readonly sample?: LatencySample,
   ) {}
 
   get released(): boolean {
@@ -28,6 +39,8 @@ export class Lease {
     if (this.#answered || this.#released) return
     this.#answered = true
     this.lane.firstByte(this.ref, ms, this.uncachedTokens)
+    const { sample } = this
+    sample?.model.learn(this.ref, sample.tokensAhead, sample.requests, sample.kvUse, ms)
   }
 
   release(outcome: LeaseOutcome): void {

@@ -2,22 +2,31 @@
  * Selector: one use of a profile over a pool. The profile ranks pods from a snapshot; booking checks the truth. What
  * comes out is a Lease, or why there is none.
  */
+import type { LaneView } from '../data/lane-view.js'
+import type { LatencyModel } from '../data/latency-model.js'
 import { BOOK, isPodRef, type Lane, MAX_SLOTS, OUTCOME, REFUSED, slotOf } from '../data/native.js'
 import type { PodInfo, PodView, Pool } from '../data/pod-view.js'
 import type { CompiledProfile } from '../decision/compile.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
 import { Ranking } from '../decision/ranking.js'
-import { Lease } from './lease.js'
+import { type LatencySample, Lease } from './lease.js'
 
 /** What execution needs of a compiled profile. */
-export type SelectingProfile = Pick<CompiledProfile, 'name' | 'bookFlags' | 'prepare' | 'select'>
+export type SelectingProfile = Pick<CompiledProfile, 'name' | 'bookFlags' | 'prepare' | 'select'> &
+  Partial<Pick<CompiledProfile, 'booked'>>
 
 /**
  * Rankings tried. A booking is refused only by a race with other threads; all fall-backs refused means that the
  * snapshot was stale, and a second look is worth its microseconds. A third would only fight over the last places.
  */
 const ROUNDS = 2
+
+/** Who learns from the pods' answers, and where the loads at their booking are seen. */
+export interface Learning {
+  readonly lane: LaneView
+  readonly latency: LatencyModel
+}
 
 /** One per worker; its arrays are reused, since a selection never awaits. */
 export class Selector {
@@ -30,6 +39,7 @@ export class Selector {
   constructor(
     private readonly native: Lane,
     private readonly pods: PodView,
+    private readonly learning?: Learning,
   ) {}
 
   /** Books the best pod of the pool that is not among the slots tried before. Throws what a plugin throws. */
@@ -46,7 +56,10 @@ export class Selector {
       const outcome = profile.select(ctx, candidates, this.#ranking)
       if (outcome !== 'picked') return outcome
       const lease = this.#bookFirst(ctx, profile.bookFlags, candidates)
-      if (lease !== undefined) return lease
+      if (lease !== undefined) {
+        profile.booked?.(ctx, slotOf(lease.ref))
+        return lease
+      }
     }
     return this.#refusal
   }
@@ -93,7 +106,16 @@ export class Selector {
   }
 
   #lease(pod: PodInfo): Lease {
-    return new Lease(this.native, pod, pod.ref, this.#booked[0] ?? 0)
+    const uncached = this.#booked[0] ?? 0
+    return new Lease(this.native, pod, pod.ref, uncached, this.#sample(slotOf(pod.ref), uncached))
+  }
+
+  /** The lane's columns are still those of the selection that has just been made. */
+  #sample(slot: number, uncached: number): LatencySample | undefined {
+    if (this.learning === undefined) return undefined
+    const { lane, latency: model } = this.learning
+    const tokensAhead = (lane.pendingTokens[slot] ?? 0) + uncached
+    return { model, tokensAhead, requests: lane.requests[slot] ?? 0, kvUse: lane.kvUse[slot] ?? 0 }
   }
 
   /** The pool without the slots tried, and without those that got another pod after that version of the fleet. */

@@ -2,13 +2,17 @@
  * What one thread needs to open a request and decide about it: its lane, its view of the fleet, its compiled profiles.
  * Each worker has one; the main thread has one too, for `POST /explain`.
  */
+import { CacheSizes } from '../data/cache-sizes.js'
+import type { FleetBoard } from '../data/fleet-board.js'
 import type { LaneView } from '../data/lane-view.js'
+import type { LatencyModel } from '../data/latency-model.js'
 import { BODY_KINDS, FIELDS, isPodRef, type PodRef, SCAN, slotOf } from '../data/native.js'
 import { PodView, type Pool } from '../data/pod-view.js'
 import type { PrepareQueue } from '../data/prepare-queue.js'
 import { TokenForwarding } from '../data/token-forwarding.js'
 import { type CompiledProfile, compileProfile } from '../decision/compile.js'
 import { type RequestHead, type RoutingContext, RoutingContexts } from '../decision/context.js'
+import type { PluginFailed } from '../decision/outcome.js'
 import type { Profile } from '../decision/profile.js'
 import { PhylloError } from '../errors.js'
 import type { Workflow } from '../execution/workflow.js'
@@ -27,9 +31,16 @@ export interface DeciderOptions {
   readonly defaultProfile: string
   readonly asyncPrepareBytes: number
   readonly prepareQueue: PrepareQueue
+  readonly latency: LatencyModel
+  readonly board: FleetBoard
   readonly now: () => number
   readonly random: () => number
+  readonly onPluginFailed: PluginFailed
 }
+
+/** Values of the breaker column; see LOAD.breaker. */
+const CLOSED = 0
+const PROBE_FREE = 2
 
 /** Name under which the pod that holds a response's state is remembered. */
 const responseKey = (id: string): string => `response:${id}`
@@ -48,8 +59,8 @@ export class Decider {
   constructor(options: DeciderOptions) {
     this.#lane = options.lane
     this.contexts = new RoutingContexts(options.lane)
-    const { lane, now, random, asyncPrepareBytes, prepareQueue } = options
-    const env = { lane, pods: this.pods, now, random, asyncPrepareBytes, prepareQueue }
+    const caches = new CacheSizes(options.lane, this.pods, options.now)
+    const env = { ...options, pods: this.pods, caches }
     for (const [name, profile] of options.profiles) {
       const compiled = compileProfile(profile, env)
       this.#routes.set(name, { profile: compiled, workflow: workflowFor(compiled.workflow) })
@@ -126,8 +137,9 @@ export class Decider {
   #choosePool(ctx: RoutingContext): PhylloError | undefined {
     // `scan` refuses a body without one.
     const name = ctx.stringField('model') ?? ''
-    const model = this.#models.get(name)
-    if (model === undefined) return this.#noModel(name)
+    const asked = this.#models.get(name)
+    if (asked === undefined) return this.#noModel(name)
+    const model = asked.fallbacks === undefined ? asked : this.#withFallbacks(asked, asked.fallbacks)
     if (name !== model.name) renameModel(ctx, model.name)
     ctx.model = model.name
     ctx.modelId = model.id
@@ -142,6 +154,29 @@ export class Decider {
     ctx.pool = pool
     ctx.poolVersion = this.pods.version
     return undefined
+  }
+
+  /** The model itself while a pod takes requests for it, else the first of its fallbacks that one takes requests for. */
+  #withFallbacks(model: WorkerModel, fallbacks: readonly string[]): WorkerModel {
+    if (fallbacks.length === 0) return model
+    this.#lane.beginSelection()
+    if (this.#takesRequests(model)) return model
+    for (const name of fallbacks) {
+      const fallback = this.#models.get(name)
+      if (fallback !== undefined && this.#takesRequests(fallback)) return fallback
+    }
+    return model
+  }
+
+  #takesRequests({ name }: WorkerModel): boolean {
+    const pool = this.pods.pool(name)
+    const { ready, breaker } = this.#lane
+    for (let i = 0; i < (pool?.length ?? 0); i++) {
+      const slot = pool?.slots[i] ?? 0
+      // A breaker that is half open with its probe free may find the pod well again.
+      if (ready[slot] === 1 && (breaker[slot] === CLOSED || breaker[slot] === PROBE_FREE)) return true
+    }
+    return false
   }
 
   #forwardingOf(model: string): TokenForwarding {

@@ -171,6 +171,7 @@ export class ModelTable {
       id,
       profile: options?.profile ?? this.options.defaults.profile,
       aliases: options?.name === name ? options.aliases : [],
+      fallbacks: options?.name === name ? options.fallbacks : undefined,
       forwardTokens: options?.forwardTokens ?? false,
     }
   }

@@ -115,6 +115,8 @@ export interface ServedModelOptions {
   readonly profile?: string | undefined
   /** Other names that clients may ask for it by. */
   readonly aliases: readonly string[]
+  /** Models that serve its requests, in this order, while no pod can serve it. */
+  readonly fallbacks?: readonly string[] | undefined
   /** Whether engines that take token ids are sent the router's, instead of tokenizing a second time. */
   readonly forwardTokens: boolean
 }

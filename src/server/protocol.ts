@@ -2,6 +2,8 @@
  * What the main thread (control plane) and the workers (data plane) say to each other. Nothing of it is on the request
  * path: fleet versions down, acknowledgements and the end of a drain up.
  */
+import type { BoardHandle } from '../data/fleet-board.js'
+import type { LatencyHandle } from '../data/latency-model.js'
 import type { PodInfo } from '../data/pod-view.js'
 import type { PrepareQueueHandle } from '../data/prepare-queue.js'
 import type { CountersHandle } from '../telemetry/counters.js'
@@ -14,6 +16,8 @@ export interface WorkerModel {
   readonly id: number
   readonly profile: string
   readonly aliases: readonly string[]
+  /** Models that serve its requests, in this order, while no pod can serve it. */
+  readonly fallbacks?: readonly string[] | undefined
   /** Prompts of `/v1/completions` go to its pods as token ids, where that changes nothing. */
   readonly forwardTokens: boolean
 }
@@ -34,7 +38,9 @@ export interface WorkerBirth {
   readonly stateName: string
   readonly counters: CountersHandle
   readonly prepareQueue: PrepareQueueHandle
-  /** Its row in the counters and in the queue. */
+  readonly latency: LatencyHandle
+  readonly board: BoardHandle
+  /** Its row in the counters, in the queue and in the latency memory. */
   readonly row: number
   /** The port to listen on; 0 for the first worker of a router that takes any. */
   readonly port: number

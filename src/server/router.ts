@@ -5,9 +5,11 @@
 import { availableParallelism } from 'node:os'
 import { threadId } from 'node:worker_threads'
 import { Discovery, sourcesOf } from '../data/discovery/discovery.js'
+import { type BoardHandle, createBoard, FleetBoard } from '../data/fleet-board.js'
 import { HealthChecker, type HealthEvents } from '../data/health.js'
 import { KvEvents } from '../data/kv-events/kv-events.js'
 import { LaneView } from '../data/lane-view.js'
+import { createLatencyMemory, type LatencyHandle, LatencyModel } from '../data/latency-model.js'
 import { loadNative, type SharedState } from '../data/native.js'
 import { PodRegistry } from '../data/pod-registry.js'
 import type { PodInfo } from '../data/pod-view.js'
@@ -26,6 +28,7 @@ import { Decider } from './decider.js'
 import { chooseListener } from './listener/choose.js'
 import { ModelTable } from './model-table.js'
 import type { RouterOptions } from './options.js'
+import { logPluginFailure } from './plugin-failures.js'
 import { PodFleet } from './pod-fleet.js'
 import { resolveProfiles } from './profiles.js'
 import type { FleetUpdate, WorkerBirth } from './protocol.js'
@@ -67,6 +70,8 @@ class ControlPlane {
   readonly #stateName = `router-${threadId}-${++routers}`
   readonly #counters: CountersHandle
   readonly #prepareQueue: PrepareQueueHandle
+  readonly #latency: LatencyHandle
+  readonly #board: BoardHandle
   readonly #models: ModelTable
   readonly #health: HealthChecker
   readonly #scraper: Scraper
@@ -93,6 +98,8 @@ class ControlPlane {
       options.limits.queuedPrepareBytes,
       concurrentPrepares(availableParallelism(), workers),
     )
+    this.#latency = createLatencyMemory(options.cache.width, workers)
+    this.#board = createBoard(options.cache.width)
     this.#kvEvents = new KvEvents({
       stateName: this.#stateName,
       dialIn: options.kvEvents,
@@ -118,8 +125,13 @@ class ControlPlane {
       defaultProfile: options.defaults.profile,
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
       prepareQueue: new PrepareQueue(this.#prepareQueue, workers),
+      // /explain learns nothing, so it needs no row of its own.
+      latency: new LatencyModel(this.#latency, 0, () => this.state.now()),
+      board: new FleetBoard(this.#board),
       now: () => this.state.now(),
       random: Math.random,
+      onPluginFailed: (profile, plugin, error) =>
+        logPluginFailure(this.log, this.#once, profile, plugin, error),
     })
   }
 
@@ -171,6 +183,8 @@ class ControlPlane {
         stateName: this.#stateName,
         counters: this.#counters,
         prepareQueue: this.#prepareQueue,
+        latency: this.#latency,
+        board: this.#board,
         row,
         port,
         shared: count > 1,

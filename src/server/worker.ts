@@ -6,7 +6,9 @@
  * enters (the listener), and what still slips through is logged and survived here.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { FleetBoard } from '../data/fleet-board.js'
 import { LaneView } from '../data/lane-view.js'
+import { LatencyModel } from '../data/latency-model.js'
 import { loadNative } from '../data/native.js'
 import { PrepareQueue } from '../data/prepare-queue.js'
 import { Answers } from '../execution/answers.js'
@@ -15,13 +17,14 @@ import { Selector } from '../execution/selector.js'
 import { UpstreamClient } from '../execution/upstream/client.js'
 import { Watchdog } from '../execution/watchdog.js'
 import { Counters } from '../telemetry/counters.js'
-import { createLogger, type Logger } from '../telemetry/log.js'
+import { createLogger, type Logger, saidOnce } from '../telemetry/log.js'
 import { answerEvents } from './answer-events.js'
 import { App, countingEvents } from './app.js'
 import { Decider } from './decider.js'
 import { Endpoints } from './endpoints.js'
 import { chooseListener } from './listener/choose.js'
 import type { Listener } from './listener/listener.js'
+import { logPluginFailure } from './plugin-failures.js'
 import { resolveProfiles } from './profiles.js'
 import type { FromWorker, ToWorker, WorkerBirth } from './protocol.js'
 
@@ -43,6 +46,9 @@ class DataPlane {
     const addon = loadNative()
     const state = addon.SharedState.open(birth.stateName)
     const lane = new LaneView(addon, state)
+    const counters = new Counters(birth.counters, birth.row)
+    const latency = new LatencyModel(birth.latency, birth.row, () => state.now())
+    const once = saidOnce()
     const decider = new Decider({
       lane,
       profiles: resolveProfiles(options),
@@ -50,9 +56,14 @@ class DataPlane {
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
       prepareQueue: new PrepareQueue(birth.prepareQueue, birth.row),
       now: () => state.now(),
+      latency,
+      board: new FleetBoard(birth.board),
       random: Math.random,
+      onPluginFailed(profile, plugin, error) {
+        counters.pluginFailed()
+        logPluginFailure(log, once, profile, plugin, error)
+      },
     })
-    const counters = new Counters(birth.counters, birth.row)
     const { connections, keepAliveMs } = options.upstream
     const { connectMs, firstByteMs, idleMs, requestMs } = options.timeouts
     this.#client = new UpstreamClient(
@@ -60,7 +71,7 @@ class DataPlane {
       this.#watchdog,
     )
     this.#executor = new Executor({
-      selector: new Selector(lane.native, decider.pods),
+      selector: new Selector(lane.native, decider.pods, { lane, latency }),
       pods: decider.pods,
       client: this.#client,
       events: countingEvents(counters),

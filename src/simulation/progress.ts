@@ -6,20 +6,24 @@ export interface Progress {
   done(): void
 }
 
-/** @param write takes plain lines; the bar draws on standard output by itself */
+/**
+ * @param write takes plain lines
+ * @param terminal where the bar draws itself
+ */
 export function startProgress(
   title: string,
   total: number,
   isTerminal: boolean,
   write: (text: string) => void,
+  terminal: NodeJS.WritableStream = process.stdout,
 ): Progress {
-  return isTerminal ? barProgress(title, total) : lineProgress(title, total, write)
+  return isTerminal ? barProgress(title, total, terminal) : lineProgress(title, total, write)
 }
 
-function barProgress(title: string, total: number): Progress {
+function barProgress(title: string, total: number, stream: NodeJS.WritableStream): Progress {
   const bar = new SingleBar({
     format: `${title} [{bar}] {value}/{total} requests, {duration_formatted}`,
-    stream: process.stdout,
+    stream,
     hideCursor: true,
   })
   bar.start(total, 0)

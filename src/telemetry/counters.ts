@@ -43,6 +43,7 @@ export interface Layout {
   readonly statuses: number
   readonly errors: number
   readonly retries: number
+  readonly pluginFailures: number
   readonly aborts: number
   readonly bytesOut: number
   readonly promptTokens: number
@@ -71,6 +72,7 @@ function makeLayout(width: number): Layout {
     statuses: take(ENDPOINTS.length * STATUSES),
     errors: take(ERROR_CODES.length),
     retries: take(1),
+    pluginFailures: take(1),
     aborts: take(1),
     bytesOut: take(1),
     promptTokens: take(1),
@@ -123,6 +125,10 @@ export class Counters {
   }
   retried(): void {
     this.#add(this.layout.retries, 1)
+  }
+  /** A plugin threw on a request, which was decided without it. */
+  pluginFailed(): void {
+    this.#add(this.layout.pluginFailures, 1)
   }
   aborted(): void {
     this.#add(this.layout.aborts, 1)

@@ -136,6 +136,11 @@ function requestCounters(registry: Registry, sums: CounterSums): void {
   const simple: [name: string, help: string, index: number][] = [
     ['phyllo_retries_total', 'Requests sent to a further pod after one failed.', sums.layout.retries],
     [
+      'phyllo_plugin_failures_total',
+      'Errors of plugins on a request, which was then decided without them.',
+      sums.layout.pluginFailures,
+    ],
+    [
       'phyllo_client_aborts_total',
       'Clients that went away before their answer was complete.',
       sums.layout.aborts,

@@ -145,7 +145,8 @@ const cases: Record<string, Case> = {
     issues: [
       'f:2:12  defaults.profile  there is no profile "cash-aware" — write cache-aware',
       'f:4:25  models[0].profile  there is no profile "zzz" — there are: random, round-robin, least-request, ' +
-        'cache-aware, session-sticky, consistent-hash',
+        'power-of-two, cache-aware, session-sticky, consistent-hash, chwbl, prefix-hash, vllm-consistent-hash, ' +
+        'sglang-cache-aware, aibrix-prefix-cache, llm-d, affinity-gate, dynamo, lmetric, smetric, dualmap',
     ],
   },
   'what is wrong with profiles, by the decision layer, where it is written': {

@@ -37,6 +37,33 @@ test('a plugin from a module serves in every worker', async t => {
   for (let i = 0; i < 10; i++) t.is(await podOf(router), 'b')
 })
 
+test('plugins that fail cost a fallback pick and are counted; the process goes on', async t => {
+  const { pods } = await enginesFor(t, 2)
+  const yaml = [
+    'plugins: [failing.mjs]',
+    'profiles:',
+    '  failing:',
+    '    prepare: [failing-later]',
+    '    filter: [healthy]',
+    '    score: [failing-score, least-load]',
+    '    pick: failing-pick',
+    '    execute: single',
+    'defaults: { profile: failing }',
+    'listen: { host: 127.0.0.1, port: 0, workers: 2 }',
+    'admin: { port: 0 }',
+    'log: { level: silent }',
+    `pods: ${JSON.stringify(pods)}`,
+  ].join('\n')
+  const loaded = parseConfig(yaml, { baseDir: fixtures })
+  if (!loaded.ok) return t.fail(formatIssues(loaded.issues))
+  const router = await startRouter(loaded.config)
+  t.teardown(() => router.close())
+  const ids = pods.map(({ id }) => id)
+  for (let i = 0; i < 10; i++) t.true(ids.includes(await podOf(router)))
+  const page = await (await fetch(`${router.adminUrl}/metrics`)).text()
+  t.regex(page, /phyllo_plugin_failures_total 30\n/)
+})
+
 test('its options are checked like those of the built-in ones', t => {
   const loaded = parseConfig(zoned('{ label: zone, vaule: b }'), { baseDir: fixtures })
   const issues = loaded.ok ? '' : formatIssues(loaded.issues)

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { BOOK, OPS } from '#phyllo/data/native.js'
 import { createPrepareQueue, PrepareQueue, queuedBytes } from '#phyllo/data/prepare-queue.js'
-import { filter, picker, preparer, scorer } from '#phyllo/decision/factories.js'
+import { cost, filter, picker, preparer, scorer } from '#phyllo/decision/factories.js'
 import { selectionError } from '#phyllo/decision/outcome.js'
 import {
   concurrencyCap,
@@ -265,34 +265,80 @@ test('a cap of one selection does not bind the next', t => {
   t.is(ctx.bound, 0)
 })
 
-test('a plugin that throws is named, whichever stage it is in', async t => {
-  const boom = () => {
+test('a plugin that fails is named, whichever stage it is in, and the decision goes on without it', async t => {
+  const boom = (_ctx?: unknown, _pods?: unknown, out?: Uint8Array | Float64Array) => {
+    out?.fill(0)
     throw new Error('boom')
   }
-  const { worker } = fleetOf(2)
+  const { worker, fleet } = fleetOf(3)
+  fleet.setAll('inflight', [3, 1, 2])
   const bad = {
     filter: filter({ name: 'bad-filter', summary: '.', filter: boom }),
     scorer: scorer({ name: 'bad-scorer', summary: '.', score: boom }),
+    cost: cost({ name: 'bad-cost', summary: '.', cost: boom }),
     picker: picker({ name: 'bad-picker', summary: '.', pick: boom }),
-    sync: preparer({ name: 'bad-sync', summary: '.', writes: [note], prepare: boom }),
+    sync: preparer({ name: 'bad-sync', summary: '.', writes: [note], prepare: () => boom() }),
     later: preparer({ name: 'bad-later', summary: '.', writes: [note], prepare: async () => boom() }),
   }
-  const failing = async (made: Profile): Promise<void> => {
-    const compiled = worker.compile(made)
+  const reader = scorer({ name: 'reader', summary: '.', reads: [note], score: ctx => void ctx.get(note) })
+  const rest = () => profile('p').score(leastLoad())
+  const cases: [string[], Profile][] = [
+    [['bad-filter'], profile('p').filter(bad.filter()).score(leastLoad()).pick(maxScore()).execute(single())],
+    [['bad-scorer'], profile('p').score(bad.scorer(), leastLoad()).pick(maxScore()).execute(single())],
+    [['bad-cost'], profile('p').score(leastLoad(), bad.cost()).pick(maxScore()).execute(single())],
+    [['bad-picker'], rest().pick(bad.picker()).execute(single())],
+    [
+      ['bad-sync', 'reader'],
+      profile('p').prepare(bad.sync()).score(reader(), leastLoad()).pick(maxScore()).execute(single()),
+    ],
+    [
+      ['bad-later', 'reader'],
+      profile('p').prepare(bad.later()).score(reader(), leastLoad()).pick(maxScore()).execute(single()),
+    ],
+  ]
+  for (const [names, made] of cases) {
+    const failed: string[] = []
+    const compiled = worker.compile(made, {
+      onPluginFailed: (of, plugin, error) => {
+        failed.push(plugin)
+        t.is(of, 'p')
+        t.regex(String(error), /boom|read before it was written/)
+      },
+    })
     const ctx = worker.request()
     await compiled.prepare(ctx)
-    compiled.select(ctx, worker.pool, worker.ranking)
+    t.is(compiled.select(ctx, worker.pool, worker.ranking), 'picked')
+    t.deepEqual(failed, names)
+    t.deepEqual(worker.picked(), [1, 2, 0], String(names))
   }
-  const cases: [string, Profile][] = [
-    ['bad-filter', profile('p').filter(bad.filter()).pick(maxScore()).execute(single())],
-    ['bad-scorer', profile('p').score(bad.scorer()).pick(maxScore()).execute(single())],
-    ['bad-picker', profile('p').pick(bad.picker()).execute(single())],
-    ['bad-sync', profile('p').prepare(bad.sync()).pick(maxScore()).execute(single())],
-    ['bad-later', profile('p').prepare(bad.later()).pick(maxScore()).execute(single())],
+})
+
+test('an error of the catalogue that a plugin throws is the client’s', async t => {
+  const { worker } = fleetOf(2)
+  const refuse = () => {
+    throw new PhylloError('overloaded', 'not now')
+  }
+  const makers: Profile[] = [
+    profile('p')
+      .filter(filter({ name: 'f', summary: '.', filter: refuse })())
+      .pick(maxScore())
+      .execute(single()),
+    profile('p')
+      .prepare(preparer({ name: 'p', summary: '.', writes: [note], prepare: refuse })())
+      .pick(maxScore())
+      .execute(single()),
+    profile('p')
+      .prepare(preparer({ name: 'p', summary: '.', writes: [note], prepare: async () => refuse() })())
+      .pick(maxScore())
+      .execute(single()),
   ]
-  for (const [name, made] of cases) {
-    const error = await t.throwsAsync(failing(made), { instanceOf: PhylloError })
-    t.is(error?.code, 'internal_error')
-    t.is(error?.message, `plugin '${name}' failed: boom`)
+  for (const made of makers) {
+    const compiled = worker.compile(made, { onPluginFailed: () => t.fail() })
+    const ctx = worker.request()
+    const run = async () => {
+      await compiled.prepare(ctx)
+      compiled.select(ctx, worker.pool, worker.ranking)
+    }
+    t.is((await t.throwsAsync(run, { instanceOf: PhylloError }))?.code, 'overloaded')
   }
 })

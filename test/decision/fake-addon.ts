@@ -4,6 +4,7 @@
  */
 import {
   BOOK,
+  CACHE,
   CACHE_MODE,
   isPodRef,
   type Lane,
@@ -32,8 +33,12 @@ export class FakeFleet {
   /** What the next `prepare` finds: cached tokens by slot, the prompt's length. */
   cached = new Map<number, number>()
   promptTokens = 1000
+  /** Milliseconds of the workers' clocks. */
+  now = 0
   /** How the pods' caches are known, by slot; predicted unless set. */
   modes = new Map<number, number>()
+  /** What is known of the pods' caches, by slot: blocks held and room for, of 16 tokens. */
+  readonly caches = new Map<number, { held: number; room: number }>()
   /** What `prepare` answers -1 with; undefined: it succeeds. */
   failure: string | undefined
 
@@ -268,7 +273,7 @@ function fakeAddon(fleet: FakeFleet): NativeAddon {
 }
 
 /** A state of which a lane needs no more than the width. */
-export function fakeState(width: number): SharedState {
+export function fakeState(width: number, fleet?: FakeFleet): SharedState {
   return {
     width,
     addPod: notHere('addPod'),
@@ -288,7 +293,15 @@ export function fakeState(width: number): SharedState {
     podLost: notHere('podLost'),
     setPodCache: notHere('setPodCache'),
     setEngineLoad: notHere('setEngineLoad'),
-    cacheStatus: notHere('cacheStatus'),
+    cacheStatus(ref, out) {
+      const cache = fleet?.caches.get(ref % MAX_SLOTS)
+      out.fill(0)
+      if (cache === undefined) return false
+      out[CACHE.blocks] = cache.held
+      out[CACHE.capacity] = cache.room
+      out[CACHE.blockSize] = 16
+      return true
+    },
     setChains: notHere('setChains'),
     clearPredicted: notHere('clearPredicted'),
   }

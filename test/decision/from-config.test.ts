@@ -69,7 +69,7 @@ test('a missing slot: plugin, slot and suppliers, at the plugin’s place', t =>
       path: ['pick'],
       message:
         "plugin 'hash-ring' reads slot 'affinityKey', which nothing before it writes; " +
-        "add to prepare, before it: 'affinity-key'",
+        "add to prepare, before it: 'affinity-key' or 'prefix-key'",
     },
   ])
 })

@@ -1,5 +1,7 @@
 /** What decision tests share: a fleet, a worker of it, requests to it. Lanes are made here and nowhere else. */
+import { type BoardHandle, createBoard, FleetBoard } from '#phyllo/data/fleet-board.js'
 import { LaneView } from '#phyllo/data/lane-view.js'
+import { createLatencyMemory, type LatencyHandle, LatencyModel } from '#phyllo/data/latency-model.js'
 import { FIELDS, type FieldName, isPodRef, slotOf } from '#phyllo/data/native.js'
 import { type PodInfo, PodView, type Pool } from '#phyllo/data/pod-view.js'
 import { createPrepareQueue, PrepareQueue } from '#phyllo/data/prepare-queue.js'
@@ -44,6 +46,12 @@ export function seeded(seed: number): () => number {
   }
 }
 
+/** Memory that the workers of a fleet have in common. */
+export interface SharedMemory {
+  readonly board: BoardHandle
+  readonly latency: LatencyHandle
+}
+
 /** One worker thread's part of a fleet. */
 export class TestWorker {
   readonly lane: LaneView
@@ -57,15 +65,18 @@ export class TestWorker {
     readonly fleet: FakeFleet,
     pods: readonly PodInfo[],
     seed = 1,
+    shared: SharedMemory = sharedMemory(fleet.width, seed),
   ) {
-    this.lane = new LaneView(fleet.addon(), fakeState(fleet.width))
+    this.lane = new LaneView(fleet.addon(), fakeState(fleet.width, fleet))
     this.contexts = new RoutingContexts(this.lane)
     this.update(pods)
     this.env = {
       lane: this.lane,
       pods: this.pods,
-      now: () => 0,
+      now: () => fleet.now,
       random: seeded(seed),
+      board: new FleetBoard(shared.board),
+      latency: new LatencyModel(shared.latency, seed - 1, () => fleet.now),
       asyncPrepareBytes: 1 << 20,
       prepareQueue: new PrepareQueue(createPrepareQueue(1, 1 << 20, 4), 0),
       registry: testRegistry(),
@@ -107,6 +118,7 @@ export class TestWorker {
     ctx.request = { id: 'r', method: 'POST', path: '/v1/chat/completions', query: '', headers, kind: 'chat' }
     ctx.model = MODEL
     ctx.modelId = 0
+    ctx.fields.fill(0)
     let text = '{'
     for (const [index, name] of FIELDS.entries()) {
       const value = fields[name]
@@ -139,6 +151,7 @@ export class TestWorker {
       const ref = this.pods.bySlot(slot)?.ref ?? refOf(slot)
       const code = this.lane.native.book(ctx.ticket, ref, ctx.bound, profile.bookFlags, out)
       if (isPodRef(code)) {
+        profile.booked(ctx, slotOf(code))
         const end = () => {
           this.lane.native.release(code, 0, 0)
           this.contexts.give(ctx)
@@ -149,6 +162,12 @@ export class TestWorker {
     throw new Error('no pod could be booked')
   }
 }
+
+/** For as many workers as will share it. */
+export const sharedMemory = (width: number, workers: number): SharedMemory => ({
+  board: createBoard(width),
+  latency: createLatencyMemory(width, workers),
+})
 
 interface TestFleet {
   readonly fleet: FakeFleet
@@ -161,7 +180,8 @@ interface TestFleet {
 export function fleetOf(pods: number, workers = 1): TestFleet {
   const fleet = new FakeFleet(pods <= 64 ? 64 : pods <= 256 ? 256 : 1024)
   const infos = Array.from({ length: pods }, (_, slot) => pod(slot))
-  const all = Array.from({ length: workers }, (_, i) => new TestWorker(fleet, infos, i + 1))
+  const shared = sharedMemory(fleet.width, workers)
+  const all = Array.from({ length: workers }, (_, i) => new TestWorker(fleet, infos, i + 1, shared))
   const [worker] = all
   if (worker === undefined) throw new Error('a fleet has a worker')
   return { fleet, workers: all, worker }

@@ -83,6 +83,7 @@ function serve(user: string): number {
         const ref = pods.bySlot(ranking.slots[i] ?? 0)?.ref ?? -1
         const code = lane.native.book(ctx.ticket, ref, ctx.bound, compiled.bookFlags, booked)
         if (!isPodRef(code)) continue
+        compiled.booked(ctx, slotOf(code))
         if (release) lane.native.release(code, booked[0] ?? 0, 0)
         return slotOf(code)
       }

@@ -1,8 +1,10 @@
 /** The shipped profiles, each with one worker and with three that share a fleet. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import { parse } from 'yaml'
-import type { CompiledProfile } from '#phyllo/decision/compile.js'
-import { profileFromConfig } from '#phyllo/decision/from-config.js'
+import { z } from 'zod'
+import { profileFromConfig, profileToConfig } from '#phyllo/decision/from-config.js'
 import type { Profile } from '#phyllo/decision/profile.js'
 import {
   cacheAware,
@@ -14,13 +16,35 @@ import {
   sessionSticky,
   shippedProfiles,
 } from '#phyllo/decision/profiles/index.js'
-import { fleetOf, seeded, single, type TestWorker, testRegistry } from './helpers.js'
+import { crew } from './crew.js'
+import { seeded, single, testRegistry } from './helpers.js'
+
+const exampleFile = z.object({ profiles: z.record(z.string(), z.unknown()) })
 
 test('each is under ten lines of YAML, which load as the same profile', t => {
   const profiles = shippedProfiles(single())
   t.deepEqual(
     profiles.map(({ name }) => name),
-    ['random', 'round-robin', 'least-request', 'cache-aware', 'session-sticky', 'consistent-hash'],
+    [
+      'random',
+      'round-robin',
+      'least-request',
+      'power-of-two',
+      'cache-aware',
+      'session-sticky',
+      'consistent-hash',
+      'chwbl',
+      'prefix-hash',
+      'vllm-consistent-hash',
+      'sglang-cache-aware',
+      'aibrix-prefix-cache',
+      'llm-d',
+      'affinity-gate',
+      'dynamo',
+      'lmetric',
+      'smetric',
+      'dualmap',
+    ],
   )
   for (const profile of profiles) {
     const yaml = profileYaml(profile)
@@ -31,6 +55,22 @@ test('each is under ten lines of YAML, which load as the same profile', t => {
     const result = profileFromConfig(name, body, testRegistry())
     if (!result.ok) return t.fail(JSON.stringify(result.issues))
     t.is(profileYaml(result.profile), yaml)
+  }
+})
+
+const examples = fileURLToPath(new URL('../../../examples/profiles/', import.meta.url))
+
+test('each stands among the examples as YAML, which loads as the same profile', t => {
+  const shipped = shippedProfiles(single())
+  t.deepEqual(readdirSync(examples).sort(), shipped.map(({ name }) => `${name}.yaml`).sort())
+  for (const profile of shipped) {
+    const { profiles } = exampleFile.parse(parse(readFileSync(`${examples}${profile.name}.yaml`, 'utf8')))
+    t.deepEqual(Object.keys(profiles), [profile.name])
+    const result = profileFromConfig(profile.name, profiles[profile.name], testRegistry())
+    if (!result.ok) return t.fail(JSON.stringify(result.issues))
+    t.deepEqual(profileToConfig(result.profile), profileToConfig(profile))
+    const weights = ({ score }: Profile) => score.map(({ name, weight }) => [name, weight])
+    t.deepEqual(weights(result.profile), weights(profile))
   }
 })
 
@@ -45,29 +85,6 @@ test('the YAML is as one would write it by hand', t => {
 `,
   )
 })
-
-interface Turn {
-  readonly worker: TestWorker
-  readonly compiled: CompiledProfile
-}
-
-/** Compiles a profile on each of so many workers and hands out workers in an uneven order, as a kernel does. */
-function crew(profile: Profile, pods: number, workers: number) {
-  const { fleet, workers: all } = fleetOf(pods, workers)
-  const turns = all.map((worker): Turn => ({ worker, compiled: worker.compile(profile) }))
-  const draw = seeded(7)
-  const next = (): Turn => {
-    const turn = turns[Math.floor(draw() * turns.length)]
-    if (turn === undefined) throw new Error('there is always a worker')
-    return turn
-  }
-  const serve = (fields: Parameters<TestWorker['request']>[0], headers: readonly string[] = []) => {
-    const { worker, compiled } = next()
-    return worker.serve(compiled, worker.request(fields, headers))
-  }
-  const perPod = (): number[] => Array.from({ length: pods }, (_, slot) => fleet.get('inflight', slot))
-  return { fleet, serve, perPod, workers: all }
-}
 
 for (const workers of [1, 3]) {
   const where = workers === 1 ? 'one worker' : 'three workers'
@@ -103,15 +120,16 @@ for (const workers of [1, 3]) {
     t.true(Math.max(...counts) - Math.min(...counts) <= 1, String(counts))
   })
 
-  test(`cache-aware, ${where}: to the cached prefix, until that pod is 8 requests behind`, t => {
+  test(`cache-aware, ${where}: to the cached prefix, until that pod is 7 requests behind`, t => {
     const { fleet, serve, perPod } = crew(cacheAware(single()), 4, workers)
     fleet.cached = new Map([[2, 1000]])
-    const slots = Array.from({ length: 12 }, () => serve({ messages: [] }).slot)
-    t.deepEqual(slots.slice(0, 8), [2, 2, 2, 2, 2, 2, 2, 2])
-    // One each for the others; then they are only 7 behind, and the hit wins again.
-    t.deepEqual(slots.slice(8, 11).sort(), [0, 1, 3])
-    t.is(slots[11], 2)
-    t.deepEqual(perPod(), [1, 1, 9, 1])
+    // (1 + 128 · 7) · 1.35 is more than 1,000 · 1.1.
+    const slots = Array.from({ length: 11 }, () => serve({ messages: [] }).slot)
+    t.deepEqual(slots.slice(0, 7), [2, 2, 2, 2, 2, 2, 2])
+    // One each for the others; then the hit wins again.
+    t.deepEqual(slots.slice(7, 10).sort(), [0, 1, 3])
+    t.is(slots[10], 2)
+    t.deepEqual(perPod(), [1, 1, 8, 1])
   })
 
   test(`session-sticky, ${where}: every session stays on its pod, and sessions spread`, t => {

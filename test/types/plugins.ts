@@ -1,12 +1,15 @@
 /** What must compile of plugins, and what must not. It is the compiler that runs this test. */
 import { z } from 'zod'
-import { filter, picker, preparer, scorer } from '#phyllo/decision/factories.js'
+import { cost, filter, picker, preparer, scorer } from '#phyllo/decision/factories.js'
 import {
+  affinityGate,
   concurrencyCap,
   leastLoad,
   maxScore,
+  prefillTime,
   prefixOverlap,
   tokenize,
+  weightedSplit,
 } from '#phyllo/decision/plugins/index.js'
 import { slot } from '#phyllo/decision/slot.js'
 import { cachedTokens, promptLength, sessionKey } from '#phyllo/decision/slots.js'
@@ -110,3 +113,44 @@ needy({ url: 'http://x', weight: 2 })
 needy()
 // @ts-expect-error either score or build
 scorer({ name: 'neither', summary: '.' })
+
+// Costs are scorers in all but their measure: weight, slots and options are checked alike.
+const metered = cost({
+  name: 'metered',
+  summary: '.',
+  reads: [promptLength],
+  cost(ctx, pods, out) {
+    for (let i = 0; i < pods.length; i++) out[i] = ctx.get(promptLength)
+    // @ts-expect-error not declared
+    ctx.get(cachedTokens)
+  },
+})
+metered({ weight: 2 })
+// @ts-expect-error no such option
+metered({ unit: 'ms' })
+// @ts-expect-error a cost has a cost function, or a build
+cost({ name: 'neither', summary: '.' })
+// @ts-expect-error a score function does not make a cost
+cost({ name: 'score', summary: '.', score() {} })
+
+// What a plugin is told of bookings, and where it may note things.
+scorer({
+  name: 'counts',
+  summary: '.',
+  options: z.object({}),
+  build: (_, env) => {
+    env.onBooked((ctx, slot) => env.board.wentCold(ctx.model === '' ? 0 : slot))
+    // @ts-expect-error the listener is told a slot
+    env.onBooked((_ctx, slot: string) => slot)
+    return () => {}
+  },
+})
+prefillTime({ classes: { h100: 30_000 }, fetchTokensPerSecond: 1e6 })
+affinityGate({ keep: 'best', turns: 'follow-up' })
+weightedSplit({ weights: { stable: 95, canary: 5 } })
+// @ts-expect-error weights are required
+weightedSplit()
+// @ts-expect-error a rate, not a text
+prefillTime({ classes: { h100: 'fast' } })
+// @ts-expect-error no such choice
+affinityGate({ keep: 'some' })

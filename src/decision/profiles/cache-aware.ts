@@ -3,23 +3,23 @@ import {
   circuitClosed,
   hashBlocks,
   healthy,
-  leastLoad,
   matchPrefix,
   maxScore,
-  prefixOverlap,
+  prefillTime,
   tokenize,
 } from '../plugins/index.js'
 import { profile } from '../profile.js'
 
 /**
- * Goes where the prompt's prefix is cached, unless that pod is much busier than another. Equal weights are what makes
- * a full hit worth least-load's `slack` of 8 requests and no more: were the prefix weighted higher, no imbalance could
- * ever outweigh a full hit, and everybody who shares one system prompt would queue on one pod.
+ * The pod where the request costs least, in one unit: milliseconds of engine until the first byte. What is cached saves
+ * its own prefill, what waits there is waited for, what runs there slows both. So a hit is worth exactly what it saves:
+ * a short prefix never outweighs a queue, and a long one isn't computed twice for a short one. Of equals, the pod with the
+ * fewest requests, then any.
  */
 export const cacheAware = (workflow: AnyExecuteSpec) =>
   profile('cache-aware')
     .prepare(tokenize(), hashBlocks(), matchPrefix())
     .filter(healthy(), circuitClosed())
-    .score(prefixOverlap({ weight: 1 }), leastLoad({ weight: 1 }))
+    .score(prefillTime())
     .pick(maxScore({ tieBreak: 'least-load' }))
     .execute(workflow)

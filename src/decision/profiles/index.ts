@@ -6,20 +6,68 @@ import { Document, isCollection, visit } from 'yaml'
 import { profileToConfig } from '../from-config.js'
 import type { AnyExecuteSpec } from '../plugin.js'
 import type { Profile } from '../profile.js'
+import { affinityGate } from './affinity-gate.js'
+import { aibrixPrefixCache } from './aibrix-prefix-cache.js'
 import { cacheAware } from './cache-aware.js'
+import { chwbl } from './chwbl.js'
 import { consistentHash } from './consistent-hash.js'
+import { dualmap } from './dualmap.js'
+import { dynamo } from './dynamo.js'
 import { leastRequest } from './least-request.js'
+import { llmD } from './llm-d.js'
+import { lmetric } from './lmetric.js'
+import { powerOfTwo } from './power-of-two.js'
+import { prefixHash } from './prefix-hash.js'
 import { random } from './random.js'
 import { roundRobin } from './round-robin.js'
 import { sessionSticky } from './session-sticky.js'
+import { sglangCacheAware } from './sglang-cache-aware.js'
+import { smetric } from './smetric.js'
+import { vllmConsistentHash } from './vllm-consistent-hash.js'
 
-export { cacheAware, consistentHash, leastRequest, random, roundRobin, sessionSticky }
+export {
+  affinityGate,
+  aibrixPrefixCache,
+  cacheAware,
+  chwbl,
+  consistentHash,
+  dualmap,
+  dynamo,
+  leastRequest,
+  llmD,
+  lmetric,
+  powerOfTwo,
+  prefixHash,
+  random,
+  roundRobin,
+  sessionSticky,
+  sglangCacheAware,
+  smetric,
+  vllmConsistentHash,
+}
 
 /** All shipped profiles, with one workflow; the embedded default is 'single'. */
 export function shippedProfiles(workflow: AnyExecuteSpec): readonly Profile[] {
-  return [random, roundRobin, leastRequest, cacheAware, sessionSticky, consistentHash].map(make =>
-    make(workflow),
-  )
+  return [
+    random,
+    roundRobin,
+    leastRequest,
+    powerOfTwo,
+    cacheAware,
+    sessionSticky,
+    consistentHash,
+    chwbl,
+    prefixHash,
+    vllmConsistentHash,
+    sglangCacheAware,
+    aibrixPrefixCache,
+    llmD,
+    affinityGate,
+    dynamo,
+    lmetric,
+    smetric,
+    dualmap,
+  ].map(make => make(workflow))
 }
 
 /** A profile as it stands in YAML under `profiles:`, one line a stage. */

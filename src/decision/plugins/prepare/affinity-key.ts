@@ -1,19 +1,27 @@
 import { z } from 'zod'
 import { preparer } from '../../factories.js'
-import { fnv1a } from '../../hash.js'
+import { firstUserMessage } from '../../first-user-message.js'
+import { fnv1a, hashText } from '../../hash.js'
 import type { RequestView } from '../../plugin.js'
+import { promptKey } from '../../prompt-key.js'
 import { affinityKey as affinityKeySlot } from '../../slots.js'
 import { clientKey, keySources } from './client-key.js'
 
 /**
- * What consistent hashing hashes: the client's key, or where it gives none, the beginning of its prompt, so that
- * requests with the same beginning meet on the pod that has it cached.
+ * What consistent hashing hashes: the client's key, or where it gives none, something of what it asks, so that requests
+ * with the same beginning meet on the pod that has it cached.
  */
 export const affinityKey = preparer({
   name: 'affinity-key',
   summary: "Makes the key for consistent hashing: the client's session or user, else the prompt's beginning.",
   writes: [affinityKeySlot],
   options: keySources.extend({
+    else: z
+      .enum(['prompt', 'first-user-message', 'body'])
+      .default('prompt')
+      .describe(
+        'What makes the key where the client gives none: the beginning of the prompt, of the first message from the user (what comes before it counts for nothing), or of the whole body.',
+      ),
     promptBytes: z
       .int()
       .min(1)
@@ -21,20 +29,23 @@ export const affinityKey = preparer({
       // SMG's prefix_hash takes 256 tokens, at about four bytes each.
       .default(1024)
       .describe(
-        'How much of the prompt makes the key where the client gives none, in bytes of its JSON text.',
+        "How much of that makes the key: bytes of its JSON text; of a user's message, characters of its text.",
       ),
   }),
-  build: sources => ctx => {
-    ctx.set(affinityKeySlot, clientKey(ctx, sources) ?? promptKey(ctx, sources.promptBytes))
+  build: options => ctx => {
+    ctx.set(affinityKeySlot, clientKey(ctx, options) ?? contentKey(ctx, options.else, options.promptBytes))
   },
 })
 
-const PROMPT_FIELDS = ['messages', 'prompt', 'input'] as const
+/** Bytes of messages that are looked through for the user's first one; the system prompt of an agent has some 50 KB. */
+const SEARCHED = 1024 * 1024
 
-function promptKey(ctx: RequestView, limit: number): string {
-  for (const field of PROMPT_FIELDS) {
-    const bytes = ctx.fieldBytes(field, limit)
-    if (bytes !== undefined) return `prompt:${fnv1a(bytes, bytes.length)}`
+function contentKey(ctx: RequestView, what: 'prompt' | 'first-user-message' | 'body', limit: number): string {
+  if (what === 'body') return `body:${fnv1a(ctx.body, Math.min(ctx.body.length, limit))}`
+  if (what === 'first-user-message') {
+    const messages = ctx.fieldBytes('messages', SEARCHED)
+    const text = messages && firstUserMessage(messages, limit)
+    if (text !== undefined) return `user:${hashText(text)}`
   }
-  return 'prompt:'
+  return promptKey(ctx, limit)
 }

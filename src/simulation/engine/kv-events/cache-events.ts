@@ -22,6 +22,8 @@ export class CacheEvents implements CacheListener {
   private evicted: EngineHash[] | null = null
   /** Ids of adapters, in the order in which they were first heard of, from 1 as in vLLM. */
   private readonly loraIds = new Map<string, number>()
+  /** Names of the blocks that are cached: each is told when it comes, as a parent, and when it goes. */
+  private readonly names = new Map<number, EngineHash>()
 
   /** @param publish takes the events of a step, at least one */
   constructor(
@@ -46,6 +48,7 @@ export class CacheEvents implements CacheListener {
 
   removed(key: number): void {
     const hash = this.hashOf(key)
+    this.names.delete(key)
     const blockHashes = [hash]
     if (this.options.dialect === 'vllm') {
       this.push({ type: 'BlockRemoved', blockHashes, medium: 'GPU', groupIndex: 0 })
@@ -58,6 +61,7 @@ export class CacheEvents implements CacheListener {
   }
 
   cleared(): void {
+    this.names.clear()
     this.push({ type: 'AllBlocksCleared' })
   }
 
@@ -71,7 +75,11 @@ export class CacheEvents implements CacheListener {
 
   /** The name under which the engine publishes a block. */
   hashOf(key: number): EngineHash {
-    return engineHash(key, this.options.seed, this.options.hashes)
+    const known = this.names.get(key)
+    if (known !== undefined) return known
+    const name = engineHash(key, this.options.seed, this.options.hashes)
+    this.names.set(key, name)
+    return name
   }
 
   private push(event: KvEvent): void {

@@ -101,9 +101,11 @@ export function sequenceFrame(sequence: number | bigint): Buffer {
 /** The sequence number that ends a replay: −1 in 64 bits. */
 export const END_OF_REPLAY = 0xffff_ffff_ffff_ffffn
 
-/** A map without the fields that are undefined. */
+/** A map without the fields that are undefined. A loop: the simulator encodes millions of events. */
 function fields(entries: readonly (readonly [string, unknown])[]): object {
-  return Object.fromEntries(entries.filter(([, value]) => value !== undefined))
+  const map: Record<string, unknown> = {}
+  for (const [name, value] of entries) if (value !== undefined) map[name] = value
+  return map
 }
 
 /** Leaves a field out where it is null or absent: what an engine does with defaults. */

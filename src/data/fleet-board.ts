@@ -1,0 +1,50 @@
+/**
+ * What plugins know of pods and tenants across threads and the native core does not keep: fixed tables of numbers in
+ * shared memory. Whatever two threads may write at once is written atomically.
+ */
+import { type AdapterHandle, AdapterTable, createAdapterMemory } from './adapter-table.js'
+import { MAX_SLOTS } from './native.js'
+import { createTenantMemory, type TenantHandle } from './tenant-usage.js'
+
+export interface BoardHandle {
+  readonly memory: SharedArrayBuffer
+  readonly width: number
+  readonly adapters: AdapterHandle
+  readonly tenants: TenantHandle
+}
+
+/** The turn counter, then a turn a slot. */
+const wordsOf = (width: number): number => 1 + width
+
+export function createBoard(width: number): BoardHandle {
+  const memory = new SharedArrayBuffer(wordsOf(width) * Int32Array.BYTES_PER_ELEMENT)
+  return { memory, width, adapters: createAdapterMemory(width), tenants: createTenantMemory() }
+}
+
+/** One thread's access. */
+export class FleetBoard {
+  /**
+   * When each slot had its last request that nothing was cached for, in turns counted over all threads; 0: never. A
+   * pod that takes over a slot takes over its turn, which by then is an old one.
+   */
+  readonly coldTurns: Int32Array
+  readonly adapters: AdapterTable
+  /** For `TenantUsage`, which needs a clock. */
+  readonly tenants: TenantHandle
+  readonly #turn: Int32Array
+
+  constructor({ memory, width, adapters, tenants }: BoardHandle) {
+    this.adapters = new AdapterTable(adapters)
+    this.tenants = tenants
+    this.#turn = new Int32Array(memory, 0, 1)
+    this.coldTurns = new Int32Array(memory, Int32Array.BYTES_PER_ELEMENT, width)
+  }
+
+  /** The slot had a request that nothing was cached for. */
+  wentCold(slot: number): void {
+    Atomics.store(this.coldTurns, slot, Atomics.add(this.#turn, 0, 1) + 1)
+  }
+}
+
+/** A board of one thread alone: for tests, and for whoever runs one. */
+export const ownBoard = (width: number = MAX_SLOTS): FleetBoard => new FleetBoard(createBoard(width))

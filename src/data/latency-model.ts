@@ -1,0 +1,212 @@
+/**
+ * How long each pod takes to its first byte, learned from the answers that it gave: no side process, no training.
+ *
+ *     ms ≈ w0 + w1 · tokens ahead + w2 · requests on the pod + w3 · KV use
+ *
+ * Tokens ahead are those that the pod has to prefill before the first byte: queued ones and the request's own uncached
+ * ones. The weights are those of least squares with exponential forgetting, which is what recursive least squares
+ * computes (Haykin, Adaptive Filter Theory, ch. 10); kept as sums instead of an inverse, because sums add up: each
+ * thread writes a row of its own in shared memory, and a reader adds all rows. So all threads learn from all answers
+ * without a lock. A reader may see a row half written; that is off by one answer of some fifty, until the next look.
+ */
+import { MAX_SLOTS, type PodRef, slotOf } from './native.js'
+
+/** 1, thousands of tokens, tens of requests, KV use: all of one order, which keeps the system well conditioned. */
+const FEATURES = 4
+const TOKENS_UNIT = 1000
+const REQUESTS_UNIT = 10
+/** Per slot: the pod, the weight of its samples, the upper triangle of Σxxᵀ, Σxy. */
+const PRODUCTS = (FEATURES * (FEATURES + 1)) / 2
+const WORDS = 2 + PRODUCTS + FEATURES
+const OF_PRODUCTS = 2
+const OF_ANSWERS = OF_PRODUCTS + PRODUCTS
+
+/** A row forgets by this per answer: the last fifty count. Fewer would follow chance, more would not follow a change. */
+const MEMORY = 0.98
+/** Answers (as far as they are not forgotten) from which on the model says something: five per weight. */
+const ENOUGH = 20
+/**
+ * The spread of tokens ahead below which their price cannot be told from the constant, in thousands: a standard
+ * deviation of 50 tokens costs a few milliseconds on any engine, which is what chance costs too.
+ */
+const LEAST_VARIANCE = 0.05 ** 2
+/** Pulls weights that the answers say nothing of to zero; small beside the sums of twenty answers. */
+const RIDGE = 0.05
+/** No answer takes longer, no queue is longer: the longest contexts are ten million tokens. */
+const HOUR_MS = 3_600_000
+const MOST_TOKENS = 1e8
+const MOST_REQUESTS = 1e6
+/** Milliseconds for which solved weights are used before they are solved again: 2 µs a pod. */
+const FRESH_MS = 200
+
+export interface LatencyHandle {
+  readonly memory: SharedArrayBuffer
+  readonly width: number
+  readonly rows: number
+}
+
+/** Memory for so many threads that learn. */
+export function createLatencyMemory(width: number, rows: number): LatencyHandle {
+  return { memory: new SharedArrayBuffer(rows * width * WORDS * Float64Array.BYTES_PER_ELEMENT), width, rows }
+}
+
+/** One thread's access. */
+export class LatencyModel {
+  readonly #all: Float64Array
+  readonly #own: Float64Array
+  readonly #rowWords: number
+  readonly #rows: number
+  /** Solved weights by slot; the first is NaN where the model does not know. */
+  readonly #weights: Float64Array
+  readonly #solvedAt: Float64Array
+  readonly #solvedFor: Float64Array
+  readonly #sums = new Float64Array(WORDS)
+  readonly #x = new Float64Array(FEATURES)
+
+  /** `now`: milliseconds that only grow. */
+  constructor(
+    { memory, width, rows }: LatencyHandle,
+    row: number,
+    private readonly now: () => number,
+  ) {
+    this.#rowWords = width * WORDS
+    this.#rows = rows
+    this.#all = new Float64Array(memory)
+    this.#own = this.#all.subarray(row * this.#rowWords, (row + 1) * this.#rowWords)
+    this.#weights = new Float64Array(width * FEATURES)
+    this.#solvedAt = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
+    this.#solvedFor = new Float64Array(width)
+  }
+
+  /** A pod's first byte came `ms` after the request went out; the rest is what was there at its booking. */
+  learn(ref: PodRef, tokensAhead: number, requests: number, kvUse: number, ms: number): void {
+    // Sums forget by parts: something absurd would be remembered for as long as it is large.
+    const isSound = ms >= 0 && ms <= HOUR_MS && tokensAhead >= 0 && tokensAhead <= MOST_TOKENS
+    if (!(isSound && requests >= 0 && requests <= MOST_REQUESTS && kvUse >= 0 && kvUse <= 1)) return
+    const own = this.#own
+    const at = slotOf(ref) * WORDS
+    if (own[at] !== ref) {
+      own.fill(0, at, at + WORDS)
+      own[at] = ref
+    }
+    for (let i = at + 1; i < at + WORDS; i++) own[i] = (own[i] ?? 0) * MEMORY
+    own[at + 1] = (own[at + 1] ?? 0) + 1
+    const x = this.#features(tokensAhead, requests, kvUse)
+    let product = at + OF_PRODUCTS
+    for (let i = 0; i < FEATURES; i++) {
+      for (let j = i; j < FEATURES; j++) {
+        own[product] = (own[product] ?? 0) + (x[i] ?? 0) * (x[j] ?? 0)
+        product++
+      }
+      own[at + OF_ANSWERS + i] = (own[at + OF_ANSWERS + i] ?? 0) + (x[i] ?? 0) * ms
+    }
+  }
+
+  /** Milliseconds to the first byte of a request with so much ahead of it; -1: not known yet. */
+  predict(ref: PodRef, tokensAhead: number, requests: number, kvUse: number): number {
+    const at = this.#solved(ref)
+    const weights = this.#weights
+    if (Number.isNaN(weights[at] ?? Number.NaN)) return -1
+    const x = this.#features(tokensAhead, requests, kvUse)
+    let ms = 0
+    for (let i = 0; i < FEATURES; i++) ms += (weights[at + i] ?? 0) * (x[i] ?? 0)
+    return Math.max(0, ms)
+  }
+
+  /** Milliseconds that a token ahead costs on the pod; -1: not known yet. */
+  msPerToken(ref: PodRef): number {
+    const at = this.#solved(ref)
+    const slope = this.#weights[at + 1] ?? 0
+    return Number.isNaN(this.#weights[at] ?? Number.NaN) || slope <= 0 ? -1 : slope / TOKENS_UNIT
+  }
+
+  /** Milliseconds by which each request on the pod delays the next first byte; -1: not known yet. */
+  msPerRequest(ref: PodRef): number {
+    const at = this.#solved(ref)
+    const slope = this.#weights[at + 2] ?? 0
+    return Number.isNaN(this.#weights[at] ?? Number.NaN) ? -1 : slope / REQUESTS_UNIT
+  }
+
+  #features(tokensAhead: number, requests: number, kvUse: number): Float64Array {
+    const x = this.#x
+    x[0] = 1
+    x[1] = tokensAhead / TOKENS_UNIT
+    x[2] = requests / REQUESTS_UNIT
+    x[3] = kvUse
+    return x
+  }
+
+  /** The place of the slot's weights, solved lately. */
+  #solved(ref: PodRef): number {
+    const slot = slotOf(ref)
+    const now = this.now()
+    const age = now - (this.#solvedAt[slot] ?? 0)
+    if (this.#solvedFor[slot] !== ref || age >= FRESH_MS || age < 0) {
+      this.#solvedFor[slot] = ref
+      this.#solvedAt[slot] = now
+      this.#solve(ref, slot)
+    }
+    return slot * FEATURES
+  }
+
+  #solve(ref: PodRef, slot: number): void {
+    const sums = this.#sums.fill(0)
+    for (let row = 0; row < this.#rows; row++) {
+      const at = row * this.#rowWords + slot * WORDS
+      if (this.#all[at] !== ref) continue
+      for (let i = 1; i < WORDS; i++) sums[i] = (sums[i] ?? 0) + (this.#all[at + i] ?? 0)
+    }
+    const at = slot * FEATURES
+    const weights = this.#weights
+    const count = sums[1] ?? 0
+    // Σ1·tokens and Σtokens² stand at places 1 and FEATURES of the triangle.
+    const mean = (sums[OF_PRODUCTS + 1] ?? 0) / count
+    const variance = (sums[OF_PRODUCTS + FEATURES] ?? 0) / count - mean * mean
+    if (!(count >= ENOUGH && variance >= LEAST_VARIANCE)) {
+      weights.fill(Number.NaN, at, at + FEATURES)
+      return
+    }
+    solve(sums, weights, at)
+    // More work never makes an answer earlier: such a slope is chance.
+    for (let i = 1; i < FEATURES; i++) weights[at + i] = Math.max(0, weights[at + i] ?? 0)
+  }
+}
+
+// One per thread, as each worker loads its own copy of the module; used within one synchronous call only.
+const factor = new Float64Array(FEATURES * FEATURES)
+
+/** Solves (Σxxᵀ + ridge) w = Σxy by Cholesky's decomposition. */
+function solve(sums: Float64Array, out: Float64Array, at: number): void {
+  let product = OF_PRODUCTS
+  for (let i = 0; i < FEATURES; i++) {
+    for (let j = i; j < FEATURES; j++) {
+      // The constant is not pulled: it is what the rest is measured from.
+      const ridge = i === j && i > 0 ? RIDGE : 0
+      factor[j * FEATURES + i] = (sums[product++] ?? 0) + ridge
+    }
+  }
+  for (let j = 0; j < FEATURES; j++) {
+    for (let k = 0; k < j; k++) {
+      const scale = factor[j * FEATURES + k] ?? 0
+      for (let i = j; i < FEATURES; i++)
+        factor[i * FEATURES + j] = (factor[i * FEATURES + j] ?? 0) - scale * (factor[i * FEATURES + k] ?? 0)
+    }
+    const pivot = Math.sqrt(Math.max(factor[j * FEATURES + j] ?? 0, 1e-9))
+    for (let i = j; i < FEATURES; i++) factor[i * FEATURES + j] = (factor[i * FEATURES + j] ?? 0) / pivot
+  }
+  for (let i = 0; i < FEATURES; i++) {
+    let value = sums[OF_ANSWERS + i] ?? 0
+    for (let k = 0; k < i; k++) value -= (factor[i * FEATURES + k] ?? 0) * (out[at + k] ?? 0)
+    out[at + i] = value / (factor[i * FEATURES + i] ?? 1)
+  }
+  for (let i = FEATURES - 1; i >= 0; i--) {
+    let value = out[at + i] ?? 0
+    for (let k = i + 1; k < FEATURES; k++) value -= (factor[k * FEATURES + i] ?? 0) * (out[at + k] ?? 0)
+    out[at + i] = value / (factor[i * FEATURES + i] ?? 1)
+  }
+}
+
+/** A model that learns on one thread alone: for tests, and for whoever runs one. */
+export function ownLatencyModel(now: () => number, width: number = MAX_SLOTS): LatencyModel {
+  return new LatencyModel(createLatencyMemory(width, 1), 0, now)
+}

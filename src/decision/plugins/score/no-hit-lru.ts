@@ -1,0 +1,59 @@
+import { MAX_SLOTS } from '../../../data/native.js'
+import type { Pool } from '../../../data/pod-view.js'
+import { noOptions, scorer } from '../../factories.js'
+import { cachedTokens } from '../../slots.js'
+
+/**
+ * Spreads requests that nobody has anything of cached: the pod whose last such request is longest ago scores 1, the
+ * latest one 0. Where something is cached, all score 0.5. The order is one for all threads, and a pod moves in it when
+ * a request was booked there.
+ */
+export const noHitLru = scorer({
+  name: 'no-hit-lru',
+  summary: 'Of requests without any cache hit, prefers the pod that had none of these for longest.',
+  reads: [cachedTokens],
+  options: noOptions,
+  build: (_, env) => {
+    const { coldTurns } = env.board
+    // Selecting and booking are one synchronous step, so this is of the request that is booked.
+    let isCold = false
+    env.onBooked((_ctx, slot) => {
+      if (isCold) env.board.wentCold(slot)
+    })
+    const all = new Int32Array(MAX_SLOTS)
+    let sorted = all.subarray(0, 0)
+
+    return (ctx, pods, out) => {
+      isCold = !hasHit(pods, ctx.get(cachedTokens))
+      if (!isCold || pods.length === 1) {
+        out.fill(isCold ? 1 : 0.5, 0, pods.length)
+        return
+      }
+      if (sorted.length !== pods.length) sorted = all.subarray(0, pods.length)
+      for (let i = 0; i < pods.length; i++) sorted[i] = coldTurns[pods.slots[i] ?? 0] ?? 0
+      sorted.sort()
+      const scale = 1 / (pods.length - 1)
+      for (let i = 0; i < pods.length; i++) {
+        const turn = coldTurns[pods.slots[i] ?? 0] ?? 0
+        out[i] = 1 - below(sorted, turn) * scale
+      }
+    }
+  },
+})
+
+/** How many of the sorted turns are earlier. */
+function below(sorted: Int32Array, turn: number): number {
+  let low = 0
+  let high = sorted.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((sorted[middle] ?? 0) < turn) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function hasHit(pods: Pool, cached: Uint32Array): boolean {
+  for (let i = 0; i < pods.length; i++) if ((cached[pods.slots[i] ?? 0] ?? 0) > 0) return true
+  return false
+}

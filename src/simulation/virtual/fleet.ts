@@ -1,0 +1,30 @@
+/** A fleet as one writes it down, and the pods that it amounts to. */
+import type { EngineParameters } from '../engine/parameters.js'
+
+/** Pods that are alike. */
+export interface FleetGroup {
+  /** What the pods are, for people: the name of their class. */
+  readonly name: string
+  readonly count: number
+  readonly parameters: EngineParameters
+  readonly labels: Readonly<Record<string, string>>
+  /** Most requests in flight on each pod that the router allows; 0: no limit. */
+  readonly maxInflight: number
+}
+
+export interface FleetPod extends Omit<FleetGroup, 'count'> {
+  /** `h100-8b-1`, numbered through all groups of that name. */
+  readonly id: string
+}
+
+/** All pods, in the order of the groups. */
+export function podsOf(groups: readonly FleetGroup[]): FleetPod[] {
+  const numbers = new Map<string, number>()
+  return groups.flatMap(({ count, ...group }) =>
+    Array.from({ length: count }, () => {
+      const number = (numbers.get(group.name) ?? 0) + 1
+      numbers.set(group.name, number)
+      return { ...group, id: `${group.name}-${number}` }
+    }),
+  )
+}
