@@ -79,6 +79,13 @@ class Subject {
     return report
   }
 
+  /** What queries take while no events come. */
+  async query(): Promise<SubjectReport> {
+    const report = await this.#child.ask({ type: 'query' })
+    if (report === true) throw new Error('no report')
+    return report
+  }
+
   kill(): void {
     this.#child.kill()
   }
@@ -124,17 +131,31 @@ async function measure(shape: Shape, rounds: number, samples: Samples): Promise<
       for (const pass of PASSES)
         note(round === 0 ? undefined : samples, subject, shape, pass, await subject.pass(pass, false))
     }
-    // Beside the whole, and beside the native side alone: two threads then, as many as small machines have cores.
-    for (const subject of subjects.filter(({ part }) => part === 'whole' || part === 'feed'))
-      for (const pass of PASSES) {
-        const report = await subject.pass(pass, true)
-        const p99 = report.queries?.p99
-        if (round > 0 && p99 !== undefined && messagesOf(shape, pass) === shape.messages)
-          samples.add(caseOf(shape, pass), NAMES[subject.part], 'query meanwhile, p99', 'µs', p99)
-      }
+    for (const subject of subjects) await queried(round === 0 ? undefined : samples, subject, shape)
   }
   for (const subject of subjects) subject.kill()
   publisher.kill()
+}
+
+/**
+ * Queries beside the whole, and beside the native side alone (two threads then, as many as small machines have cores);
+ * and after the stores, while nothing comes.
+ */
+async function queried(samples: Samples | undefined, subject: Subject, shape: Shape): Promise<void> {
+  if (subject.part !== 'whole' && subject.part !== 'feed') return
+  const of = NAMES[subject.part]
+  for (const pass of PASSES) {
+    const { queries } = await subject.pass(pass, true)
+    if (queries !== undefined && messagesOf(shape, pass) === shape.messages) {
+      samples?.add(caseOf(shape, pass), of, 'query meanwhile, median', 'µs', queries.median)
+      samples?.add(caseOf(shape, pass), of, 'query meanwhile, p99', 'µs', queries.p99)
+    }
+    if (pass === 'remove' || subject.part === 'whole') continue
+    const { queries: alone } = await subject.query()
+    if (alone === undefined) continue
+    samples?.add(caseOf(shape, pass), of, 'query without events, median', 'µs', alone.median)
+    samples?.add(caseOf(shape, pass), of, 'query without events, p99', 'µs', alone.p99)
+  }
 }
 
 function note(

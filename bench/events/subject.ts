@@ -13,6 +13,7 @@ import {
   type PodRef,
   type SharedStateOptions,
 } from '#phyllo/data/native.js'
+import { pause } from '../lib/child.js'
 import { cpuMs } from '../lib/cpu-bench.js'
 import { answerOrders } from '../lib/orders.js'
 import { BLOCK_SIZE, messagesOf, type Pass, payloads, type Shape } from './messages.js'
@@ -25,6 +26,8 @@ export type SubjectOrder =
   | { readonly type: 'begin'; readonly part: Part; readonly port: number; readonly shape: Shape }
   /** Expects a pass; `isQueried`: another thread asks the index meanwhile. */
   | { readonly type: 'expect'; readonly pass: Pass; readonly isQueried: boolean }
+  /** Queries alone, for a second: what they take without events. */
+  | { readonly type: 'query' }
   /** When all that was expected is there. */
   | { readonly type: 'report' }
 
@@ -195,6 +198,14 @@ class Subject {
     return this.#measured
   }
 
+  /** Queries for a second while no events come. */
+  async query(): Promise<SubjectReport> {
+    await this.#startQueries()
+    const [wall, cpu] = [performance.now(), cpuMs()]
+    await pause(1000)
+    return { wallMs: performance.now() - wall, cpuMs: cpuMs() - cpu, queries: await this.#endQueries() }
+  }
+
   async #startQueries(): Promise<void> {
     const orders: QueryOrders = { stateName: STATE, model, shape: this.shape }
     const worker = new Worker(new URL('./queries.js', import.meta.url), { workerData: orders })
@@ -237,6 +248,7 @@ answerOrders(async (order: SubjectOrder): Promise<SubjectReport | true> => {
   }
   if (subject === undefined) throw new Error('not begun')
   if (order.type === 'report') return subject.report()
+  if (order.type === 'query') return subject.query()
   await subject.expect(order.pass, order.isQueried)
   return true
 })
