@@ -1,0 +1,138 @@
+/**
+ * The search: a Latin hypercube over the whole space, then steps along the coordinates from the best point found.
+ *
+ * Why so simple: a trial costs seconds, so there are tens of them, for up to a dozen options of which two or three matter. A Latin
+ * hypercube (McKay, Beckman, Conover 1979) cuts each option's range into as many parts as there are points and visits each
+ * part once, so whichever options matter are sampled evenly; a grid would repeat a few values of them, and the
+ * Halton sequence, which needs no count in advance, moves its dimensions in step where they are many and points few.
+ * The objective is not smooth and has noise (ties), which misleads gradients and surrogate models; pattern search (Hooke and
+ * Jeeves 1961) only compares. Where all options are lists and every combination is affordable, all are tried.
+ */
+import { type Random, seededRandom, shuffled } from '../engine/random.js'
+import { type Dimension, leastStep, placeOf, valueAt } from './dimension.js'
+
+export type Phase = 'given' | 'sampled' | 'refined'
+
+export interface Trial {
+  readonly phase: Phase
+  /** One for each dimension, in their order. */
+  readonly values: readonly number[]
+  /** Less is better; infinite: out of the question. */
+  readonly loss: number
+}
+
+export interface SearchOptions {
+  readonly dimensions: readonly Dimension[]
+  /** Most evaluations, at least 1: the values as given are the first. */
+  readonly trials: number
+  readonly seed: number
+  evaluate(values: readonly number[], phase: Phase): Promise<number>
+}
+
+export interface SearchResult {
+  /** In the order they were made; no two have the same values. */
+  readonly trials: readonly Trial[]
+  /** The first of those with the least loss, so that nothing replaces the values as given unless it is better. */
+  readonly best: Trial
+}
+
+/** Part of the trials that look everywhere. */
+const SAMPLED = 0.6
+/** Steps along a coordinate end at this part of its range: finer than three digits' worth of an objective with noise. */
+const LEAST_STEP = 1 / 128
+
+/** The same options give the same trials, provided `evaluate` gives the same losses. */
+export async function search(options: SearchOptions): Promise<SearchResult> {
+  const { dimensions, trials, seed } = options
+  const run = new Run(options)
+  const given = await run.try(
+    dimensions.map(dimension => dimension.given),
+    'given',
+  )
+  if (given === null) throw new RangeError('a search needs one trial at least')
+  const grid = gridOf(dimensions, trials)
+  const sampled = Math.ceil(SAMPLED * trials) - 1
+  const points = grid ?? latinHypercube(dimensions.length, sampled, seededRandom(seed))
+  for (const point of points) {
+    await run.try(
+      dimensions.map((dimension, at) => valueAt(dimension, point[at] ?? 0)),
+      'sampled',
+    )
+  }
+  // About half the distance between neighbouring points, were they spread evenly.
+  const step = Math.min(0.25, Math.max(1 / 16, 0.5 * Math.max(1, sampled) ** (-1 / dimensions.length)))
+  if (grid === null) await refine(run, dimensions, step)
+  return { trials: run.trials, best: run.best ?? given }
+}
+
+/** From the best point, one coordinate after the other, up and down; steps are halved when none of them helps. */
+async function refine(run: Run, dimensions: readonly Dimension[], first: number): Promise<void> {
+  let centre = dimensions.map((dimension, at) => placeOf(dimension, run.best?.values[at] ?? dimension.given))
+  for (let step = first; step >= LEAST_STEP && run.left > 0; ) {
+    let isBetter = false
+    for (const [at, dimension] of dimensions.entries()) {
+      for (const sign of [1, -1]) {
+        const place = (centre[at] ?? 0) + sign * Math.max(step, leastStep(dimension))
+        const next = centre.with(at, Math.min(1, Math.max(0, place)))
+        const before = run.best
+        await run.try(
+          dimensions.map((each, i) => valueAt(each, next[i] ?? 0)),
+          'refined',
+        )
+        if (run.best === before) continue
+        centre = next
+        isBetter = true
+        break
+      }
+    }
+    if (!isBetter) step /= 2
+  }
+}
+
+/** Trials made, counted and remembered. */
+class Run {
+  readonly trials: Trial[] = []
+  best: Trial | null = null
+  readonly #seen = new Map<string, Trial>()
+
+  constructor(private readonly options: SearchOptions) {}
+
+  get left(): number {
+    return this.options.trials - this.trials.length
+  }
+
+  /** Null where the budget is spent. The same values are not tried twice. */
+  async try(values: readonly number[], phase: Phase): Promise<Trial | null> {
+    const key = values.join()
+    const seen = this.#seen.get(key)
+    if (seen !== undefined || this.left <= 0) return seen ?? null
+    const loss = await this.options.evaluate(values, phase)
+    const trial: Trial = { phase, values, loss: Number.isNaN(loss) ? Number.POSITIVE_INFINITY : loss }
+    this.trials.push(trial)
+    this.#seen.set(key, trial)
+    if (this.best === null || trial.loss < this.best.loss) this.best = trial
+    return trial
+  }
+}
+
+/** `count` points in [0, 1)^size: along each axis, one in each `count`th part, at a random place of it. */
+export function latinHypercube(size: number, count: number, random: Random): number[][] {
+  const axes = Array.from({ length: size }, () =>
+    shuffled(
+      Array.from({ length: count }, (_, part) => part),
+      random,
+    ).map(part => (part + random()) / count),
+  )
+  return Array.from({ length: count }, (_, point) => axes.map(axis => axis[point] ?? 0))
+}
+
+/** All combinations, as places, if the dimensions are lists and have fewer than `trials`; otherwise null. */
+function gridOf(dimensions: readonly Dimension[], trials: number): number[][] | null {
+  let points: number[][] = [[]]
+  for (const { choices } of dimensions) {
+    if (choices === null || points.length * choices.length >= trials) return null
+    const places = choices.map((_, at) => (at + 0.5) / choices.length)
+    points = points.flatMap(point => places.map(place => [...point, place]))
+  }
+  return points
+}
