@@ -12,6 +12,9 @@ export interface Dimension {
   readonly choices: readonly number[] | null
 }
 
+/** Ranges of positive numbers, unless they are so wide that their ratio is no number. */
+const isLogarithmic = (low: number, high: number): boolean => low > 0 && Number.isFinite(high / low)
+
 /**
  * The value at a place, 0 to 1. Ranges of positive numbers are walked by their logarithm, since a weight of 4 is to 2 as 2 is
  * to 1. Three digits are all that a simulation can tell apart, and what a configuration should hold.
@@ -21,7 +24,7 @@ export function valueAt({ low, high, isInteger, choices }: Dimension, place: num
     const at = Math.min(choices.length - 1, Math.floor(place * choices.length))
     return choices[at] ?? low
   }
-  const value = low > 0 ? low * (high / low) ** place : low + (high - low) * place
+  const value = isLogarithmic(low, high) ? low * (high / low) ** place : low + (high - low) * place
   const rounded = isInteger ? Math.round(value) : Number(value.toPrecision(3))
   return Math.min(high, Math.max(low, rounded))
 }
@@ -37,7 +40,9 @@ export function placeOf({ low, high, choices }: Dimension, value: number): numbe
   }
   if (high === low) return 0.5
   const within = Math.min(high, Math.max(low, value))
-  return low > 0 ? Math.log(within / low) / Math.log(high / low) : (within - low) / (high - low)
+  return isLogarithmic(low, high)
+    ? Math.log(within / low) / Math.log(high / low)
+    : (within - low) / (high - low)
 }
 
 /** The least step that leads to another value. */

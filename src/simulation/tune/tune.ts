@@ -23,7 +23,7 @@ export interface Tuning {
   readonly trials: number
   /** Seeds of the final comparison: those after the scenario's own. At least 2. */
   readonly repeats: number
-  /** Is told of each run that ended. */
+  /** Is told of each run that ended, or turned out not to be needed: of `runsOf` in all. */
   readonly onRun?: () => void
 }
 
@@ -52,10 +52,11 @@ export const runsOf = ({ trials, repeats }: Pick<Tuning, 'trials' | 'repeats'>):
   trials + 4 * repeats
 
 export async function tune(tuning: Tuning): Promise<TuningResult> {
-  const { scenario, objective, registry, knobs, repeats, split } = tuning
+  const { scenario, objective, registry, knobs, repeats, split, onRun } = tuning
   const records: TrialRecord[] = []
   const found = await searchTraining(tuning, records)
   const best = found.trials.indexOf(found.best)
+  for (let spared = found.trials.length; spared < tuning.trials; spared++) onRun?.()
   const { profile, seed } = scenario
   const isGiven = best <= 0
   const named = candidate(profile, registry, knobs, isGiven ? [] : found.best.values, tunedName(profile.name))
@@ -95,6 +96,7 @@ function searchTraining(tuning: Tuning, records: TrialRecord[]): Promise<SearchR
       const profile = candidate(scenario.profile, registry, knobs, phase === 'given' ? [] : values)
       if (profile === null) {
         records.push({ phase, values, value: Number.NaN, rejected: 0 })
+        onRun?.()
         return Number.POSITIVE_INFINITY
       }
       const result = await simulate({ ...scenario, workload: split.training, profile })
@@ -123,6 +125,7 @@ async function compare(
     return results
   }
   const given = await over(scenario.profile)
+  if (best === null) for (const _ of seeds) onRun?.()
   const other = best === null ? given : await over(best)
   const values = (results: readonly SimulationResult[]) =>
     results.map(result => objectiveOf(objective, result))
