@@ -47,3 +47,7 @@ export function placeOf({ low, high, choices }: Dimension, value: number): numbe
 
 /** The least step that leads to another value. */
 export const leastStep = ({ choices }: Dimension): number => (choices === null ? 0 : 1 / choices.length)
+
+/** Whether the search could come to the value. */
+export const isWithin = ({ low, high, choices }: Dimension, value: number): boolean =>
+  choices === null ? value >= low && value <= high : choices.includes(value)

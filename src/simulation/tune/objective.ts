@@ -58,5 +58,7 @@ export const amountText = (objective: Objective, gain: number): string =>
 export function valueText(objective: Objective, value: number): string {
   if (!Number.isFinite(value)) return '–'
   if (unitOf(objective) === 'part') return `${(100 * value).toFixed(1)} %`
+  // Deviations of equal values are not always 0 in their last bit.
+  if (value < 0.001) return '0 ms'
   return `${value < 100 ? value.toPrecision(3) : Math.round(value).toLocaleString('en')} ms`
 }

@@ -7,7 +7,7 @@ import { type Spread, spreadOf } from './verdict.js'
 /** Tables, what they mean, and warnings. */
 export function renderTuning(tuning: Tuning, result: TuningResult, leftOut: readonly string[]): string {
   const { verdict, trials } = result
-  const phases = (['sampled', 'refined'] as const).map(
+  const phases = (['sampled', 'refined', 'simplified'] as const).map(
     phase => `${trials.filter(trial => trial.phase === phase).length} ${phase}`,
   )
   const lines = [

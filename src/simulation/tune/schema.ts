@@ -40,7 +40,9 @@ export const tuneSchema = simulationSchema.omit({ compare: true }).extend({
     .min(2)
     .max(100)
     .default(5)
-    .describe('Other seeds over which the profile as given and the best one are compared in the end.'),
+    .describe(
+      'Other seeds, each with arrivals moved by some ms, over which the profile as given and the best one are compared in the end.',
+    ),
 })
 
 export type TuneOptions = z.output<typeof tuneSchema>

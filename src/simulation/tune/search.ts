@@ -7,11 +7,13 @@
  * Halton sequence, which needs no count in advance, moves its dimensions in step where they are many and points few.
  * The objective is not smooth and has noise (ties), which misleads gradients and surrogate models; pattern search (Hooke and
  * Jeeves 1961) only compares. Where all options are lists and every combination is affordable, all are tried.
+ *
+ * In the end each option is put back to what it was, and stays so if that is no worse: what the result changes, matters.
  */
 import { type Random, seededRandom, shuffled } from '../engine/random.js'
-import { type Dimension, leastStep, placeOf, valueAt } from './dimension.js'
+import { type Dimension, isWithin, leastStep, placeOf, valueAt } from './dimension.js'
 
-export type Phase = 'given' | 'sampled' | 'refined'
+export type Phase = 'given' | 'sampled' | 'refined' | 'simplified'
 
 export interface Trial {
   readonly phase: Phase
@@ -32,7 +34,7 @@ export interface SearchOptions {
 export interface SearchResult {
   /** In the order they were made; no two have the same values. */
   readonly trials: readonly Trial[]
-  /** The first of those with the least loss, so that nothing replaces the values as given unless it is better. */
+  /** Of the least loss, and as much of it as given as does no harm: nothing replaces a given value unless it is better. */
   readonly best: Trial
 }
 
@@ -61,17 +63,43 @@ export async function search(options: SearchOptions): Promise<SearchResult> {
   }
   // About half the distance between neighbouring points, were they spread evenly.
   const step = Math.min(0.25, Math.max(1 / 16, 0.5 * Math.max(1, sampled) ** (-1 / dimensions.length)))
-  if (grid === null) await refine(run, dimensions, step)
-  return { trials: run.trials, best: run.best ?? given }
+  // An option that has no part in it has been moved all the same; looking at each once more takes so many trials.
+  const kept = Math.min(dimensions.length, Math.floor(trials / 5))
+  if (grid === null) await refine(run, dimensions, step, kept)
+  const best = await simplify(run, dimensions, run.best ?? given)
+  return { trials: run.trials, best }
 }
 
-/** From the best point, one coordinate after the other, up and down; steps are halved when none of them helps. */
-async function refine(run: Run, dimensions: readonly Dimension[], first: number): Promise<void> {
+/** Puts options back to what they were, one after the other, where the loss does not rise by it. */
+async function simplify(run: Run, dimensions: readonly Dimension[], found: Trial): Promise<Trial> {
+  let best = found
+  for (const [at, dimension] of dimensions.entries()) {
+    const { given } = dimension
+    // Whoever names a range without the given value wants another; an option that was off may stay so.
+    if (!Number.isNaN(given) && !isWithin(dimension, given)) continue
+    const trial = await run.try(best.values.with(at, given), 'simplified')
+    if (trial !== null && trial.loss <= best.loss) best = trial
+  }
+  return best
+}
+
+/**
+ * From the best point, one coordinate after the other, up and down; steps are halved when none of them helps.
+ *
+ * @param kept trials to leave over
+ */
+async function refine(
+  run: Run,
+  dimensions: readonly Dimension[],
+  first: number,
+  kept: number,
+): Promise<void> {
   let centre = dimensions.map((dimension, at) => placeOf(dimension, run.best?.values[at] ?? dimension.given))
-  for (let step = first; step >= LEAST_STEP && run.left > 0; ) {
+  for (let step = first; step >= LEAST_STEP && run.left > kept; ) {
     let isBetter = false
     for (const [at, dimension] of dimensions.entries()) {
       for (const sign of [1, -1]) {
+        if (run.left <= kept) return
         const place = (centre[at] ?? 0) + sign * Math.max(step, leastStep(dimension))
         const next = centre.with(at, Math.min(1, Math.max(0, place)))
         const before = run.best

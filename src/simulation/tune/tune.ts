@@ -6,6 +6,7 @@ import type { Scenario } from '../virtual/scenario.js'
 import { simulate } from '../virtual/simulate.js'
 import type { Workload } from '../virtual/workload.js'
 import { candidate } from './candidate.js'
+import { jittered } from './jitter.js'
 import { gainOf, lossOf, objectiveOf, rejectedOf } from './objective.js'
 import type { Objective } from './schema.js'
 import { type Phase, type SearchResult, search } from './search.js'
@@ -88,6 +89,8 @@ const tunedName = (name: string): string => (name.endsWith('-tuned') ? name : `$
 function searchTraining(tuning: Tuning, records: TrialRecord[]): Promise<SearchResult> {
   const { scenario, split, registry, knobs, objective, trials, onRun } = tuning
   let allowed = Number.POSITIVE_INFINITY
+  // The same for all trials, and like the final runs: a moment that recorded times happen to meet is nothing to search on.
+  const workload = jittered(split.training, scenario.seed)
   return search({
     dimensions: knobs,
     trials,
@@ -99,7 +102,7 @@ function searchTraining(tuning: Tuning, records: TrialRecord[]): Promise<SearchR
         onRun?.()
         return Number.POSITIVE_INFINITY
       }
-      const result = await simulate({ ...scenario, workload: split.training, profile })
+      const result = await simulate({ ...scenario, workload, profile })
       onRun?.()
       const rejected = rejectedOf(result)
       records.push({ phase, values, value: objectiveOf(objective, result), rejected })
@@ -119,7 +122,8 @@ async function compare(
   const over = async (profile: Profile): Promise<SimulationResult[]> => {
     const results: SimulationResult[] = []
     for (const seed of seeds) {
-      results.push(await simulate({ ...scenario, workload, profile, seed }))
+      // Many profiles draw nothing: other seeds alone would give the same figures, and look like certainty.
+      results.push(await simulate({ ...scenario, workload: jittered(workload, seed), profile, seed }))
       onRun?.()
     }
     return results

@@ -65,8 +65,8 @@ function conclude(objective: Objective, isAny: boolean, held: Spread, holds: boo
   if (!isAny) return 'Nothing that was tried is better than the profile as given: keep it.'
   const gain = `${gainText(objective, held.mean)}, ± ${amountText(objective, held.deviation)} over seeds`
   return holds
-    ? `On requests that the search has not seen, the best gains ${gain}: more than chance makes.`
-    : `On requests that the search has not seen, the best gains ${gain}: keep the profile as given.`
+    ? `On requests that the search has not seen, the gain is ${gain}: more than chance makes.`
+    : `On requests that the search has not seen, the gain is ${gain}: keep the profile as given.`
 }
 
 function fitWarnings(objective: Objective, found: number, held: Spread): string[] {

@@ -66,6 +66,15 @@ test('what is no better does not replace the values as given, even outside of th
   t.is(flat.best.phase, 'given')
 })
 
+test('options without a part in it are left as they were', async t => {
+  const inert = [range(0, 1, 0.25), range(1, 100, 7), list([1, 2, 3], 2)]
+  for (let seed = 1; seed <= 5; seed++) {
+    const { best } = await run([range(0.1, 10, 5), ...inert], ([x = 0]) => Math.abs(Math.log(x)), 40, seed)
+    t.deepEqual(best.values.slice(1), [0.25, 7, 2])
+    t.true(best.loss < 0.3, `${best.values[0]}`)
+  }
+})
+
 test('values that are refused (infinite, NaN) never win; a single trial is the one as given', async t => {
   const { best } = await run(
     [range(0, 1, 0.9)],

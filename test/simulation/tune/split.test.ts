@@ -1,6 +1,7 @@
 /** The split of a workload in time: what holds of every one. */
 import test from 'ava'
 import fc from 'fast-check'
+import { JITTER_MS, jittered } from '#phyllo/simulation/tune/jitter.js'
 import { splitByTime } from '#phyllo/simulation/tune/split.js'
 import { SpanPrompt } from '#phyllo/simulation/virtual/span-prompt.js'
 import type { VirtualRequest, Workload } from '#phyllo/simulation/virtual/workload.js'
@@ -137,4 +138,16 @@ test('generated conversations are not cut across', t => {
   const trained = sessions(training)
   t.false([...sessions(heldBack)].some(session => trained.has(session)))
   t.is(training.requests.length + heldBack.requests.length, whole.requests.length)
+})
+
+test('jitter moves arrivals by up to 10 ms, another way for each seed, and nothing else', t => {
+  const whole = conversations(3)
+  const moved = jittered(whole, 1)
+  for (const [at, { atMs, ...rest }] of moved.requests.entries()) {
+    const { atMs: before, ...same } = whole.requests[at] ?? request(0, 0, null)
+    t.true(atMs >= before && atMs < before + JITTER_MS)
+    t.deepEqual(rest, same)
+  }
+  t.deepEqual(jittered(whole, 1), moved)
+  t.notDeepEqual(jittered(whole, 2), moved)
 })

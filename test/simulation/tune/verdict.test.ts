@@ -19,7 +19,7 @@ test('a gain that holds: no warning', t => {
   t.true(holds)
   t.deepEqual(warnings, [])
   t.true(heldBack.mean > 0.19 && heldBack.mean < 0.21)
-  t.regex(conclusion, /the best gains \+20\.0 %, ± [\d.]+ % over seeds: more than chance makes/)
+  t.regex(conclusion, /the gain is \+20\.0 %, ± [\d.]+ % over seeds: more than chance makes/)
 })
 
 test('less than half of what the search saw, or a loss, is warned of', t => {
