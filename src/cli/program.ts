@@ -9,6 +9,7 @@ import { addExplain } from './commands/explain.js'
 import { addSchema } from './commands/schema.js'
 import { addServe } from './commands/serve.js'
 import { addSimulate } from './commands/simulate.js'
+import { addTune } from './commands/tune.js'
 import { CliFailure } from './failure.js'
 import { reportBug } from './lifecycle.js'
 
@@ -21,7 +22,8 @@ export function createProgram(): Command {
     .showSuggestionAfterError()
     .configureOutput({ outputError: (text, write) => write(`phyllo: ${text.replace(/^error: /, '')}`) })
     .exitOverride()
-  for (const add of [addServe, addCheck, addSchema, addExplain, addEngine, addDemo, addSimulate]) add(program)
+  for (const add of [addServe, addCheck, addSchema, addExplain, addEngine, addDemo, addSimulate, addTune])
+    add(program)
   return program
 }
 

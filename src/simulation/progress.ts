@@ -9,6 +9,7 @@ export interface Progress {
 /**
  * @param write takes plain lines
  * @param terminal where the bar draws itself
+ * @param noun what is counted
  */
 export function startProgress(
   title: string,
@@ -16,13 +17,14 @@ export function startProgress(
   isTerminal: boolean,
   write: (text: string) => void,
   terminal: NodeJS.WritableStream = process.stdout,
+  noun = 'requests',
 ): Progress {
-  return isTerminal ? barProgress(title, total, terminal) : lineProgress(title, total, write)
+  return isTerminal ? barProgress(title, total, noun, terminal) : lineProgress(title, total, noun, write)
 }
 
-function barProgress(title: string, total: number, stream: NodeJS.WritableStream): Progress {
+function barProgress(title: string, total: number, noun: string, stream: NodeJS.WritableStream): Progress {
   const bar = new SingleBar({
-    format: `${title} [{bar}] {value}/{total} requests, {duration_formatted}`,
+    format: `${title} [{bar}] {value}/{total} ${noun}, {duration_formatted}`,
     stream,
     hideCursor: true,
   })
@@ -30,7 +32,7 @@ function barProgress(title: string, total: number, stream: NodeJS.WritableStream
   return { step: () => bar.increment(), done: () => bar.stop() }
 }
 
-function lineProgress(title: string, total: number, write: (text: string) => void): Progress {
+function lineProgress(title: string, total: number, noun: string, write: (text: string) => void): Progress {
   let count = 0
   let told = 0
   return {
@@ -39,7 +41,7 @@ function lineProgress(title: string, total: number, write: (text: string) => voi
       const quarter = Math.floor((count * 4) / total)
       if (quarter === told) return
       told = quarter
-      write(`${title} ${count}/${total} requests\n`)
+      write(`${title} ${count}/${total} ${noun}\n`)
     },
     done: () => undefined,
   }

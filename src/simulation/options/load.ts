@@ -1,6 +1,7 @@
 /** Options from a scenario file and flags: the flags win. */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import type { z } from 'zod'
 import { applyOverrides, flagOf, type Override } from '../../config/overrides.js'
 import { formatIssues, type Issue } from '../../yaml/issue.js'
 import { toJsonSchema } from '../../yaml/json-schema.js'
@@ -13,22 +14,31 @@ import { type SimulationOptions, simulationSchema } from './schema.js'
 /** Keys that name files; in a scenario file they start at its folder. */
 const PATHS = ['trace', 'config', 'modelDir'] as const
 
-/** Throws an OptionsError with all that is wrong. */
-export function loadOptions(file: string | undefined, overrides: readonly Override[]): SimulationOptions {
+/** Options of `phyllo simulate`. Throws an OptionsError with all that is wrong. */
+export const loadOptions = (file: string | undefined, overrides: readonly Override[]): SimulationOptions =>
+  loadOptionsOf('simulate', simulationSchema, file, overrides)
+
+/** Options of a command whose schema has the same `trace`, `config` and `modelDir`. Throws an OptionsError likewise. */
+export function loadOptionsOf<Shape extends z.ZodRawShape>(
+  command: string,
+  schema: z.ZodObject<Shape>,
+  file: string | undefined,
+  overrides: readonly Override[],
+): z.output<z.ZodObject<Shape>> {
   const yaml = file === undefined ? null : readScenario(file)
   const data = applyOverrides(yaml === null ? {} : yaml.value, overrides) ?? {}
-  const parsed = simulationSchema.safeParse(data, { reportInput: true })
+  const parsed = schema.safeParse(data, { reportInput: true })
   if (parsed.success) return parsed.data
-  const schema = toJsonSchema(simulationSchema)
+  const described = toJsonSchema(schema)
   const issues = parsed.error.issues
-    .flatMap(issue => findingsOf(issue, schema))
+    .flatMap(issue => findingsOf(issue, described))
     .map((found): Issue => {
       const flag = flagOf(found.path, overrides)
       if (flag === undefined && yaml !== null && file !== undefined) return issueOf(found, file, yaml)
       const path = flag === undefined ? found.path.join('.') : found.path.slice(1).join('.')
       const { message, fix } = found
       return {
-        file: flag ?? 'simulate',
+        file: flag ?? command,
         line: 0,
         column: 0,
         path,
