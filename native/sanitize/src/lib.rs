@@ -11,6 +11,8 @@ pub mod pods;
 #[allow(dead_code, reason = "the LRU map serves the sessions too, which are not here")]
 #[path = "../../core/src/predicted/mod.rs"]
 pub mod predicted;
+#[path = "../../core/src/prefetch.rs"]
+mod prefetch;
 
 #[cfg(miri)]
 mod locks;
