@@ -3,16 +3,20 @@ import { MAX_SLOTS, OPS } from '../data/native.js'
 import type { Pool } from '../data/pod-view.js'
 import { Candidates } from './candidates.js'
 import type { RoutingContext } from './context.js'
+import { useDraws } from './draws.js'
 import { pluginFailure, type SelectionOutcome } from './outcome.js'
-import type { FilterFn, PickFn, PluginEnv, Refusal, ScoreFn } from './plugin.js'
+import type { FilterFn, PickFn, PluginEnv, Refusal, ScoreFn, WhyDropped } from './plugin.js'
 import type { Profile } from './profile.js'
 import type { Ranking } from './ranking.js'
+import type { ReadByProfile, SelectionTrace } from './selection-trace.js'
 import type { AnySlot } from './slot.js'
-import type { SelectionTrace, Trace } from './trace.js'
+import { sessionPod } from './slots.js'
+import type { Trace } from './trace.js'
 
 interface Filter {
   readonly name: string
   readonly refusal: Refusal
+  readonly why: WhyDropped
   readonly run: FilterFn<AnySlot>
 }
 interface Scorer {
@@ -27,7 +31,7 @@ interface Picker {
 
 export class Selection {
   readonly #env: PluginEnv
-  readonly #tracesCache: boolean
+  readonly #reads: ReadByProfile
   readonly #filters: readonly Filter[]
   readonly #scorers: readonly Scorer[]
   readonly #picker: Picker
@@ -41,10 +45,15 @@ export class Selection {
 
   constructor(profile: Profile, env: PluginEnv) {
     this.#env = env
-    this.#tracesCache = profile.prepare.some(spec => (spec.op & OPS.matchPrefix) !== 0)
+    const { prepare, filter, score, pick } = profile
+    this.#reads = {
+      caches: prepare.some(spec => (spec.op & OPS.matchPrefix) !== 0),
+      sessionPod: [...filter, ...score, pick].some(spec => spec.reads.includes(sessionPod)),
+    }
     this.#filters = profile.filter.map(spec => ({
       name: spec.name,
       refusal: spec.refusal,
+      why: spec.why,
       run: spec.create(env),
     }))
     this.#scorers = profile.score.map(spec => ({
@@ -62,7 +71,8 @@ export class Selection {
     ctx.bound = 0
     ranking.clear()
     this.#candidates.load(pool)
-    const record = trace?.beginSelection(profile, ctx, pool, this.#tracesCache)
+    const record = trace?.beginSelection(profile, ctx, pool, this.#reads)
+    useDraws(record?.draws)
     try {
       const refusal = this.#filter(ctx, record)
       if (this.#candidates.length > 0) {
@@ -88,7 +98,7 @@ export class Selection {
       this.#running = filter.name
       record?.start()
       filter.run(ctx, pods, keep)
-      record?.filtered(filter.name, pods, keep)
+      record?.filtered(filter.name, pods, keep, filter.why, ctx.bound)
       // One pod that was only busy is reason enough to say "overloaded": waiting helps.
       if (pods.compact(keep) > 0 && filter.refusal === 'overloaded') refusal = filter.refusal
     }
@@ -110,7 +120,7 @@ export class Selection {
       const slot = pods.slots[i] ?? 0
       keep[i] = (inflight[slot] ?? 0) < (limits[slot] ?? 0) ? 1 : 0
     }
-    record?.filtered('max-inflight', pods, keep)
+    record?.filtered('max-inflight', pods, keep, atItsLimit, 0)
     return pods.compact(keep) > 0 ? 'overloaded' : 'no_pod'
   }
 
@@ -142,3 +152,6 @@ export class Selection {
     record?.picked(this.#picker.name, this.#candidates, this.#totals)
   }
 }
+
+const atItsLimit: WhyDropped = ({ load, maxInflight }) =>
+  `${load.inflight} requests in flight, its maxInflight is ${maxInflight}`

@@ -5,6 +5,7 @@
 import type { PodInfo } from '../data/pod-view.js'
 import type { PrepareQueueHandle } from '../data/prepare-queue.js'
 import type { CountersHandle } from '../telemetry/counters.js'
+import type { LineBatch } from '../telemetry/decision-log/channel.js'
 import type { RouterOptions } from './options.js'
 
 /** A model as the workers know it. */
@@ -34,6 +35,10 @@ export interface WorkerBirth {
   readonly stateName: string
   readonly counters: CountersHandle
   readonly prepareQueue: PrepareQueueHandle
+  /** See CacheAges. */
+  readonly cacheAges: SharedArrayBuffer
+  /** See DecisionCounts. */
+  readonly decisionCounts: SharedArrayBuffer
   /** Its row in the counters and in the queue. */
   readonly row: number
   /** The port to listen on; 0 for the first worker of a router that takes any. */
@@ -50,4 +55,5 @@ export type FromWorker =
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'ack'; readonly version: number }
+  | { readonly type: 'decisions'; readonly batch: LineBatch }
   | { readonly type: 'drained'; readonly cut: number }

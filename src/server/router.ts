@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { threadId } from 'node:worker_threads'
+import { CacheAges, CacheLook, createCacheAges } from '../data/cache-ages.js'
 import { Discovery, sourcesOf } from '../data/discovery/discovery.js'
 import { HealthChecker, type HealthEvents } from '../data/health.js'
 import { KvEvents } from '../data/kv-events/kv-events.js'
@@ -20,6 +21,8 @@ import {
 } from '../data/prepare-queue.js'
 import { type ScrapeEvents, Scraper } from '../data/scrape/scraper.js'
 import { CounterSums, type CountersHandle, createCounters } from '../telemetry/counters.js'
+import { createDecisionCounts, DecisionCounts } from '../telemetry/decision-log/channel.js'
+import { DecisionWriter } from '../telemetry/decision-log/writer.js'
 import { createLogger, type Logger, saidOnce } from '../telemetry/log.js'
 import { type Admin, startAdmin } from './admin/admin.js'
 import { Decider } from './decider.js'
@@ -67,6 +70,9 @@ class ControlPlane {
   readonly #stateName = `router-${threadId}-${++routers}`
   readonly #counters: CountersHandle
   readonly #prepareQueue: PrepareQueueHandle
+  readonly #cacheAges = createCacheAges()
+  readonly #decisionCounts = createDecisionCounts()
+  readonly #decisions: DecisionWriter | undefined
   readonly #models: ModelTable
   readonly #health: HealthChecker
   readonly #scraper: Scraper
@@ -97,6 +103,7 @@ class ControlPlane {
       stateName: this.#stateName,
       dialIn: options.kvEvents,
       log: this.log,
+      ages: this.#cacheAges,
       modelOf: name => this.#models.nameOf(name),
     })
     this.registry = new PodRegistry(
@@ -111,7 +118,11 @@ class ControlPlane {
     this.#discovery = new Discovery(sourcesOf(options.discovery, options.kvEvents), this.#fleet, this.log)
     this.#workers = new WorkerPool({
       onExit: (row, error) => this.#workerDied(row, error),
+      onDecisions: batch => this.#decisions?.write(batch),
     })
+    const { decisionLog } = options
+    this.#decisions =
+      decisionLog && new DecisionWriter(decisionLog, new DecisionCounts(this.#decisionCounts), this.log)
     this.#decider = new Decider({
       lane: new LaneView(addon, this.state),
       profiles: resolveProfiles(options),
@@ -142,6 +153,8 @@ class ControlPlane {
       state: this.state,
       registry: this.registry,
       decider: this.#decider,
+      look: new CacheLook(this.state, new CacheAges(this.#cacheAges)),
+      decisionCounts: this.#decisions && new DecisionCounts(this.#decisionCounts),
       sums: new CounterSums(this.#counters),
       prepareQueue: this.#prepareQueue,
       kvEvents: this.#kvEvents,
@@ -171,6 +184,8 @@ class ControlPlane {
         stateName: this.#stateName,
         counters: this.#counters,
         prepareQueue: this.#prepareQueue,
+        cacheAges: this.#cacheAges,
+        decisionCounts: this.#decisionCounts,
         row,
         port,
         shared: count > 1,
@@ -256,6 +271,7 @@ class ControlPlane {
     clearInterval(this.#chains)
     const cut = await this.#workers.drain(this.options.timeouts.drainMs)
     if (cut > 0) this.log.warn(`${cut} request(s) were cut off at the end of the drain`)
+    await this.#decisions?.close()
     await this.#admin?.close()
     await this.#kvEvents.stop()
     loadNative().SharedState.close(this.#stateName)
