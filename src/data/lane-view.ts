@@ -30,7 +30,7 @@ export class LaneView {
   readonly #cached: Uint32Array
   #cachedTicket = -1
 
-  constructor(addon: NativeAddon, state: SharedState) {
+  constructor(addon: Pick<NativeAddon, 'Lane'>, state: SharedState) {
     this.native = new addon.Lane(state)
     this.width = state.width
     this.#loads = new Float64Array(this.width * LOAD_COLUMNS)

@@ -68,7 +68,7 @@ export const decisionRecord = z.object({
   model: z.string(),
   profile: z.string(),
   /** `chat`, `completions`, … */
-  endpoint: z.string(),
+  endpoint: z.enum(['chat', 'completions', 'embeddings', 'responses', 'messages', 'other']),
   stream: z.boolean(),
   prompt: z.object({
     tokens: z.number(),
