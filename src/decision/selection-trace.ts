@@ -73,7 +73,6 @@ export class SelectionTrace {
     reads: ReadByProfile,
   ) {
     this.#means = means
-    this.#began = means.micros()
     const slots = slotsOf(pool)
     this.#record = {
       candidates: this.#ids(pool.slots, pool.length),
@@ -90,6 +89,8 @@ export class SelectionTrace {
     }
     if (reads.sessionPod) this.#record.sessionPod = this.#sessionPod(ctx)
     records.push(this.#record)
+    // What was recorded up to here is no part of what the decision took.
+    this.#began = means.micros()
   }
 
   /** Chance and turns that the selection is to use; undefined: its own. */
