@@ -26,11 +26,5 @@ export function observedEvents(
 
 export function observedAnswers(counting: AnswerEvents, sampler: DecisionSampler | undefined): AnswerEvents {
   if (sampler === undefined) return counting
-  return {
-    ...counting,
-    onUsage(ctx, lease, check) {
-      sampler.told(ctx, check.usage)
-      counting.onUsage(ctx, lease, check)
-    },
-  }
+  return { ...counting, onTold: (ctx, usage) => sampler.told(ctx, usage) }
 }
