@@ -99,6 +99,8 @@ forEachEngine(engine => {
         lines.some(({ outcome }) => (outcome.cachedTokens ?? 0) > 0),
         'engines told what they had cached',
       )
+      // Without events pods hold what was learned of them, and round-robin learns nothing.
+      if (profile === 'round-robin') return
       t.true(lines.some(({ pods: { cached } }) => cached?.some(tokens => tokens > 0) === true))
       t.true(lines.some(({ pods: { cache } }) => cache?.ageMs.some(age => age !== null) === true))
     })
