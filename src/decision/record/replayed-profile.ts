@@ -7,10 +7,10 @@ import type { Profile } from '../profile.js'
 import type { AnySlot } from '../slot.js'
 import { affinityKey, sessionKey, sessionPod } from '../slots.js'
 
-/** The keys of the record that is decided on. */
+/** The keys of the record that is decided on; made when a plugin wants one, as that takes a while. */
 export interface LoggedKeys {
-  readonly session: string | null
-  readonly affinity: string
+  session(): string | null
+  affinity(): string
 }
 
 /** Slots that a log can fill; those of native steps are read from the lane. */
@@ -36,21 +36,21 @@ export function ownKeyOptions(profile: Profile): string[] {
 /** Whose defaults the log falls back on; see requestKeys. */
 const DEFAULT_MAKERS = ['affinity-key', 'session-key']
 
-export function replayedProfile(profile: Profile, keys: () => LoggedKeys): Profile {
+export function replayedProfile(profile: Profile, keys: LoggedKeys): Profile {
   return {
     ...profile,
     prepare: profile.prepare.map(spec => (spec.op === 0 ? fromLog(spec, keys) : spec)),
   }
 }
 
-function fromLog(spec: AnyPrepareSpec, keys: () => LoggedKeys): AnyPrepareSpec {
+function fromLog(spec: AnyPrepareSpec, keys: LoggedKeys): AnyPrepareSpec {
   const writes = new Set(spec.writes)
   return {
     ...spec,
     create: () => ctx => {
-      const { session, affinity } = keys()
-      if (writes.has(affinityKey)) ctx.set(affinityKey, affinity)
+      if (writes.has(affinityKey)) ctx.set(affinityKey, keys.affinity())
       if (!writes.has(sessionKey)) return
+      const session = keys.session()
       ctx.set(sessionKey, session)
       if (session !== null) ctx.nameSession(session)
     },

@@ -60,17 +60,14 @@ export class Replayer {
     this.#lane = new LaneView({ Lane: LaneOfLog }, state)
     this.#native = loggedLane(this.#lane.native)
     this.#contexts = new RoutingContexts(this.#lane)
-    this.#profile = compileProfile(
-      replayedProfile(profile, () => this.#loggedKeys()),
-      {
-        lane: this.#lane,
-        pods: this.#fleet.view,
-        now: () => this.#time,
-        random,
-        asyncPrepareBytes: Number.POSITIVE_INFINITY,
-        prepareQueue: new PrepareQueue(createPrepareQueue(1, 0, 1), 0),
-      },
-    )
+    this.#profile = compileProfile(replayedProfile(profile, this.#loggedKeys()), {
+      lane: this.#lane,
+      pods: this.#fleet.view,
+      now: () => this.#time,
+      random,
+      asyncPrepareBytes: Number.POSITIVE_INFINITY,
+      prepareQueue: new PrepareQueue(createPrepareQueue(1, 0, 1), 0),
+    })
   }
 
   /** Throws what a plugin throws for the client, and what a Prepare plugin that waits for something would need. */
@@ -103,10 +100,13 @@ export class Replayer {
   }
 
   #loggedKeys(): LoggedKeys {
-    const { session, affinity } = this.#record?.keys ?? {}
+    const hashes = () => this.#record?.keys
     return {
-      session: session == null ? null : this.#keys.of(session.hash),
-      affinity: this.#keys.of(affinity?.hash ?? 0),
+      session: () => {
+        const session = hashes()?.session
+        return session == null ? null : this.#keys.of(session.hash)
+      },
+      affinity: () => this.#keys.of(hashes()?.affinity.hash ?? 0),
     }
   }
 
