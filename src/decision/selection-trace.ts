@@ -105,12 +105,14 @@ export class SelectionTrace {
   filtered(plugin: string, pods: Pool, keep: Uint8Array, why: WhyDropped, bound: number): void {
     const micros = tenths(this.#means.micros() - this.#started)
     const dropped = this.#ids(pods.slots, pods.length).filter((_, i) => keep[i] === 0)
-    const states = new Map(this.#record.pods.map(state => [state.id, state]))
-    const reasons = dropped.flatMap((id): [string, string][] => {
-      const state = states.get(id)
-      return state === undefined ? [] : [[id, why(state, bound)]]
-    })
-    this.#record.filters.push({ plugin, dropped, reasons: Object.fromEntries(reasons), micros })
+    const reasons = dropped.length === 0 ? {} : this.#reasons(dropped, why, bound)
+    this.#record.filters.push({ plugin, dropped, reasons, micros })
+  }
+
+  #reasons(dropped: readonly string[], why: WhyDropped, bound: number): Record<string, string> {
+    const gone = new Set(dropped)
+    const states = this.#record.pods.filter(({ id }) => gone.has(id))
+    return Object.fromEntries(states.map(state => [state.id, why(state, bound)]))
   }
 
   scored(plugin: string, weight: number, pods: Pool, scores: Float64Array): void {
@@ -154,7 +156,9 @@ export class SelectionTrace {
   }
 
   #byPod(pods: Pool, value: (i: number) => number): ByPod {
-    return Object.fromEntries(slotsOf(pods).map((slot, i) => [this.#id(slot), value(i)]))
+    const values: ByPod = {}
+    for (let i = 0; i < pods.length; i++) values[this.#id(pods.slots[i] ?? 0)] = value(i)
+    return values
   }
 
   /** A pod that left between the pool's making and now has no id any more. */
