@@ -7,6 +7,7 @@ import { type BodyKind, FIELDS, type FieldName, isTicket, NO_TICKET, type Ticket
 import type { Pool } from '../data/pod-view.js'
 import type { TokenForwarding } from '../data/token-forwarding.js'
 import type { AnySlot, Slot, Writer } from './slot.js'
+import type { Trace } from './trace.js'
 
 const fieldIndex: Readonly<Record<string, number>> = Object.fromEntries(FIELDS.map((name, i) => [name, i]))
 const noBody = Buffer.alloc(0)
@@ -49,6 +50,8 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
   ticket: Ticket = NO_TICKET
   /** Most requests in flight on the picked pod, set by a filter that caps; 0 = no cap. Booking enforces it. */
   bound = 0
+  /** Records how it is decided; undefined for all requests but those sampled for the decision log. */
+  trace: Trace | undefined
 
   readonly #written: AnySlot[] = []
 
@@ -140,6 +143,7 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     this.pool = noPool
     this.poolVersion = Number.POSITIVE_INFINITY
     this.bound = 0
+    this.trace = undefined
   }
 }
 

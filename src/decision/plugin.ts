@@ -10,6 +10,7 @@ import type { LaneView } from '../data/lane-view.js'
 import type { LatencyModel } from '../data/latency-model.js'
 import type { PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from './context.js'
+import type { PodState } from './pod-state.js'
 import type { Ranking } from './ranking.js'
 import type { AnySlot, Reader, Writer } from './slot.js'
 
@@ -76,6 +77,9 @@ export type PickFn<R extends AnySlot> = (
   ranking: Ranking,
 ) => void
 
+/** Why a filter dropped a pod, in a few words, for whoever reads an explanation; from what the decision saw of the pod. */
+export type WhyDropped = (pod: PodState, bound: number) => string
+
 /** What a client is told when nothing is left to pick: there is none to serve it, or all that could are busy. */
 export type Refusal = 'no_pod' | 'overloaded'
 
@@ -100,6 +104,7 @@ export interface PrepareSpec<N extends string, R extends AnySlot, W extends AnyS
 export interface FilterSpec<N extends string, R extends AnySlot> extends SpecBase<'filter', N, R> {
   /** What it means for the client that this filter drops a pod. */
   readonly refusal: Refusal
+  readonly why: WhyDropped
   create(env: PluginEnv): FilterFn<R>
 }
 export interface ScoreSpec<N extends string, R extends AnySlot> extends SpecBase<'score', N, R> {

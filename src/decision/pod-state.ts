@@ -1,0 +1,59 @@
+/** What a decision saw of a pod: the lane's columns of its slot, and what is known of its cache. */
+import type { CacheLook, PodCache } from '../data/cache-ages.js'
+import type { LaneView } from '../data/lane-view.js'
+import type { PodInfo, PodView } from '../data/pod-view.js'
+
+/** The load columns that decisions read; see LOAD in data/native.ts for units. */
+export const LOAD_NAMES = [
+  'inflight',
+  'pendingTokens',
+  'firstByteMs',
+  'breaker',
+  'ready',
+  'requests',
+  'waiting',
+  'kvUse',
+  'warmth',
+] as const
+export type LoadName = (typeof LOAD_NAMES)[number]
+export type PodLoad = Record<LoadName, number>
+
+export interface PodState {
+  readonly id: string
+  /** Its place in every per-pod array; the order of slots is that of candidates. */
+  readonly slot: number
+  readonly labels: Readonly<Record<string, string>>
+  /** Most requests in flight that its operator allows; 0: no limit. */
+  readonly maxInflight: number
+  readonly load: Readonly<PodLoad>
+  /** Null where nobody looked, or the pod is gone. */
+  readonly cache: PodCache | null
+}
+
+/** The pod of a slot as this selection sees it. A pod that left between the pool's making and now has no name. */
+export function podState(lane: LaneView, pods: PodView, slot: number, look: CacheLook | undefined): PodState {
+  const pod: PodInfo | undefined = pods.bySlot(slot)
+  return {
+    id: pod?.id ?? `(slot ${slot})`,
+    slot,
+    labels: pod?.labels ?? {},
+    maxInflight: pod?.maxInflight ?? 0,
+    load: loadOf(lane, slot),
+    cache: (pod && look?.of(pod.ref)) ?? null,
+  }
+}
+
+function loadOf(lane: LaneView, slot: number): PodLoad {
+  const at = (column: Float64Array): number => column[slot] ?? 0
+  return {
+    inflight: at(lane.inflight),
+    pendingTokens: at(lane.pendingTokens),
+    firstByteMs: at(lane.firstByteMs),
+    breaker: at(lane.breaker),
+    ready: at(lane.ready),
+    requests: at(lane.requests),
+    waiting: at(lane.waiting),
+    kvUse: at(lane.kvUse),
+    warmth: at(lane.warmth),
+  }
+}
