@@ -6,7 +6,7 @@ import { Comparison } from '#phyllo/decision/record/compare.js'
 import { Replayer } from '#phyllo/decision/record/replayer.js'
 import type { DecisionRecord } from '#phyllo/decision/record/schema.js'
 import { FakeFleet } from '../fake-addon.js'
-import { seeded, single, TestWorker } from '../helpers.js'
+import { seeded, sharedMemory, single, TestWorker } from '../helpers.js'
 import { decideAndLog, shake, someFleet } from './kit.js'
 
 const profiles = shippedProfiles(single())
@@ -18,8 +18,9 @@ function logOf(profile: (typeof profiles)[number], seed: number): DecisionRecord
   const pods = 1 + Math.floor(random() * 20)
   const fleet = new FakeFleet(64)
   const infos = someFleet(pods, random)
-  const workers = [1, 2, 3].map(at => {
-    const worker = new TestWorker(fleet, infos, seed + at)
+  const shared = sharedMemory(fleet.width, 3)
+  const workers = [0, 1, 2].map(row => {
+    const worker = new TestWorker(fleet, infos, seed + row + 1, shared, row)
     return { worker, compiled: worker.compile(profile) }
   })
   return Array.from({ length: REQUESTS }, () => {
