@@ -6,6 +6,7 @@ import type { LaneView } from '../data/lane-view.js'
 import { type BodyKind, FIELDS, type FieldName, isTicket, NO_TICKET, type Ticket } from '../data/native.js'
 import type { Pool } from '../data/pod-view.js'
 import type { TokenForwarding } from '../data/token-forwarding.js'
+import { isFollowUp } from './follow-up.js'
 import type { AnySlot, Slot, Writer } from './slot.js'
 import type { Trace } from './trace.js'
 
@@ -98,6 +99,11 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     const offset = this.fields[at] ?? 0
     const length = this.fields[at + 1] ?? 0
     return length === 0 ? undefined : this.body.subarray(offset, offset + Math.min(length, limit))
+  }
+
+  /** Whether it goes on with a conversation. */
+  isFollowUp(): boolean {
+    return isFollowUp(this)
   }
 
   /** Names the session this request belongs to; from now on the ticket carries it. */

@@ -5,9 +5,9 @@
  */
 import type { z } from 'zod'
 import type { CacheSizes } from '../data/cache-sizes.js'
-import type { FleetBoard } from '../data/fleet-board.js'
+import type { Board } from '../data/fleet-board.js'
 import type { LaneView } from '../data/lane-view.js'
-import type { LatencyModel } from '../data/latency-model.js'
+import type { LatencyWeights } from '../data/latency-weights.js'
 import type { PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from './context.js'
 import type { PodState } from './pod-state.js'
@@ -22,11 +22,11 @@ export interface PluginEnv {
   readonly lane: LaneView
   readonly pods: PodView
   /** What has been learned of the pods' times to the first byte. */
-  readonly latency: LatencyModel
+  readonly latency: LatencyWeights
   /** How large the pods' caches are. */
   readonly caches: CacheSizes
   /** What plugins of all threads note of pods. */
-  readonly board: FleetBoard
+  readonly board: Board
   /** Milliseconds of the state's clock. */
   now(): number
   /** 0 ≤ x < 1. */
@@ -51,6 +51,7 @@ export type RequestView = Pick<
   | 'stringField'
   | 'fieldBytes'
   | 'nameSession'
+  | 'isFollowUp'
   | 'lane'
   | 'bound'
 >

@@ -1,7 +1,10 @@
 /** What a decision saw of a pod: the lane's columns of its slot, and what is known of its cache. */
 import type { CacheLook, PodCache } from '../data/cache-ages.js'
 import type { LaneView } from '../data/lane-view.js'
+import type { LatencyTerms } from '../data/latency-weights.js'
 import type { PodInfo, PodView } from '../data/pod-view.js'
+import { hashText } from './hash.js'
+import type { PluginEnv } from './plugin.js'
 
 /** The load columns that decisions read; see LOAD in data/native.ts for units. */
 export const LOAD_NAMES = [
@@ -28,11 +31,23 @@ export interface PodState {
   readonly load: Readonly<PodLoad>
   /** Null where nobody looked, or the pod is gone. */
   readonly cache: PodCache | null
+  /** What is known of its time to the first byte; null: nothing yet. */
+  readonly latency: LatencyTerms | null
+  /** See FleetBoard.coldTurns. */
+  readonly coldTurn: number
+  /** The request's model as an adapter on the pod: see AdapterTable.since and count. */
+  readonly adapter: { readonly since: number; readonly count: number }
 }
 
 /** The pod of a slot as this selection sees it. A pod that left between the pool's making and now has no name. */
-export function podState(lane: LaneView, pods: PodView, slot: number, look: CacheLook | undefined): PodState {
+export function podState(
+  { lane, latency, board }: PluginEnv,
+  { pods, look }: { readonly pods: PodView; readonly look: CacheLook | undefined },
+  slot: number,
+  model: string,
+): PodState {
   const pod: PodInfo | undefined = pods.bySlot(slot)
+  const { adapters, coldTurns } = board
   return {
     id: pod?.id ?? `(slot ${slot})`,
     slot,
@@ -40,6 +55,9 @@ export function podState(lane: LaneView, pods: PodView, slot: number, look: Cach
     maxInflight: pod?.maxInflight ?? 0,
     load: loadOf(lane, slot),
     cache: (pod && look?.of(pod.ref)) ?? null,
+    latency: pod === undefined ? null : latency.terms(pod.ref),
+    coldTurn: coldTurns[slot] ?? 0,
+    adapter: { since: adapters.since(slot, hashText(model)), count: adapters.count(slot) },
   }
 }
 

@@ -6,7 +6,7 @@ import type { PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from './context.js'
 import type { Draws } from './draws.js'
 import type { SelectionOutcome } from './outcome.js'
-import type { WhyDropped } from './plugin.js'
+import type { PluginEnv, WhyDropped } from './plugin.js'
 import { type PodState, podState } from './pod-state.js'
 import type { Ranking } from './ranking.js'
 
@@ -71,6 +71,7 @@ export class SelectionTrace {
   constructor(
     records: SelectionRecord[],
     means: TraceMeans,
+    env: PluginEnv,
     ctx: RoutingContext,
     pool: Pool,
     reads: ReadByProfile,
@@ -79,7 +80,7 @@ export class SelectionTrace {
     const slots = slotsOf(pool)
     this.#record = {
       candidates: this.#ids(pool.slots, pool.length),
-      pods: slots.map(slot => podState(ctx.lane, means.pods, slot, means.look)),
+      pods: slots.map(slot => podState(env, means, slot, ctx.model)),
       filters: [],
       scores: [],
       totals: {},

@@ -70,12 +70,12 @@ export class Selection {
 
   /** See `CompiledProfile.select`. */
   run(ctx: RoutingContext, pool: Pool, ranking: Ranking, trace: Trace | undefined): SelectionOutcome {
-    const { lane, profile } = this.#env
+    const { lane } = this.#env
     lane.beginSelection()
     ctx.bound = 0
     ranking.clear()
     this.#candidates.load(pool)
-    const record = trace?.beginSelection(profile, ctx, pool, this.#reads)
+    const record = trace?.beginSelection(this.#env, ctx, pool, this.#reads)
     useDraws(record?.draws)
     const refusal = this.#filter(ctx, record)
     if (this.#candidates.length > 0) {

@@ -63,6 +63,8 @@ export class Trace {
   model = ''
   prepare: PrepareRecord = noPrepare
   keys: RequestKeys | undefined
+  /** The request goes on with a conversation. */
+  isFollowUp = false
   /** What pods hold of the prompt, where the profile itself did not ask. */
   match: WholeMatch | undefined
   readonly selections: SelectionRecord[] = []
@@ -118,6 +120,7 @@ export class Trace {
     const isTokenized = ctx.ticket !== NO_TICKET && (ops & OPS.tokenize) !== 0
     this.model = ctx.model
     this.keys = requestKeys(ctx, env)
+    this.isFollowUp = ctx.isFollowUp()
     this.prepare = {
       prompt: isTokenized || this.match === undefined ? promptRecord(native, ctx.ticket) : this.match.prompt,
       native: {
@@ -130,9 +133,12 @@ export class Trace {
     }
   }
 
-  beginSelection(profile: string, ctx: RoutingContext, pool: Pool, reads: ReadByProfile): SelectionTrace {
-    this.profile = profile
-    return new SelectionTrace(this.selections, this.#means, ctx, pool, reads)
+  beginSelection(env: PluginEnv, ctx: RoutingContext, pool: Pool, reads: ReadByProfile): SelectionTrace {
+    this.profile = env.profile
+    // What is written down is what the decision reads, so neither may be of a while ago.
+    env.latency.expire()
+    env.caches.expire()
+    return new SelectionTrace(this.selections, this.#means, env, ctx, pool, reads)
   }
 
   get timings(): Timings {
@@ -155,7 +161,7 @@ export class Trace {
   }
 
   toJSON() {
-    const { profile, model, prepare, keys, selections, timings } = this
-    return { profile, model, prepare, keys: keys ?? null, selections, timings }
+    const { profile, model, prepare, keys, isFollowUp: followUp, selections, timings } = this
+    return { profile, model, prepare, keys: keys ?? null, followUp, selections, timings }
   }
 }

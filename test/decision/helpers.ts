@@ -59,6 +59,7 @@ export class TestWorker {
   readonly contexts: RoutingContexts
   readonly ranking = new Ranking()
   readonly env: CompileEnv
+  readonly latency: LatencyModel
   #version = 0
 
   constructor(
@@ -72,13 +73,14 @@ export class TestWorker {
     this.lane = new LaneView(fleet.addon(), fakeState(fleet.width, fleet))
     this.contexts = new RoutingContexts(this.lane)
     this.update(pods)
+    this.latency = new LatencyModel(shared.latency, row, () => fleet.now)
     this.env = {
       lane: this.lane,
       pods: this.pods,
       now: () => fleet.now,
       random: seeded(seed),
       board: new FleetBoard(shared.board),
-      latency: new LatencyModel(shared.latency, row, () => fleet.now),
+      latency: this.latency,
       asyncPrepareBytes: 1 << 20,
       prepareQueue: new PrepareQueue(createPrepareQueue(1, 1 << 20, 4), 0),
       registry: testRegistry(),

@@ -75,7 +75,7 @@ async function replay(files: readonly string[], profile: Profile): Promise<Repla
 
 /** What cannot be the same as it would have been in the router. */
 function notes(summary: ReplaySummary, profile: Profile): string[] {
-  const { newDraws, unknownSessions, cachedTokens, decisions } = summary
+  const { newDraws, unknownSessions, missingParts, cachedTokens, decisions } = summary
   const ownKeys = ownKeyOptions(profile)
   const isSticky = profile.prepare.some(({ writes }) => writes.some(({ name }) => name === 'sessionKey'))
   const isMatching = profile.prepare.some(({ writes }) => writes.some(({ name }) => name === 'cachedTokens'))
@@ -100,6 +100,10 @@ function notes(summary: ReplaySummary, profile: Profile): string[] {
           `${cachedTokens.unknown} of ${decisions} decisions do not tell what pods had cached: nothing is assumed.`,
         ]
       : []),
+    ...Object.entries(missingParts).map(
+      ([part, count]) =>
+        `${count} decisions needed ${part}, which the log does not hold: it was as if there were none.`,
+    ),
     ...ownKeys.map(
       plugin =>
         `'${plugin}' makes keys by options of its own, from the request: the keys are those of the log, made by its profile or by the defaults.`,

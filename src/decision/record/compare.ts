@@ -41,6 +41,8 @@ export interface ReplaySummary {
   readonly picks: Readonly<Record<string, { readonly logged: number; readonly replayed: number }>>
   /** Decisions for which chance or turns had to be drawn anew. */
   readonly newDraws: number
+  /** What plugins asked for of requests and no log holds, and in how many decisions. */
+  readonly missingParts: Readonly<Record<string, number>>
   /** Decisions with a session of which the log does not say where it lived. */
   readonly unknownSessions: number
 }
@@ -76,6 +78,7 @@ export class Comparison {
   #same = 0
   #newDraws = 0
   #unknownSessions = 0
+  readonly #missingParts = new Map<string, number>()
 
   add(record: DecisionRecord, redecision: Redecision): void {
     const from = record.decision.ranking[0] ?? NONE
@@ -86,6 +89,9 @@ export class Comparison {
     if (from === to) this.#same++
     else this.#move(from, to)
     if (redecision.missingDraws > 0) this.#newDraws++
+    for (const part of redecision.missingParts) {
+      this.#missingParts.set(part, (this.#missingParts.get(part) ?? 0) + 1)
+    }
     const { session } = record.keys
     if (session !== null && session.pod === undefined) this.#unknownSessions++
     this.#cached(record, from, to)
@@ -115,6 +121,7 @@ export class Comparison {
         ]),
       ),
       newDraws: this.#newDraws,
+      missingParts: Object.fromEntries(this.#missingParts),
       unknownSessions: this.#unknownSessions,
     }
   }

@@ -38,6 +38,7 @@ export function makeRecord(trace: Trace, request: RecordedRequest): DecisionReco
     stream,
     prompt: trace.prepare.prompt,
     keys: hashedKeys(trace.keys, first),
+    followUp: trace.isFollowUp,
     pods: podColumns(first, trace.match?.cached),
     decision: {
       filters: first.filters.map(({ plugin, dropped, reasons }) => ({ plugin, dropped, reasons })),
@@ -80,6 +81,24 @@ function podColumns({ pods, cache }: SelectionRecord, matched: Uint32Array | und
     load: Object.fromEntries(columns),
     cached: isKnown ? cached : null,
     ...(pods.every(pod => pod.cache === null) ? {} : { cache: cacheColumns(pods) }),
+    ...(pods.every(pod => pod.latency === null) ? {} : { latency: latencyColumns(pods) }),
+    ...(pods.every(pod => pod.coldTurn === 0) ? {} : { coldTurn: pods.map(pod => pod.coldTurn) }),
+    ...(pods.every(pod => pod.adapter.count === 0) ? {} : { adapter: adapterColumns(pods) }),
+  }
+}
+
+const adapterColumns = (pods: readonly PodState[]): NonNullable<RecordedPods['adapter']> => ({
+  since: pods.map(pod => pod.adapter.since),
+  count: pods.map(pod => pod.adapter.count),
+})
+
+function latencyColumns(pods: readonly PodState[]): NonNullable<RecordedPods['latency']> {
+  const terms = pods.map(pod => pod.latency)
+  return {
+    base: terms.map(of => of?.base ?? null),
+    per1000Tokens: terms.map(of => of?.per1000Tokens ?? 0),
+    per10Requests: terms.map(of => of?.per10Requests ?? 0),
+    perKvUse: terms.map(of => of?.perKvUse ?? 0),
   }
 }
 

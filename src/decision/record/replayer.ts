@@ -7,14 +7,16 @@ import { LaneView } from '../../data/lane-view.js'
 import type { BodyKind, Lane, SharedState } from '../../data/native.js'
 import { createPrepareQueue, PrepareQueue } from '../../data/prepare-queue.js'
 import { type CompiledProfile, compileProfile } from '../compile.js'
-import { RoutingContexts } from '../context.js'
 import { LoggedDraws } from '../draws.js'
 import type { SelectionOutcome } from '../outcome.js'
 import type { Profile } from '../profile.js'
 import { Ranking } from '../ranking.js'
 import { type SelectionRecord, Trace } from '../trace.js'
+import { LoggedBoard } from './logged-board.js'
+import { LoggedContext } from './logged-context.js'
 import { LoggedFleet } from './logged-fleet.js'
 import { LoggedLane } from './logged-lane.js'
+import { LoggedLatency } from './logged-latency.js'
 import { loggedState } from './logged-state.js'
 import { type LoggedKeys, replayedProfile } from './replayed-profile.js'
 import type { DecisionRecord } from './schema.js'
@@ -28,6 +30,8 @@ export interface Redecision {
   readonly outcome: SelectionOutcome
   /** Numbers of chance and turns that the log did not hold, so that they were drawn anew. */
   readonly missingDraws: number
+  /** What plugins asked for of the request and no log holds, in words: it was not there for them. */
+  readonly missingParts: readonly string[]
   readonly selection: SelectionRecord | undefined
 }
 
@@ -35,7 +39,9 @@ export class Replayer {
   readonly #fleet = new LoggedFleet()
   readonly #lane: LaneView
   readonly #native: LoggedLane
-  readonly #contexts: RoutingContexts
+  readonly #latency = new LoggedLatency()
+  readonly #board = new LoggedBoard()
+  readonly #ctx: LoggedContext
   readonly #profile: CompiledProfile
   readonly #ranking = new Ranking()
   readonly #keys = new SurrogateKeys()
@@ -59,39 +65,58 @@ export class Replayer {
     )
     this.#lane = new LaneView({ Lane: LaneOfLog }, state)
     this.#native = loggedLane(this.#lane.native)
-    this.#contexts = new RoutingContexts(this.#lane)
+    this.#ctx = new LoggedContext(0, this.#lane)
     this.#profile = compileProfile(replayedProfile(profile, this.#loggedKeys()), {
       lane: this.#lane,
       pods: this.#fleet.view,
+      latency: this.#latency,
+      board: this.#board,
       now: () => this.#time,
       random,
       asyncPrepareBytes: Number.POSITIVE_INFINITY,
       prepareQueue: new PrepareQueue(createPrepareQueue(1, 0, 1), 0),
+      // A router would decide without the plugin; a replay that did so would tell nothing of it.
+      onPluginFailed: (_profile, plugin, error) => {
+        const reason = error instanceof Error ? error.message : String(error)
+        throw new Error(`plugin '${plugin}' failed: ${reason}`, { cause: error })
+      },
     })
   }
 
-  /** Throws what a plugin throws for the client, and what a Prepare plugin that waits for something would need. */
+  /** Throws what a plugin throws, and what a Prepare plugin that waits for something would need. */
   decide(record: DecisionRecord): Redecision {
     this.#record = record
     this.#native.show(record)
+    this.#latency.show(record)
+    this.#board.show(record)
     const pool = this.#fleet.show(record)
     const draws = new LoggedDraws(record.decision.draws, name => this.#nextTurn(name))
     const trace = new Trace(this.#fleet.view, undefined, { draws })
-    const ctx = this.#contexts.take()
+    const ctx = this.#ctx
     try {
       ctx.request = { ...noHead, id: record.id, kind: record.endpoint }
       ctx.model = record.model
       ctx.modelId = this.#modelId(record.model)
       ctx.stream = record.stream
+      ctx.followUp = record.followUp
       if (this.#profile.prepare(ctx, trace) !== undefined)
         throw new Error('a prepare plugin waits for something, which a log cannot give')
+      // What the trace asked for to write down, nobody decides by.
+      ctx.takeAsked()
       const outcome = this.#profile.select(ctx, pool, this.#ranking, trace)
       const [selection] = trace.selections
       const ranking = selection?.ranking ?? []
       this.#remember(ranking[0])
-      return { pick: ranking[0] ?? null, ranking, outcome, missingDraws: draws.missing, selection }
+      return {
+        pick: ranking[0] ?? null,
+        ranking,
+        outcome,
+        missingDraws: draws.missing,
+        missingParts: ctx.takeAsked(),
+        selection,
+      }
     } finally {
-      this.#contexts.give(ctx)
+      ctx.reset()
     }
   }
 

@@ -48,12 +48,33 @@ const pods = z
         capacity: numbers,
       })
       .optional(),
+    /** What is known of times to the first byte, in ms (see LatencyTerms); `base` null: nothing yet. */
+    latency: z
+      .object({
+        base: z.array(z.number().nullable()),
+        per1000Tokens: numbers,
+        per10Requests: numbers,
+        perKvUse: numbers,
+      })
+      .optional(),
+    /** When the pod had its last request that nothing was cached for, in turns; left out: none had one. */
+    coldTurn: numbers.optional(),
+    /**
+     * Adapters that had requests on the pod, and how many of them since the one asked for (-1: it had none there); left
+     * out: none had.
+     */
+    adapter: z.object({ since: numbers, count: numbers }).optional(),
   })
   .refine(
-    ({ id, slot, labels, maxInflight, load, cached, cache }) =>
-      [slot, labels, maxInflight, cached, ...Object.values(load), ...Object.values(cache ?? {})].every(
-        column => column === undefined || column === null || column.length === id.length,
-      ),
+    ({ id, slot, labels, maxInflight, load, cached, cache, latency, coldTurn, adapter }) =>
+      [
+        slot,
+        labels,
+        maxInflight,
+        cached,
+        coldTurn,
+        ...[load, cache, latency, adapter].flatMap(columns => Object.values(columns ?? {})),
+      ].every(column => column === undefined || column === null || column.length === id.length),
     { error: 'its columns are not of the same length as pods.id' },
   )
   .refine(({ slot }) => slot.every((value, i) => i === 0 || value > (slot[i - 1] ?? 0)), {
@@ -82,6 +103,8 @@ export const decisionRecord = z.object({
     session: z.object({ hash, own: z.boolean(), pod: z.string().nullable().optional() }).nullable(),
     affinity: z.object({ hash, own: z.boolean() }),
   }),
+  /** The request goes on with a conversation; left out: nobody looked. */
+  followUp: z.boolean().optional(),
   pods,
   decision: z.object({
     filters: z.array(

@@ -1,15 +1,48 @@
 /** A log replayed with the profile that wrote it gives the same picks; with another one, that one's. */
 import test from 'ava'
 import fc from 'fast-check'
+import {
+  firstByteTime,
+  hashBlocks,
+  healthy,
+  lengthBuckets,
+  loraAffinity,
+  matchPrefix,
+  noHitLru,
+  sloHeadroom,
+  softmax,
+  tokenize,
+  topologyAffinity,
+  weightedSplit,
+} from '#phyllo/decision/plugins/index.js'
+import { profile } from '#phyllo/decision/profile.js'
 import { shippedProfiles } from '#phyllo/decision/profiles/index.js'
 import { Comparison } from '#phyllo/decision/record/compare.js'
 import { Replayer } from '#phyllo/decision/record/replayer.js'
 import type { DecisionRecord } from '#phyllo/decision/record/schema.js'
 import { FakeFleet } from '../fake-addon.js'
 import { seeded, sharedMemory, single, TestWorker } from '../helpers.js'
-import { decideAndLog, shake, someFleet } from './kit.js'
+import { decideAndLog, learn, shake, someFleet } from './kit.js'
 
-const profiles = shippedProfiles(single())
+const prepared = profile('fleet').prepare(tokenize(), hashBlocks(), matchPrefix())
+/** Plugins that no shipped profile has, and the figures they read. */
+const more = prepared
+  .filter(
+    healthy(),
+    weightedSplit({ label: 'zone', weights: { z0: 1, z1: 2, z2: 3 } }),
+    sloHeadroom({ sloMs: 200 }),
+    lengthBuckets({ label: 'zone', buckets: [{ upTo: 1000, value: 'z0' }, { value: 'z1' }] }),
+  )
+  .score(
+    loraAffinity({ weight: 2, places: 1, baseModels: ['m'] }),
+    noHitLru({ weight: 1 }),
+    topologyAffinity({ weight: 1, here: { zone: 'z1' } }),
+    firstByteTime({ weight: 0.01 }),
+  )
+  .pick(softmax({ temperature: 0.5 }))
+  .execute(single())
+
+const profiles = [...shippedProfiles(single()), more]
 const REQUESTS = 25
 
 /** Lines of three workers that share a fleet, and who is asked in turn at random. */
@@ -31,6 +64,7 @@ function logOf(profile: (typeof profiles)[number], seed: number): DecisionRecord
     }
     const at = workers[Math.floor(random() * workers.length)]
     if (at === undefined) throw new Error('unreachable')
+    if (random() < 0.4) learn(at.worker, random)
     return decideAndLog(at.worker, at.compiled, random).record
   })
 }
@@ -47,6 +81,7 @@ for (const profile of profiles) {
           t.deepEqual(again.ranking, record.decision.ranking)
           t.is(again.outcome, record.decision.outcome)
           t.is(again.missingDraws, 0)
+          t.deepEqual(again.missingParts, [])
           t.deepEqual(again.selection?.totals ?? {}, record.decision.totals)
           picked += again.pick === null ? 0 : 1
         }
@@ -106,7 +141,7 @@ test('a session lives where the replay put it, where the log does not say', t =>
   const compiled = worker.compile(roundRobin)
   const random = seeded(5)
   const replayer = new Replayer(sticky, seeded(1))
-  const homes = new Map<number, string | null>()
+  const homes = new Map<string, string | null>()
   let comebacks = 0
   for (let i = 0; i < 60; i++) {
     const { record } = decideAndLog(worker, compiled, random)
@@ -114,11 +149,13 @@ test('a session lives where the replay put it, where the log does not say', t =>
     const { session } = record.keys
     if (session === null) continue
     t.is(session.pod, undefined)
-    if (homes.has(session.hash)) {
+    // One model's session is none of another's.
+    const name = `${record.model} ${session.hash}`
+    if (homes.has(name)) {
       comebacks++
-      t.is(pick, homes.get(session.hash) ?? null)
+      t.is(pick, homes.get(name) ?? null)
     }
-    homes.set(session.hash, pick)
+    homes.set(name, pick)
   }
   t.true(comebacks > 10)
 })
@@ -141,6 +178,7 @@ test('the sums are those of the lines: moves, tokens gained and lost, imbalance'
     ranking: [],
     outcome: 'picked' as const,
     missingDraws: 0,
+    missingParts: [],
     selection: undefined,
   })
   for (const pick of ['a', 'b', 'b', null]) comparison.add(record, as(pick))
