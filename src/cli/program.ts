@@ -6,6 +6,7 @@ import { addCheck } from './commands/check.js'
 import { addDemo } from './commands/demo.js'
 import { addEngine } from './commands/engine.js'
 import { addExplain } from './commands/explain.js'
+import { addReplay } from './commands/replay.js'
 import { addSchema } from './commands/schema.js'
 import { addServe } from './commands/serve.js'
 import { addSimulate } from './commands/simulate.js'
@@ -22,8 +23,18 @@ export function createProgram(): Command {
     .showSuggestionAfterError()
     .configureOutput({ outputError: (text, write) => write(`phyllo: ${text.replace(/^error: /, '')}`) })
     .exitOverride()
-  for (const add of [addServe, addCheck, addSchema, addExplain, addEngine, addDemo, addSimulate, addTune])
-    add(program)
+  const commands = [
+    addServe,
+    addCheck,
+    addSchema,
+    addExplain,
+    addReplay,
+    addEngine,
+    addDemo,
+    addSimulate,
+    addTune,
+  ]
+  for (const add of commands) add(program)
   return program
 }
 

@@ -11,6 +11,7 @@ import { decodeSource, issueOf, reason } from '../yaml/source.js'
 import { type Finding, findingsOf } from '../yaml/wording.js'
 import { readYaml, type YamlData } from '../yaml/yaml.js'
 import { crossCheck } from './cross-checks.js'
+import { resolveDecisionLog } from './decision-log-schema.js'
 import { configJsonSchema } from './json-schema.js'
 import { resolveModelFiles } from './model-files.js'
 import { applyOverrides, flagOf, type Override } from './overrides.js'
@@ -97,12 +98,13 @@ function validate(data: unknown, baseDir: string, findings: Finding[]): RouterOp
   }
   const config: RouterConfig = parsed.data
   findings.push(...crossCheck(config, profileNames(config.profiles)))
-  const { discovery } = config
+  const { discovery, decisionLog } = config
   const { file } = discovery
   return toRouterOptions({
     ...config,
     plugins: config.plugins.map(file => resolve(baseDir, file)),
     models: resolveModelFiles(config.models, baseDir, findings),
+    ...(decisionLog === undefined ? {} : { decisionLog: resolveDecisionLog(decisionLog, baseDir, findings) }),
     discovery: {
       ...discovery,
       ...(file === undefined ? {} : { file: { ...file, path: resolve(baseDir, file.path) } }),

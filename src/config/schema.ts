@@ -9,6 +9,7 @@ import { z } from 'zod'
 import type { RouterOptions } from '../server/options.js'
 import { LOG_FORMATS, LOG_LEVELS } from '../telemetry/log.js'
 import { bytes, count, host, ms, name, port, urlPath } from '../yaml/fields.js'
+import { decisionLog } from './decision-log-schema.js'
 import { discovery } from './discovery-schema.js'
 import { kvEvents, scrape, slowStartMs } from './engine-state-schema.js'
 import { fleetFields } from './fleet-schema.js'
@@ -234,6 +235,7 @@ export const configSchema = z
     cache,
     sessions,
     log,
+    decisionLog,
   })
   .describe('Configuration of the Phyllo LLM inference router.')
 

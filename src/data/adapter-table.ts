@@ -18,8 +18,15 @@ export const createAdapterMemory = (width: number): AdapterHandle => ({
   width,
 })
 
+/** What decisions read and note of adapters. */
+export interface Adapters {
+  used(slot: number, adapter: number): void
+  since(slot: number, adapter: number): number
+  count(slot: number): number
+}
+
 /** One thread's access. Two threads that note adapters on one pod at once may lose one of them, until its next request. */
-export class AdapterTable {
+export class AdapterTable implements Adapters {
   readonly #words: Int32Array
 
   constructor({ memory }: AdapterHandle) {

@@ -33,6 +33,11 @@ export class CacheSizes {
     this.cachedTokens = new Float64Array(lane.width)
   }
 
+  /** The next look is a new one: for decisions that are written down. */
+  expire(): void {
+    this.#readAt = Number.NEGATIVE_INFINITY
+  }
+
   /** Looks again if the last time was long enough ago; to be called before the columns are read. */
   refresh(): void {
     const age = this.#now() - this.#readAt

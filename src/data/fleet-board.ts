@@ -2,7 +2,7 @@
  * What plugins know of pods and tenants across threads and the native core does not keep: fixed tables of numbers in
  * shared memory. Whatever two threads may write at once is written atomically.
  */
-import { type AdapterHandle, AdapterTable, createAdapterMemory } from './adapter-table.js'
+import { type AdapterHandle, type Adapters, AdapterTable, createAdapterMemory } from './adapter-table.js'
 import { MAX_SLOTS } from './native.js'
 import { createTenantMemory, type TenantHandle } from './tenant-usage.js'
 
@@ -21,6 +21,9 @@ export function createBoard(width: number): BoardHandle {
   return { memory, width, adapters: createAdapterMemory(width), tenants: createTenantMemory() }
 }
 
+/** What plugins see of it. */
+export type Board = Pick<FleetBoard, 'coldTurns' | 'adapters' | 'tenants' | 'wentCold'>
+
 /** One thread's access. */
 export class FleetBoard {
   /**
@@ -28,7 +31,7 @@ export class FleetBoard {
    * pod that takes over a slot takes over its turn, which by then is an old one.
    */
   readonly coldTurns: Int32Array
-  readonly adapters: AdapterTable
+  readonly adapters: Adapters
   /** For `TenantUsage`, which needs a clock. */
   readonly tenants: TenantHandle
   readonly #turn: Int32Array

@@ -31,7 +31,7 @@ export class LaneView {
   #cachedTicket = -1
 
   constructor(
-    addon: NativeAddon,
+    addon: Pick<NativeAddon, 'Lane'>,
     readonly state: SharedState,
   ) {
     this.native = new addon.Lane(state)

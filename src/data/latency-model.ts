@@ -3,18 +3,15 @@
  *
  *     ms ≈ w0 + w1 · tokens ahead + w2 · requests on the pod + w3 · KV use
  *
- * Tokens ahead are those that the pod has to prefill before the first byte: queued ones and the request's own uncached
+ * (latency-weights.ts says what weights mean.) Tokens ahead are those that the pod has to prefill before the first byte: queued ones and the request's own uncached
  * ones. The weights are those of least squares with exponential forgetting, which is what recursive least squares
  * computes (Haykin, Adaptive Filter Theory, ch. 10); kept as sums instead of an inverse, because sums add up: each
  * thread writes a row of its own in shared memory, and a reader adds all rows. So all threads learn from all answers
  * without a lock. A reader may see a row half written; that is off by one answer of some fifty, until the next look.
  */
+import { FEATURES, LatencyWeights } from './latency-weights.js'
 import { MAX_SLOTS, type PodRef, slotOf } from './native.js'
 
-/** 1, thousands of tokens, tens of requests, KV use: all of one order, which keeps the system well conditioned. */
-const FEATURES = 4
-const TOKENS_UNIT = 1000
-const REQUESTS_UNIT = 10
 /** Per slot: the pod, the weight of its samples, the upper triangle of Σxxᵀ, Σxy. */
 const PRODUCTS = (FEATURES * (FEATURES + 1)) / 2
 const WORDS = 2 + PRODUCTS + FEATURES
@@ -51,17 +48,14 @@ export function createLatencyMemory(width: number, rows: number): LatencyHandle 
 }
 
 /** One thread's access. */
-export class LatencyModel {
+export class LatencyModel extends LatencyWeights {
   readonly #all: Float64Array
   readonly #own: Float64Array
   readonly #rowWords: number
   readonly #rows: number
-  /** Solved weights by slot; the first is NaN where the model does not know. */
-  readonly #weights: Float64Array
   readonly #solvedAt: Float64Array
   readonly #solvedFor: Float64Array
   readonly #sums = new Float64Array(WORDS)
-  readonly #x = new Float64Array(FEATURES)
 
   /** `now`: milliseconds that only grow. */
   constructor(
@@ -69,11 +63,11 @@ export class LatencyModel {
     row: number,
     private readonly now: () => number,
   ) {
+    super(width)
     this.#rowWords = width * WORDS
     this.#rows = rows
     this.#all = new Float64Array(memory)
     this.#own = this.#all.subarray(row * this.#rowWords, (row + 1) * this.#rowWords)
-    this.#weights = new Float64Array(width * FEATURES)
     this.#solvedAt = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
     this.#solvedFor = new Float64Array(width)
   }
@@ -91,7 +85,7 @@ export class LatencyModel {
     }
     for (let i = at + 1; i < at + WORDS; i++) own[i] = (own[i] ?? 0) * MEMORY
     own[at + 1] = (own[at + 1] ?? 0) + 1
-    const x = this.#features(tokensAhead, requests, kvUse)
+    const x = this.features(tokensAhead, requests, kvUse)
     let product = at + OF_PRODUCTS
     for (let i = 0; i < FEATURES; i++) {
       for (let j = i; j < FEATURES; j++) {
@@ -102,51 +96,20 @@ export class LatencyModel {
     }
   }
 
-  /** Milliseconds to the first byte of a request with so much ahead of it; -1: not known yet. */
-  predict(ref: PodRef, tokensAhead: number, requests: number, kvUse: number): number {
-    const at = this.#solved(ref)
-    const weights = this.#weights
-    if (Number.isNaN(weights[at] ?? Number.NaN)) return -1
-    const x = this.#features(tokensAhead, requests, kvUse)
-    let ms = 0
-    for (let i = 0; i < FEATURES; i++) ms += (weights[at + i] ?? 0) * (x[i] ?? 0)
-    return Math.max(0, ms)
+  override expire(): void {
+    super.expire()
+    this.#solvedAt.fill(Number.NEGATIVE_INFINITY)
   }
 
-  /** Milliseconds that a token ahead costs on the pod; -1: not known yet. */
-  msPerToken(ref: PodRef): number {
-    const at = this.#solved(ref)
-    const slope = this.#weights[at + 1] ?? 0
-    return Number.isNaN(this.#weights[at] ?? Number.NaN) || slope <= 0 ? -1 : slope / TOKENS_UNIT
-  }
-
-  /** Milliseconds by which each request on the pod delays the next first byte; -1: not known yet. */
-  msPerRequest(ref: PodRef): number {
-    const at = this.#solved(ref)
-    const slope = this.#weights[at + 2] ?? 0
-    return Number.isNaN(this.#weights[at] ?? Number.NaN) ? -1 : slope / REQUESTS_UNIT
-  }
-
-  #features(tokensAhead: number, requests: number, kvUse: number): Float64Array {
-    const x = this.#x
-    x[0] = 1
-    x[1] = tokensAhead / TOKENS_UNIT
-    x[2] = requests / REQUESTS_UNIT
-    x[3] = kvUse
-    return x
-  }
-
-  /** The place of the slot's weights, solved lately. */
-  #solved(ref: PodRef): number {
+  /** Solves again what was not solved lately. */
+  protected override refresh(ref: PodRef): void {
     const slot = slotOf(ref)
     const now = this.now()
     const age = now - (this.#solvedAt[slot] ?? 0)
-    if (this.#solvedFor[slot] !== ref || age >= FRESH_MS || age < 0) {
-      this.#solvedFor[slot] = ref
-      this.#solvedAt[slot] = now
-      this.#solve(ref, slot)
-    }
-    return slot * FEATURES
+    if (this.#solvedFor[slot] === ref && age < FRESH_MS && age >= 0) return
+    this.#solvedFor[slot] = ref
+    this.#solvedAt[slot] = now
+    this.#solve(ref, slot)
   }
 
   #solve(ref: PodRef, slot: number): void {
@@ -157,7 +120,7 @@ export class LatencyModel {
       for (let i = 1; i < WORDS; i++) sums[i] = (sums[i] ?? 0) + (this.#all[at + i] ?? 0)
     }
     const at = slot * FEATURES
-    const weights = this.#weights
+    const { weights } = this
     const count = sums[1] ?? 0
     // Σ1·tokens and Σtokens² stand at places 1 and FEATURES of the triangle.
     const mean = (sums[OF_PRODUCTS + 1] ?? 0) / count
@@ -169,6 +132,8 @@ export class LatencyModel {
     solve(sums, weights, at)
     // More work never makes an answer earlier: such a slope is chance.
     for (let i = 1; i < FEATURES; i++) weights[at + i] = Math.max(0, weights[at + i] ?? 0)
+    // To the nanosecond, which is short to write down with a decision.
+    for (let i = at; i < at + FEATURES; i++) weights[i] = Math.round((weights[i] ?? 0) * 1e6) / 1e6
   }
 }
 

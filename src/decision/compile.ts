@@ -1,7 +1,8 @@
 /** Profiles made to run: `compileProfile` turns specs into functions once, so that a request only calls them. */
 import { CacheSizes } from '../data/cache-sizes.js'
-import { type FleetBoard, ownBoard } from '../data/fleet-board.js'
-import { type LatencyModel, ownLatencyModel } from '../data/latency-model.js'
+import { type Board, ownBoard } from '../data/fleet-board.js'
+import { ownLatencyModel } from '../data/latency-model.js'
+import type { LatencyWeights } from '../data/latency-weights.js'
 import type { Pool } from '../data/pod-view.js'
 import { checkProfile, type Suppliers } from './check.js'
 import type { RoutingContext } from './context.js'
@@ -19,9 +20,9 @@ export interface CompileEnv
   extends Omit<PluginEnv, 'profile' | 'onBooked' | 'latency' | 'caches' | 'board'>,
     PoolLimits {
   /** What all threads have learned of the pods' latency; a model of this profile's own unless given. */
-  readonly latency?: LatencyModel
+  readonly latency?: LatencyWeights
   /** What plugins of all threads note of pods; a board of this profile's own unless given. */
-  readonly board?: FleetBoard
+  readonly board?: Board
   readonly caches?: CacheSizes
   /** Told of each failure of a plugin, for the log and the metrics. */
   readonly onPluginFailed?: PluginFailed

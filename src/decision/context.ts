@@ -6,7 +6,9 @@ import type { LaneView } from '../data/lane-view.js'
 import { type BodyKind, FIELDS, type FieldName, isTicket, NO_TICKET, type Ticket } from '../data/native.js'
 import type { Pool } from '../data/pod-view.js'
 import type { TokenForwarding } from '../data/token-forwarding.js'
+import { isFollowUp } from './follow-up.js'
 import type { AnySlot, Slot, Writer } from './slot.js'
+import type { Trace } from './trace.js'
 
 const fieldIndex: Readonly<Record<string, number>> = Object.fromEntries(FIELDS.map((name, i) => [name, i]))
 const noBody = Buffer.alloc(0)
@@ -49,6 +51,8 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
   ticket: Ticket = NO_TICKET
   /** Most requests in flight on the picked pod, set by a filter that caps; 0 = no cap. Booking enforces it. */
   bound = 0
+  /** Records how it is decided; undefined for all requests but those sampled for the decision log. */
+  trace: Trace | undefined
 
   readonly #written: AnySlot[] = []
 
@@ -97,6 +101,11 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     return length === 0 ? undefined : this.body.subarray(offset, offset + Math.min(length, limit))
   }
 
+  /** Whether it goes on with a conversation. */
+  isFollowUp(): boolean {
+    return isFollowUp(this)
+  }
+
   /** Names the session this request belongs to; from now on the ticket carries it. */
   nameSession(key: string): void {
     const ticket = this.lane.native.setSession(this.ticket, key)
@@ -140,6 +149,7 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     this.pool = noPool
     this.poolVersion = Number.POSITIVE_INFINITY
     this.bound = 0
+    this.trace = undefined
   }
 }
 

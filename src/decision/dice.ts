@@ -3,6 +3,7 @@
  * function that is not inlined answer with a boxed double, 16 bytes of garbage on every draw. The sequence is
  * SplitMix's scheme in 32 bits: a counter in steps of 2^32 / golden ratio, through MurmurHash3's finaliser.
  */
+import { isDrawn, rolled } from './draws.js'
 import { mix32 } from './hash.js'
 
 const GOLDEN = 0x9e3779b9
@@ -19,6 +20,7 @@ export class Dice {
   roll(sides: number): number {
     const next = (this.#state[0] ?? 0) + GOLDEN
     this.#state[0] = next
-    return Math.floor((mix32(next) / 2 ** 32) * sides)
+    const draw = isDrawn() ? rolled(mix32(next)) : mix32(next)
+    return Math.floor((draw / 2 ** 32) * sides)
   }
 }

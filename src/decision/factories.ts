@@ -18,6 +18,7 @@ import type {
   ScoreFn,
   ScoreSpec,
   Stage,
+  WhyDropped,
 } from './plugin.js'
 import type { AnySlot } from './slot.js'
 
@@ -101,6 +102,8 @@ export function filter<
   definition: About<N, R> & {
     /** What a drop means for the client if nothing is left; 'no_pod' unless it says otherwise. */
     readonly refusal?: Refusal
+    /** Why a pod was dropped, for explanations; the summary unless it says more. */
+    readonly why?: WhyDropped
   } & (
       | ({ readonly filter: FilterFn<R> } & NotBuilt)
       | ({ readonly filter?: never } & Built<FilterFn<R>, Shape>)
@@ -110,6 +113,7 @@ export function filter<
     ...common,
     reads: definition.reads ?? [],
     refusal: definition.refusal ?? 'no_pod',
+    why: definition.why ?? (() => definition.summary),
     create: definition.build === undefined ? () => definition.filter : builder(definition, data),
   }))
 }

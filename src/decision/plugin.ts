@@ -5,11 +5,12 @@
  */
 import type { z } from 'zod'
 import type { CacheSizes } from '../data/cache-sizes.js'
-import type { FleetBoard } from '../data/fleet-board.js'
+import type { Board } from '../data/fleet-board.js'
 import type { LaneView } from '../data/lane-view.js'
-import type { LatencyModel } from '../data/latency-model.js'
+import type { LatencyWeights } from '../data/latency-weights.js'
 import type { PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from './context.js'
+import type { PodState } from './pod-state.js'
 import type { Ranking } from './ranking.js'
 import type { AnySlot, Reader, Writer } from './slot.js'
 
@@ -21,11 +22,11 @@ export interface PluginEnv {
   readonly lane: LaneView
   readonly pods: PodView
   /** What has been learned of the pods' times to the first byte. */
-  readonly latency: LatencyModel
+  readonly latency: LatencyWeights
   /** How large the pods' caches are. */
   readonly caches: CacheSizes
   /** What plugins of all threads note of pods. */
-  readonly board: FleetBoard
+  readonly board: Board
   /** Milliseconds of the state's clock. */
   now(): number
   /** 0 ≤ x < 1. */
@@ -50,6 +51,7 @@ export type RequestView = Pick<
   | 'stringField'
   | 'fieldBytes'
   | 'nameSession'
+  | 'isFollowUp'
   | 'lane'
   | 'bound'
 >
@@ -76,6 +78,9 @@ export type PickFn<R extends AnySlot> = (
   ranking: Ranking,
 ) => void
 
+/** Why a filter dropped a pod, in a few words, for whoever reads an explanation; from what the decision saw of the pod. */
+export type WhyDropped = (pod: PodState, bound: number) => string
+
 /** What a client is told when nothing is left to pick: there is none to serve it, or all that could are busy. */
 export type Refusal = 'no_pod' | 'overloaded'
 
@@ -100,6 +105,7 @@ export interface PrepareSpec<N extends string, R extends AnySlot, W extends AnyS
 export interface FilterSpec<N extends string, R extends AnySlot> extends SpecBase<'filter', N, R> {
   /** What it means for the client that this filter drops a pod. */
   readonly refusal: Refusal
+  readonly why: WhyDropped
   create(env: PluginEnv): FilterFn<R>
 }
 export interface ScoreSpec<N extends string, R extends AnySlot> extends SpecBase<'score', N, R> {

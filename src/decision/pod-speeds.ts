@@ -28,6 +28,7 @@ export class PodSpeeds {
   readonly #options: SpeedOptions
   #readAt = Number.NEGATIVE_INFINITY
   #version = -1
+  #epoch = -1
 
   constructor(env: Pick<PluginEnv, 'pods' | 'latency' | 'now'>, options: SpeedOptions) {
     this.#env = env
@@ -36,11 +37,13 @@ export class PodSpeeds {
 
   /** Looks again if the last time was long enough ago; to be called before the figures are read. */
   refresh(): void {
-    const { pods, now } = this.#env
+    const { pods, latency, now } = this.#env
     const age = now() - this.#readAt
-    if (age >= 0 && age < FRESH_MS && this.#version === pods.version) return
+    const isSame = this.#version === pods.version && this.#epoch === latency.epoch
+    if (isSame && age >= 0 && age < FRESH_MS) return
     this.#readAt = now()
     this.#version = pods.version
+    this.#epoch = latency.epoch
     this.#read()
   }
 

@@ -90,7 +90,7 @@ export class Preparation {
       if (pending instanceof Promise) return this.#resume(pending, preparer.name, ctx, i + 1, trace)
       trace?.prepared(preparer.name)
     }
-    trace?.endPrepare(ctx)
+    trace?.endPrepare(ctx, this.#env, this.ops)
   }
 
   async #resume(

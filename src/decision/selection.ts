@@ -3,17 +3,21 @@ import { MAX_SLOTS, OPS } from '../data/native.js'
 import type { Pool } from '../data/pod-view.js'
 import { Candidates } from './candidates.js'
 import type { RoutingContext } from './context.js'
+import { useDraws } from './draws.js'
 import { isForClient, type PluginFailed, type SelectionOutcome } from './outcome.js'
-import type { FilterFn, PickFn, PluginEnv, Refusal, ScoreFn } from './plugin.js'
+import type { FilterFn, PickFn, PluginEnv, Refusal, ScoreFn, WhyDropped } from './plugin.js'
 import type { Profile } from './profile.js'
 import type { Ranking } from './ranking.js'
+import type { ReadByProfile, SelectionTrace } from './selection-trace.js'
 import type { AnySlot } from './slot.js'
+import { sessionPod } from './slots.js'
 import { TopPods } from './top-pods.js'
-import type { SelectionTrace, Trace } from './trace.js'
+import type { Trace } from './trace.js'
 
 interface Filter {
   readonly name: string
   readonly refusal: Refusal
+  readonly why: WhyDropped
   readonly run: FilterFn<AnySlot>
 }
 interface Scorer {
@@ -29,7 +33,7 @@ interface Picker {
 
 export class Selection {
   readonly #env: PluginEnv
-  readonly #tracesCache: boolean
+  readonly #reads: ReadByProfile
   readonly #filters: readonly Filter[]
   readonly #scorers: readonly Scorer[]
   readonly #picker: Picker
@@ -44,10 +48,15 @@ export class Selection {
   constructor(profile: Profile, env: PluginEnv, onFailed: PluginFailed) {
     this.#env = env
     this.#onFailed = onFailed
-    this.#tracesCache = profile.prepare.some(spec => (spec.op & OPS.matchPrefix) !== 0)
+    const { prepare, filter, score, pick } = profile
+    this.#reads = {
+      caches: prepare.some(spec => (spec.op & OPS.matchPrefix) !== 0),
+      sessionPod: [...filter, ...score, pick].some(spec => spec.reads.includes(sessionPod)),
+    }
     this.#filters = profile.filter.map(spec => ({
       name: spec.name,
       refusal: spec.refusal,
+      why: spec.why,
       run: spec.create(env),
     }))
     this.#scorers = profile.score.map(spec => ({
@@ -61,12 +70,13 @@ export class Selection {
 
   /** See `CompiledProfile.select`. */
   run(ctx: RoutingContext, pool: Pool, ranking: Ranking, trace: Trace | undefined): SelectionOutcome {
-    const { lane, profile } = this.#env
+    const { lane } = this.#env
     lane.beginSelection()
     ctx.bound = 0
     ranking.clear()
     this.#candidates.load(pool)
-    const record = trace?.beginSelection(profile, ctx, pool, this.#tracesCache)
+    const record = trace?.beginSelection(this.#env, ctx, pool, this.#reads)
+    useDraws(record?.draws)
     const refusal = this.#filter(ctx, record)
     if (this.#candidates.length > 0) {
       this.#score(ctx, record)
@@ -98,7 +108,7 @@ export class Selection {
         this.#failed(filter.name, error)
         keep.fill(1, 0, pods.length)
       }
-      record?.filtered(filter.name, pods, keep)
+      record?.filtered(filter.name, pods, keep, filter.why, ctx.bound)
       // One pod that was only busy is reason enough to say "overloaded": waiting helps.
       if (pods.compact(keep) > 0 && filter.refusal === 'overloaded') refusal = filter.refusal
     }
@@ -120,7 +130,7 @@ export class Selection {
       const slot = pods.slots[i] ?? 0
       keep[i] = (inflight[slot] ?? 0) < (limits[slot] ?? 0) ? 1 : 0
     }
-    record?.filtered('max-inflight', pods, keep)
+    record?.filtered('max-inflight', pods, keep, atItsLimit, 0)
     return pods.compact(keep) > 0 ? 'overloaded' : 'no_pod'
   }
 
@@ -182,3 +192,6 @@ function heldCost(cost: number): number {
   if (cost <= 0) return 0
   return cost < MAX_COST ? cost : MAX_COST
 }
+
+const atItsLimit: WhyDropped = ({ load, maxInflight }) =>
+  `${load.inflight} requests in flight, its maxInflight is ${maxInflight}`

@@ -37,6 +37,11 @@ export class Slot<const N extends string, T> implements AnySlot {
     return value
   }
 
+  /** The value if one was written; undefined otherwise, and for a slot with a supplier. */
+  peek(ctx: RoutingContext): T | undefined {
+    return this.#cells[ctx.row]
+  }
+
   write(ctx: RoutingContext, value: T): void {
     this.#cells[ctx.row] = value
     ctx.touched(this)

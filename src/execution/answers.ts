@@ -47,6 +47,8 @@ export const LEARNED = { whole: 0, beginning: 1, nothing: 2, failed: 3 } as cons
 /** Who is told, after the last byte went out. */
 export interface AnswerEvents {
   onUsage(ctx: RoutingContext, lease: Lease, check: UsageCheck): void
+  /** The engine told its counts; before `onUsage`, and also of requests that the router did not count itself. */
+  onTold?(ctx: RoutingContext, usage: Usage): void
   /** `learned`: one of LEARNED. */
   onLearned(learned: number): void
   /** Reading or learning failed: a fault of ours, and not the request's. Must not throw. */
@@ -91,9 +93,11 @@ export class Answers {
    */
   open(ctx: RoutingContext, lease: Lease, head: AnswerHeadline, asTokens: boolean): AnswerReader | undefined {
     const { kind } = ctx.request
-    if (ctx.ticket === NO_TICKET || head.status !== 200 || head.encoded || !isRead(kind)) return undefined
+    const isSampled = ctx.trace !== undefined
+    if (ctx.ticket === NO_TICKET && !isSampled) return undefined
+    if (head.status !== 200 || head.encoded || !isRead(kind)) return undefined
     const isKept = isLearned(kind) && isSingle(ctx) && this.lane.wantsAnswer(ctx.ticket, lease.ref)
-    const isChecked = this.#mayCheck()
+    const isChecked = this.#mayCheck() || isSampled
     if (!isKept && !isChecked) return undefined
     const kept = isKept ? new KeptAnswer(this.room) : undefined
     return new AnswerReader(this, ctx, lease, { events: head.events, asTokens, isChecked }, kept)
@@ -102,7 +106,9 @@ export class Answers {
   /** Compares what the engine counted; a no-op where it did not tell. */
   check(ctx: RoutingContext, lease: Lease, usage: Usage | undefined, asTokens: boolean): void {
     if (usage === undefined) return
+    this.events.onTold?.(ctx, usage)
     const { ticket } = ctx
+    if (ticket === NO_TICKET) return
     const { promptTokens, cachedTokens } = usage
     const isOwnCount = !asTokens && !runsOtherFiles(lease.pod)
     const result = isOwnCount ? this.lane.checkUsage(ticket, promptTokens) : undefined

@@ -133,7 +133,7 @@ class Execution implements StepHost, Watched, ExecutionRecord {
 
   #prepare(): void {
     try {
-      const pending = this.profile.prepare(this.ctx)
+      const pending = this.profile.prepare(this.ctx, this.ctx.trace)
       if (pending instanceof Promise) this.#awaitPrepare(pending)
       else this.#nextStep()
     } catch (error) {

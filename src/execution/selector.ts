@@ -53,7 +53,7 @@ export class Selector {
     const isWhole = tried.length === 0 && this.pods.version <= version
     const candidates = isWhole ? pool : this.#without(pool, tried, version)
     for (let round = 0; round < ROUNDS; round++) {
-      const outcome = profile.select(ctx, candidates, this.#ranking)
+      const outcome = profile.select(ctx, candidates, this.#ranking, ctx.trace)
       if (outcome !== 'picked') return outcome
       const lease = this.#bookFirst(ctx, profile.bookFlags, candidates)
       if (lease !== undefined) {

@@ -19,6 +19,7 @@ import type { Executor } from '../execution/executor.js'
 import type { ExecuteOptions } from '../execution/step-run.js'
 import type { Counters } from '../telemetry/counters.js'
 import type { Decider } from './decider.js'
+import type { DecisionSampler } from './decision-log.js'
 import type { Endpoint, Endpoints } from './endpoints.js'
 import type { BodyFault, Exchange } from './listener/listener.js'
 import type { LimitOptions } from './options.js'
@@ -31,6 +32,8 @@ export interface AppParts {
   readonly endpoints: Endpoints
   readonly counters: Counters
   readonly limits: LimitOptions
+  /** Absent: no decision is logged. */
+  readonly sampler?: DecisionSampler | undefined
 }
 
 const json = ['content-type', 'application/json']
@@ -145,6 +148,7 @@ export class App {
 
   #execute(ctx: RoutingContext, exchange: Exchange): void {
     const { profile, workflow } = this.#parts.decider.route(ctx)
+    this.#parts.sampler?.consider(ctx)
     this.#parts.executor.execute(ctx, profile, workflow, exchange, {
       clientAddress: exchange.remoteAddress,
       onResponseId: this.#onResponseId,

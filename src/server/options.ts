@@ -148,6 +148,20 @@ export interface SessionOptions {
   readonly ttlMs: number
 }
 
+/** The log of sampled decisions. */
+export interface DecisionLogOptions {
+  /** Absolute. */
+  readonly path: string
+  /** Part of the requests, 0 to 1. */
+  readonly rate: number
+  /** Size at which a file makes room for the next. */
+  readonly maxBytes: number
+  /** Files kept, the one being written among them. */
+  readonly files: number
+  /** Lines hold the beginning of the request's body. */
+  readonly prompt: boolean
+}
+
 export interface RouterOptions {
   readonly listen: ListenOptions
   readonly admin: AdminOptions
@@ -176,4 +190,6 @@ export interface RouterOptions {
   readonly cache: CacheOptions
   readonly sessions: SessionOptions
   readonly log: LogOptions
+  /** Absent: none is kept. */
+  readonly decisionLog?: DecisionLogOptions | undefined
 }

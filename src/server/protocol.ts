@@ -7,6 +7,7 @@ import type { LatencyHandle } from '../data/latency-model.js'
 import type { PodInfo } from '../data/pod-view.js'
 import type { PrepareQueueHandle } from '../data/prepare-queue.js'
 import type { CountersHandle } from '../telemetry/counters.js'
+import type { LineBatch } from '../telemetry/decision-log/channel.js'
 import type { RouterOptions } from './options.js'
 
 /** A model as the workers know it. */
@@ -40,6 +41,10 @@ export interface WorkerBirth {
   readonly prepareQueue: PrepareQueueHandle
   readonly latency: LatencyHandle
   readonly board: BoardHandle
+  /** See CacheAges. */
+  readonly cacheAges: SharedArrayBuffer
+  /** See DecisionCounts. */
+  readonly decisionCounts: SharedArrayBuffer
   /** Its row in the counters, in the queue and in the latency memory. */
   readonly row: number
   /** The port to listen on; 0 for the first worker of a router that takes any. */
@@ -56,4 +61,5 @@ export type FromWorker =
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'ack'; readonly version: number }
+  | { readonly type: 'decisions'; readonly batch: LineBatch }
   | { readonly type: 'drained'; readonly cut: number }

@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { threadId } from 'node:worker_threads'
+import { CacheAges, CacheLook, createCacheAges } from '../data/cache-ages.js'
 import { Discovery, sourcesOf } from '../data/discovery/discovery.js'
 import { type BoardHandle, createBoard, FleetBoard } from '../data/fleet-board.js'
 import { HealthChecker, type HealthEvents } from '../data/health.js'
@@ -22,6 +23,8 @@ import {
 } from '../data/prepare-queue.js'
 import { type ScrapeEvents, Scraper } from '../data/scrape/scraper.js'
 import { CounterSums, type CountersHandle, createCounters } from '../telemetry/counters.js'
+import { createDecisionCounts, DecisionCounts } from '../telemetry/decision-log/channel.js'
+import { DecisionWriter } from '../telemetry/decision-log/writer.js'
 import { createLogger, type Logger, saidOnce } from '../telemetry/log.js'
 import { type Admin, startAdmin } from './admin/admin.js'
 import { Decider } from './decider.js'
@@ -72,6 +75,9 @@ class ControlPlane {
   readonly #prepareQueue: PrepareQueueHandle
   readonly #latency: LatencyHandle
   readonly #board: BoardHandle
+  readonly #cacheAges = createCacheAges()
+  readonly #decisionCounts = createDecisionCounts()
+  readonly #decisions: DecisionWriter | undefined
   readonly #models: ModelTable
   readonly #health: HealthChecker
   readonly #scraper: Scraper
@@ -104,6 +110,7 @@ class ControlPlane {
       stateName: this.#stateName,
       dialIn: options.kvEvents,
       log: this.log,
+      ages: this.#cacheAges,
       modelOf: name => this.#models.nameOf(name),
     })
     this.registry = new PodRegistry(
@@ -118,7 +125,11 @@ class ControlPlane {
     this.#discovery = new Discovery(sourcesOf(options.discovery, options.kvEvents), this.#fleet, this.log)
     this.#workers = new WorkerPool({
       onExit: (row, error) => this.#workerDied(row, error),
+      onDecisions: batch => this.#decisions?.write(batch),
     })
+    const { decisionLog } = options
+    this.#decisions =
+      decisionLog && new DecisionWriter(decisionLog, new DecisionCounts(this.#decisionCounts), this.log)
     this.#decider = new Decider({
       lane: new LaneView(addon, this.state),
       profiles: resolveProfiles(options),
@@ -154,6 +165,8 @@ class ControlPlane {
       state: this.state,
       registry: this.registry,
       decider: this.#decider,
+      look: new CacheLook(this.state, new CacheAges(this.#cacheAges)),
+      decisionCounts: this.#decisions && new DecisionCounts(this.#decisionCounts),
       sums: new CounterSums(this.#counters),
       prepareQueue: this.#prepareQueue,
       kvEvents: this.#kvEvents,
@@ -185,6 +198,8 @@ class ControlPlane {
         prepareQueue: this.#prepareQueue,
         latency: this.#latency,
         board: this.#board,
+        cacheAges: this.#cacheAges,
+        decisionCounts: this.#decisionCounts,
         row,
         port,
         shared: count > 1,
@@ -270,6 +285,7 @@ class ControlPlane {
     clearInterval(this.#chains)
     const cut = await this.#workers.drain(this.options.timeouts.drainMs)
     if (cut > 0) this.log.warn(`${cut} request(s) were cut off at the end of the drain`)
+    await this.#decisions?.close()
     await this.#admin?.close()
     await this.#kvEvents.stop()
     loadNative().SharedState.close(this.#stateName)

@@ -2,11 +2,14 @@
  * The main thread's side of the workers: births, broadcasts with acknowledgements, drain.
  */
 import { Worker } from 'node:worker_threads'
+import type { LineBatch } from '../telemetry/decision-log/channel.js'
 import type { FleetUpdate, FromWorker, ToWorker, WorkerBirth } from './protocol.js'
 
 export interface WorkerPoolEvents {
   /** A worker ended without being asked to. */
   onExit(row: number, error: Error): void
+  /** Lines for the decision log. */
+  onDecisions(batch: LineBatch): void
 }
 
 interface Member {
@@ -101,6 +104,7 @@ export class WorkerPool {
   }
 
   #receive(member: Member, message: FromWorker): void {
+    if (message.type === 'decisions') this.events.onDecisions(message.batch)
     if (message.type !== 'ack') return
     member.acked = Math.max(member.acked, message.version)
     this.#settle()

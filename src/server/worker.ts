@@ -6,10 +6,12 @@
  * enters (the listener), and what still slips through is logged and survived here.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { CacheAges, CacheLook } from '../data/cache-ages.js'
 import { FleetBoard } from '../data/fleet-board.js'
 import { LaneView } from '../data/lane-view.js'
 import { LatencyModel } from '../data/latency-model.js'
 import { loadNative } from '../data/native.js'
+import type { PodView } from '../data/pod-view.js'
 import { PrepareQueue } from '../data/prepare-queue.js'
 import { Answers } from '../execution/answers.js'
 import { Executor } from '../execution/executor.js'
@@ -17,13 +19,16 @@ import { Selector } from '../execution/selector.js'
 import { UpstreamClient } from '../execution/upstream/client.js'
 import { Watchdog } from '../execution/watchdog.js'
 import { Counters } from '../telemetry/counters.js'
+import { DecisionCounts, LineBatcher } from '../telemetry/decision-log/channel.js'
 import { createLogger, type Logger, saidOnce } from '../telemetry/log.js'
 import { answerEvents } from './answer-events.js'
 import { App, countingEvents } from './app.js'
 import { Decider } from './decider.js'
+import { DecisionSampler } from './decision-log.js'
 import { Endpoints } from './endpoints.js'
 import { chooseListener } from './listener/choose.js'
 import type { Listener } from './listener/listener.js'
+import { observedAnswers, observedEvents } from './observers.js'
 import { logPluginFailure } from './plugin-failures.js'
 import { resolveProfiles } from './profiles.js'
 import type { FromWorker, ToWorker, WorkerBirth } from './protocol.js'
@@ -35,6 +40,7 @@ class DataPlane {
   readonly #client: UpstreamClient
   readonly #executor: Executor
   readonly #app: App
+  readonly #lines: LineBatcher
   #listener: Listener | undefined
 
   constructor(
@@ -66,6 +72,11 @@ class DataPlane {
     })
     const { connections, keepAliveMs } = options.upstream
     const { connectMs, firstByteMs, idleMs, requestMs } = options.timeouts
+    const ages = new CacheAges(birth.cacheAges)
+    this.#lines = new LineBatcher(new DecisionCounts(birth.decisionCounts), batch =>
+      say({ type: 'decisions', batch }),
+    )
+    const sampler = this.#sampler(decider.pods, new CacheLook(state, ages), log)
     this.#client = new UpstreamClient(
       { connections, keepAliveMs, connectMs, firstByteMs, idleMs },
       this.#watchdog,
@@ -74,8 +85,12 @@ class DataPlane {
       selector: new Selector(lane.native, decider.pods, { lane, latency }),
       pods: decider.pods,
       client: this.#client,
-      events: countingEvents(counters),
-      answers: new Answers(lane.native, answerEvents(counters, log), this.#watchdog),
+      events: observedEvents(countingEvents(counters), ages, sampler),
+      answers: new Answers(
+        lane.native,
+        observedAnswers(answerEvents(counters, log), sampler),
+        this.#watchdog,
+      ),
       now: () => performance.now(),
       contexts: decider.contexts,
       watchdog: this.#watchdog,
@@ -87,8 +102,29 @@ class DataPlane {
       endpoints: new Endpoints(options.passthrough),
       counters,
       limits: options.limits,
+      sampler,
     })
     this.#app.update(birth.fleet)
+  }
+
+  /** Undefined where nothing is sampled. */
+  #sampler(pods: PodView, look: CacheLook, log: Logger): DecisionSampler | undefined {
+    const { decisionLog, limits } = this.birth.options
+    if (decisionLog === undefined || decisionLog.rate === 0) return undefined
+    const once = saidOnce()
+    return new DecisionSampler({
+      rate: decisionLog.rate,
+      prompt: decisionLog.prompt,
+      matchBytes: limits.asyncPrepareBytes,
+      pods,
+      look,
+      lines: this.#lines,
+      random: Math.random,
+      now: Date.now,
+      onFault(error) {
+        if (once('fault')) log.error({ err: error }, 'a line of the decision log could not be made')
+      },
+    })
   }
 
   async listen(): Promise<number> {
@@ -118,6 +154,7 @@ class DataPlane {
     // The error answers of those cut off have a moment to leave.
     if (cut > 0) await pause(100)
     await this.#listener?.close()
+    this.#lines.flush()
     await this.#client.destroy()
     this.#watchdog.stop()
     say({ type: 'drained', cut })

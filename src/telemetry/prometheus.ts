@@ -5,6 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { answerCounters } from './answer-counters.js'
 import { type CounterSums, ENDPOINTS, ERROR_CODES, POD_OUTCOMES } from './counters.js'
+import { type DecisionLogSource, decisionMetrics } from './decision-metrics.js'
 import { type DiscoverySource, discoveryMetrics } from './discovery-metrics.js'
 import { type EngineSource, engineMetrics } from './engine-metrics.js'
 import { type CacheSource, eventMetrics } from './event-metrics.js'
@@ -23,7 +24,7 @@ export interface PodGauges {
 }
 
 /** What is read at each scrape besides the counters. */
-export interface Gauges extends CacheSource, DiscoverySource, EngineSource {
+export interface Gauges extends CacheSource, DecisionLogSource, DiscoverySource, EngineSource {
   pods(): readonly PodGauges[]
   index(): {
     entries: number
@@ -86,6 +87,7 @@ export function createMetricsPage(sums: CounterSums, gauges: Gauges): () => Prom
   eventMetrics(registry, gauges)
   engineMetrics(registry, gauges)
   discoveryMetrics(registry, gauges)
+  decisionMetrics(registry, gauges)
   const { layout } = sums
   const histogram = (name: string, help: string, at: typeof layout.duration) =>
     new SummedHistogram(name, help, at.bounds, () => sums.histogram(at), registry)

@@ -33,7 +33,17 @@ test('--version prints the version of the package', async t => {
 test('help lists every command and exits 0; no command at all is wrong usage', async t => {
   const help = await phyllo(['--help'])
   t.is(help.code, 0)
-  for (const name of ['serve', 'check', 'schema', 'explain', 'engine', 'demo', 'simulate', 'tune']) {
+  for (const name of [
+    'serve',
+    'check',
+    'schema',
+    'explain',
+    'replay',
+    'engine',
+    'demo',
+    'simulate',
+    'tune',
+  ]) {
     t.regex(help.out, new RegExp(`^  ${name} `, 'm'))
   }
   const nothing = await phyllo([])

@@ -171,7 +171,7 @@ test('slo-headroom: late pods are dropped, by rate at first and then as learned;
   t.deepEqual(route(), [0, 2])
   const ref = worker.pods.bySlot(2)?.ref
   if (ref === undefined) return t.fail()
-  for (let i = 0; i < 50; i++) worker.env.latency?.learn(ref, i * 100, i % 7, 0, 600 + i)
+  for (let i = 0; i < 50; i++) worker.latency.learn(ref, i * 100, i % 7, 0, 600 + i)
   fleet.now = 1000
   t.deepEqual(route(), [0], 'pod 2 has turned out to be slow')
   fleet.set('pendingTokens', 0, 9000)
@@ -215,7 +215,7 @@ test('prefill-time, mixed fleet: pods get requests by their speed, as labelled o
     for (const [slot, ms] of perToken.entries()) {
       const ref = worker.pods.bySlot(slot)?.ref
       if (ref === undefined) continue
-      for (let i = 0; i < 60; i++) worker.env.latency?.learn(ref, i * 100, i % 5, 0, 10 + i * 100 * ms)
+      for (let i = 0; i < 60; i++) worker.latency.learn(ref, i * 100, i % 5, 0, 10 + i * 100 * ms)
     }
   }
   const [quick = 0, , late = 0] = shares(timed(), gpus, 44, learned([0.03, 0.03, 0.3, 0.3]))

@@ -59,24 +59,28 @@ export class TestWorker {
   readonly contexts: RoutingContexts
   readonly ranking = new Ranking()
   readonly env: CompileEnv
+  readonly latency: LatencyModel
   #version = 0
 
   constructor(
     readonly fleet: FakeFleet,
     pods: readonly PodInfo[],
     seed = 1,
-    shared: SharedMemory = sharedMemory(fleet.width, seed),
+    shared: SharedMemory = sharedMemory(fleet.width, 1),
+    /** Its row in the memory that is shared. */
+    row = 0,
   ) {
     this.lane = new LaneView(fleet.addon(), fakeState(fleet.width, fleet))
     this.contexts = new RoutingContexts(this.lane)
     this.update(pods)
+    this.latency = new LatencyModel(shared.latency, row, () => fleet.now)
     this.env = {
       lane: this.lane,
       pods: this.pods,
       now: () => fleet.now,
       random: seeded(seed),
       board: new FleetBoard(shared.board),
-      latency: new LatencyModel(shared.latency, seed - 1, () => fleet.now),
+      latency: this.latency,
       asyncPrepareBytes: 1 << 20,
       prepareQueue: new PrepareQueue(createPrepareQueue(1, 1 << 20, 4), 0),
       registry: testRegistry(),
@@ -181,7 +185,7 @@ export function fleetOf(pods: number, workers = 1): TestFleet {
   const fleet = new FakeFleet(pods <= 64 ? 64 : pods <= 256 ? 256 : 1024)
   const infos = Array.from({ length: pods }, (_, slot) => pod(slot))
   const shared = sharedMemory(fleet.width, workers)
-  const all = Array.from({ length: workers }, (_, i) => new TestWorker(fleet, infos, i + 1, shared))
+  const all = Array.from({ length: workers }, (_, i) => new TestWorker(fleet, infos, i + 1, shared, i))
   const [worker] = all
   if (worker === undefined) throw new Error('a fleet has a worker')
   return { fleet, workers: all, worker }

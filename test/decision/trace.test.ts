@@ -40,12 +40,28 @@ test('a trace explains the whole decision and survives JSON', t => {
 
   const record = JSON.parse(JSON.stringify(trace))
   t.is(record.profile, 'cache-aware')
-  t.deepEqual(record.prepare.prompt, { tokens: 1000, exact: true, blocks: 0, blockSize: 16 })
+  t.deepEqual(record.prepare.prompt, {
+    tokens: 1000,
+    exact: true,
+    blocks: 0,
+    blockSize: 16,
+    shape: 'chat',
+  })
   const [selection] = record.selections
   t.deepEqual(selection.candidates, ['pod-0', 'pod-1', 'pod-2', 'pod-3'])
   t.deepEqual(selection.filters, [
-    { plugin: 'healthy', dropped: ['pod-0'], micros: 1 },
-    { plugin: 'circuit-closed', dropped: ['pod-3'], micros: 1 },
+    {
+      plugin: 'healthy',
+      dropped: ['pod-0'],
+      reasons: { 'pod-0': 'down, cordoned or leaving' },
+      micros: 1,
+    },
+    {
+      plugin: 'circuit-closed',
+      dropped: ['pod-3'],
+      reasons: { 'pod-3': 'its circuit is open' },
+      micros: 1,
+    },
   ])
   t.deepEqual(selection.cache.tokens, { 'pod-0': 0, 'pod-1': 800, 'pod-2': 200, 'pod-3': 0 })
   t.deepEqual(Object.keys(selection.cache.hints), ['pod-0', 'pod-1', 'pod-2', 'pod-3'])

@@ -44,6 +44,7 @@ export function summary({
   admin,
   defaults,
   discovery,
+  decisionLog,
 }: RouterOptions): string {
   const isFixed = discovery.file === undefined && discovery.dns.length === 0
   return [
@@ -56,6 +57,9 @@ export function summary({
     `default profile ${defaults.profile}`,
     `public ${address(listen)}`,
     `admin ${address(admin)}`,
+    ...(decisionLog === undefined
+      ? []
+      : [`decisions to ${decisionLog.path} at a rate of ${decisionLog.rate}`]),
   ].join(', ')
 }
 

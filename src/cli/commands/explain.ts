@@ -2,6 +2,8 @@
 import { readFile } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
+import { explanation } from '../explain/explanation.js'
+import { explanationText } from '../explain/table.js'
 import { CliFailure, describeError } from '../failure.js'
 
 /** Tokenizing the longest prompts takes a second; a router that needs ten is not well. */
@@ -24,10 +26,12 @@ export function addExplain(program: Command): void {
       (line: string, before: string[]) => [...before, line],
       [],
     )
+    .option('--json', 'print all of it as JSON', false)
     .action(async (file: string, options: ExplainFlags) => {
       const url = endpoint(options)
       const headers = headersOf(options.header)
-      process.stdout.write(`${pretty(await ask(url, headers, await readBody(file)))}\n`)
+      const answer = await ask(url, headers, await readBody(file))
+      process.stdout.write(`${options.json ? pretty(answer) : readable(answer)}\n`)
     })
 }
 
@@ -36,6 +40,7 @@ interface ExplainFlags {
   readonly path?: string
   readonly profile?: string
   readonly header: readonly string[]
+  readonly json: boolean
 }
 
 function headersOf(lines: readonly string[]): Headers {
@@ -107,4 +112,10 @@ function messageOf(answer: string): string {
 function pretty(answer: string): string {
   const body = parsed(answer)
   return body === undefined ? answer : JSON.stringify(body, null, 2)
+}
+
+/** The table; of a router of another version, which may say it otherwise, what it said. */
+function readable(answer: string): string {
+  const explained = explanation.safeParse(parsed(answer))
+  return explained.success ? explanationText(explained.data) : pretty(answer)
 }

@@ -31,7 +31,7 @@ const words = new Float64Array(CACHE_WORDS)
 const at = (word: keyof typeof CACHE): number => words[CACHE[word]] ?? 0
 
 /** Undefined if the pod is gone. */
-export function cacheStatus(state: SharedState, ref: PodRef): CacheStatus | undefined {
+export function cacheStatus(state: Pick<SharedState, 'cacheStatus'>, ref: PodRef): CacheStatus | undefined {
   if (!state.cacheStatus(ref, words)) return undefined
   return {
     mode: CACHE_MODES[at('mode')] ?? 'predicted',

@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import { type Logger, saidOnce } from '../../telemetry/log.js'
+import { createCacheAges } from '../cache-ages.js'
 import type { PodRef } from '../native.js'
 import type { Pod } from '../pod-registry.js'
 import { beforeExit, OpenSockets } from './before-exit.js'
@@ -26,6 +27,8 @@ export interface KvEventsOptions {
   readonly log: Logger
   /** The name that the native core knows a model by that has several; absent: none has. */
   readonly modelOf?: (name: string) => string
+  /** Where the times of batches are noted, see CacheAges; absent: nowhere that others see. */
+  readonly ages?: SharedArrayBuffer
   /** Starts the thread; for tests that end it. */
   readonly spawn?: (birth: ThreadBirth) => Worker
 }
@@ -47,12 +50,15 @@ export class KvEvents {
   readonly #sockets = new OpenSockets()
   readonly #sayOnce = saidOnce()
   readonly #atExit = beforeExit(() => this.#closeAtOnce())
+  readonly #ages: SharedArrayBuffer
   #worker: Worker | undefined
   #restart: NodeJS.Timeout | undefined
   #restartMs = RESTART_MS
   #stopped = false
 
-  constructor(private readonly options: KvEventsOptions) {}
+  constructor(private readonly options: KvEventsOptions) {
+    this.#ages = options.ages ?? createCacheAges()
+  }
 
   /** Follows these pods and no others; to be told whenever pods come, go or change. */
   follow(pods: readonly Pod[]): void {
@@ -151,6 +157,7 @@ export class KvEvents {
       stateName,
       bind: dialIn.bind,
       counts: this.#counts,
+      ages: this.#ages,
       sockets: this.#sockets.memory,
     })
     this.#worker = worker

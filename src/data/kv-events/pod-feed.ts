@@ -32,11 +32,14 @@ export class PodFeed {
     private readonly replays: Replays,
     private readonly times: FeedTimes,
     private readonly log: (text: string) => void,
+    private readonly heard: () => void,
   ) {}
 
   /** Messages as they came: sequence, payload, sequence, payload, … */
   batch(frames: Uint8Array[]): void {
-    if (this.feed.receiveAll(frames)) this.#look()
+    const isToLook = this.feed.receiveAll(frames)
+    this.heard()
+    if (isToLook) this.#look()
   }
 
   up(): void {

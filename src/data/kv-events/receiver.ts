@@ -15,6 +15,8 @@ export interface ReceiverDeps {
   openFeed(source: EventSource): EventFeed
   /** Whether all of what the pod holds is known; absent: yes. */
   readonly isExact?: (ref: PodRef) => boolean
+  /** A batch of the pod's events was applied; absent: nobody notes it. */
+  readonly heard?: (ref: PodRef) => void
   say(message: ThreadLog): void
   readonly bind: readonly string[]
   /** See THREAD_COUNTS. */
@@ -114,7 +116,8 @@ export class Receiver {
     const { openFeed, isExact = () => true, times = FEED_TIMES } = this.deps
     // What a feed has to say is how the pod's cache came to be known exactly, or why it is not any more.
     const log = (text: string): void => (isExact(source.ref) ? voice.info(text) : voice.warn(text))
-    return new PodFeed(openFeed(source), source.replay, this.#replays, times, log)
+    const heard = () => this.deps.heard?.(source.ref)
+    return new PodFeed(openFeed(source), source.replay, this.#replays, times, log, heard)
   }
 
   #badMessage(voice: Voice, parts: readonly Buffer[]): void {

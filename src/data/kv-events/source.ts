@@ -69,6 +69,8 @@ export interface ThreadBirth {
   readonly bind: readonly string[]
   /** See THREAD_COUNTS. */
   readonly counts: SharedArrayBuffer
+  /** See CacheAges. */
+  readonly ages: SharedArrayBuffer
   /** See OpenSockets. */
   readonly sockets: SharedArrayBuffer
 }

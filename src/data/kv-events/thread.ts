@@ -3,6 +3,7 @@
  * the native side. It shares nothing with other threads but the native state and its counters.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { CacheAges } from '../cache-ages.js'
 import { loadNative } from '../native.js'
 import { OpenSockets } from './before-exit.js'
 import { cacheStatus } from './cache-status.js'
@@ -17,10 +18,12 @@ const say = (message: FromThread): void => parentPort?.postMessage(message)
 
 const sockets = new OpenSockets(birth.sockets)
 sockets.opened()
+const ages = new CacheAges(birth.ages)
 const receiver = new Receiver({
   openFeed: ({ ref, model, replay, firstSequence }: EventSource) =>
     new addon.EventFeed(state, ref, { model, replay: replay !== undefined, firstSequence }),
   isExact: ref => cacheStatus(state, ref)?.mode === 'exact',
+  heard: ref => ages.heard(ref),
   say,
   bind: birth.bind,
   counts: birth.counts,

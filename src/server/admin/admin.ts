@@ -3,6 +3,7 @@
  * network policy can keep it inside.
  */
 
+import type { CacheLook } from '../../data/cache-ages.js'
 import type { Discovery } from '../../data/discovery/discovery.js'
 import type { KvEvents } from '../../data/kv-events/kv-events.js'
 import type { SharedState } from '../../data/native.js'
@@ -12,13 +13,14 @@ import type { Scraper } from '../../data/scrape/scraper.js'
 import { PhylloError, toPhylloError } from '../../errors.js'
 import { answerError } from '../../execution/error-answer.js'
 import type { CounterSums } from '../../telemetry/counters.js'
+import type { DecisionCounts } from '../../telemetry/decision-log/channel.js'
 import type { Logger } from '../../telemetry/log.js'
 import { createMetricsPage } from '../../telemetry/prometheus.js'
 import type { Decider } from '../decider.js'
 import type { BodyFault, Exchange } from '../listener/listener.js'
 import { nodeListener } from '../listener/node.js'
 import { requestId } from '../request-id.js'
-import { explain } from './explain.js'
+import { explainer } from './explain.js'
 import { gauges } from './gauges.js'
 import { podRoutes } from './pods.js'
 
@@ -33,6 +35,10 @@ export interface AdminDeps {
   readonly kvEvents: KvEvents
   readonly scraper: Scraper
   readonly discovery: Discovery
+  /** Looks at pods' caches for explanations. */
+  readonly look: CacheLook
+  /** What became of the decision log's lines; undefined where none is kept. */
+  readonly decisionCounts: DecisionCounts | undefined
   readonly log: Logger
   /** One pod, or the ranks of a data-parallel engine. */
   add(spec: PodSpec): Promise<readonly Pod[]>
@@ -101,7 +107,7 @@ function adminRoutes(deps: AdminDeps): RouteTable {
       /^\/metrics$/,
       async () => ({ status: 200, body: await metrics(), type: 'text/plain; version=0.0.4' }),
     ],
-    ['POST', /^\/explain$/, (exchange, _match, body) => explain(deps, exchange, body)],
+    ['POST', /^\/explain$/, explainer(deps)],
     ...podRoutes(deps),
   ]
 }

@@ -3,24 +3,36 @@
  * the body is meant for, default chat completions), `profile` (decide by another profile than the model's). Headers of
  * the request count as the client's own, so that session keys can be tried.
  */
+import { type Draws, OwnTurns } from '../../decision/draws.js'
 import { Ranking } from '../../decision/ranking.js'
 import { Trace } from '../../decision/trace.js'
 import { PhylloError } from '../../errors.js'
 import { Endpoints } from '../endpoints.js'
 import type { Exchange } from '../listener/listener.js'
 import { requestId } from '../request-id.js'
-import type { AdminAnswer, AdminDeps } from './admin.js'
+import type { AdminAnswer, AdminDeps, AdminRoute } from './admin.js'
 
 const endpoints = new Endpoints([])
 
-export async function explain(deps: AdminDeps, exchange: Exchange, body: Buffer): Promise<AdminAnswer> {
+/** The route. Nothing of the fleet changes by it: it books nothing, and takes its turns from a counter of its own. */
+export function explainer(deps: AdminDeps): AdminRoute {
+  const turns = new OwnTurns()
+  return (exchange, _match, body) => explain(deps, turns.draws(), exchange, body)
+}
+
+async function explain(
+  deps: AdminDeps,
+  draws: Draws,
+  exchange: Exchange,
+  body: Buffer,
+): Promise<AdminAnswer> {
   const query = new URLSearchParams(exchange.query)
   const path = query.get('path') ?? '/v1/chat/completions'
   const endpoint = endpoints.match(path)
   if (endpoint?.action !== 'infer') {
     throw new PhylloError('invalid_request', `'${path}' is not a path that takes a decision`, 'path')
   }
-  const { decider } = deps
+  const { decider, look } = deps
   const ctx = decider.contexts.take()
   try {
     const id = requestId(exchange.header('x-request-id'))
@@ -31,7 +43,7 @@ export async function explain(deps: AdminDeps, exchange: Exchange, body: Buffer)
     const route = name === undefined ? decider.route(ctx) : decider.named(name)
     if (route === undefined)
       throw new PhylloError('invalid_request', `no profile is named '${name}'`, 'profile')
-    const trace = new Trace(decider.pods)
+    const trace = new Trace(decider.pods, undefined, { draws, look })
     await route.profile.prepare(ctx, trace)
     route.profile.select(ctx, ctx.pool, new Ranking(), trace)
     return { status: 200, body: trace }

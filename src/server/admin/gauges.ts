@@ -6,6 +6,7 @@ import { POD_STATUS_WORDS, type SharedState, STATS, STATS_WORDS, slotOf } from '
 import type { Pod, PodRegistry } from '../../data/pod-registry.js'
 import { type PrepareQueueHandle, queuedBytes } from '../../data/prepare-queue.js'
 import type { Scraper } from '../../data/scrape/scraper.js'
+import type { DecisionCounts } from '../../telemetry/decision-log/channel.js'
 import type { CacheGauges } from '../../telemetry/event-metrics.js'
 import type { Gauges } from '../../telemetry/prometheus.js'
 import { engineGauges } from './engine.js'
@@ -38,6 +39,7 @@ export interface GaugeSources {
   readonly kvEvents: KvEvents
   readonly scraper: Scraper
   readonly discovery: Discovery
+  readonly decisionCounts: DecisionCounts | undefined
 }
 
 export function gauges(sources: GaugeSources): Gauges {
@@ -64,6 +66,7 @@ export function gauges(sources: GaugeSources): Gauges {
     caches: () => registry.pods.flatMap(pod => cacheGauges(sources, pod)),
     engines: () => registry.pods.flatMap(pod => engineGauges(scraper, pod)),
     sources: () => discovery.status(),
+    decisionLog: () => sources.decisionCounts,
     strayEvents: () => ({
       unknownTopics: kvEvents.count('unknownTopics'),
       badFrames: kvEvents.count('badFrames'),

@@ -4,7 +4,6 @@ import type { Pool } from '../../../data/pod-view.js'
 import { Dice } from '../../dice.js'
 import { filter } from '../../factories.js'
 import { FirstByteEstimate, PREFILL_TOKENS_PER_SECOND } from '../../first-byte.js'
-import { isFollowUp } from '../../follow-up.js'
 import { cachedTokens, promptLength } from '../../slots.js'
 
 /** Dice have whole numbers: a chance of one in a million is told from none. */
@@ -77,7 +76,7 @@ export const affinityGate = filter({
     return (ctx, pods, keep) => {
       const length = ctx.get(promptLength)
       if (pods.length <= 1 || length === 0) return
-      if (turns === 'follow-up' && !isFollowUp(ctx)) return
+      if (turns === 'follow-up' && !ctx.isFollowUp()) return
       if (exploring > 0 && dice.roll(SIDES) < exploring) return
       const cached = ctx.get(cachedTokens)
       const most = highest(pods, cached)

@@ -11,6 +11,10 @@ const PROBING = 3
 export const circuitClosed = filter({
   name: 'circuit-closed',
   summary: 'Drops pods whose circuit breaker is open (failures in a row, or first bytes far too late).',
+  why: ({ load }) =>
+    load.breaker === OPEN
+      ? 'its circuit is open'
+      : 'its circuit is half open, and another request is the probe',
   options: noOptions,
   build: (_, { lane }) => {
     const { breaker } = lane

@@ -13,6 +13,7 @@ export const concurrencyCap = filter({
   summary:
     'Drops pods with too many requests in flight: an absolute number, a multiple of the mean, or both.',
   refusal: 'overloaded',
+  why: ({ load }, bound) => `${load.inflight} requests in flight, ${bound} allowed`,
   options: z
     .object({
       max: z.int().min(1).optional().describe('Most requests in flight on a pod. No unit.'),

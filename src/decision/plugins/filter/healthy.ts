@@ -4,6 +4,7 @@ import { filter, noOptions } from '../../factories.js'
 export const healthy = filter({
   name: 'healthy',
   summary: 'Drops pods that are down, cordoned or leaving.',
+  why: () => 'down, cordoned or leaving',
   options: noOptions,
   build: (_, { lane }) => {
     const { ready } = lane

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { MAX_SLOTS } from '../../../data/native.js'
 import { cursorName, modelCursor } from '../../cursor.js'
 import { Dice } from '../../dice.js'
+import { nextTurn } from '../../draws.js'
 import { picker } from '../../factories.js'
 import { writeLoads } from '../../load.js'
 import { TopPods } from '../../top-pods.js'
@@ -45,7 +46,7 @@ export const maxScore = picker({
         } else if (score === best && load === least) ties++
       }
       let winner = 0
-      if (tieBreak === 'rotate') winner = lane.native.cursor(modelCursor(cursor, ctx.modelId)) % ties
+      if (tieBreak === 'rotate') winner = nextTurn(lane.native, modelCursor(cursor, ctx.modelId)) % ties
       else if (ties > 1) winner = dice.roll(ties)
 
       top.clear()

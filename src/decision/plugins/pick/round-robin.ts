@@ -1,5 +1,6 @@
 import { cursorName, modelCursor } from '../../cursor.js'
 import { Dice } from '../../dice.js'
+import { nextTurn } from '../../draws.js'
 import { noOptions, picker } from '../../factories.js'
 import { RANKING_SIZE } from '../../ranking.js'
 import { SlowStart } from '../../slow-start.js'
@@ -16,11 +17,11 @@ export const roundRobin = picker({
     return (ctx, pods, _scores, ranking) => {
       const name = modelCursor(cursor, ctx.modelId)
       slowStart.begin(pods)
-      let first = lane.native.cursor(name) % pods.length
+      let first = nextTurn(lane.native, name) % pods.length
       // A turn that is not taken is used up: the next pod's comes to it once all the same. Among as many turns as there
       // are pods is the warmest one's.
       for (let i = 1; i < pods.length && !slowStart.admits(pods.slots[first] ?? 0); i++) {
-        first = lane.native.cursor(name) % pods.length
+        first = nextTurn(lane.native, name) % pods.length
       }
       for (let i = 0; i < pods.length && i < RANKING_SIZE; i++) {
         ranking.push(pods.slots[(first + i) % pods.length] ?? 0)
