@@ -101,6 +101,19 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     return length === 0 ? undefined : this.body.subarray(offset, offset + Math.min(length, limit))
   }
 
+  /** Has a field's raw JSON these bytes among its first ones, at most `limit`? */
+  fieldIncludes(name: FieldName, wanted: Buffer, limit: number): boolean {
+    const at = (fieldIndex[name] ?? 0) * 2
+    const offset = this.fields[at] ?? 0
+    const length = Math.min(this.fields[at + 1] ?? 0, limit)
+    if (length === 0) return false
+    const { body } = this
+    // A view is an allocation: worth it only where the search would go on far behind the field.
+    if (body.length - offset > limit) return body.subarray(offset, offset + length).includes(wanted)
+    const found = body.indexOf(wanted, offset)
+    return found >= 0 && found + wanted.length <= offset + length
+  }
+
   /** Whether it goes on with a conversation. */
   isFollowUp(): boolean {
     return isFollowUp(this)

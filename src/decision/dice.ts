@@ -4,23 +4,26 @@
  * SplitMix's scheme in 32 bits: a counter in steps of 2^32 / golden ratio, through MurmurHash3's finaliser.
  */
 import { isDrawn, rolled } from './draws.js'
-import { mix32 } from './hash.js'
+import { mixWord } from './hash.js'
 
 const GOLDEN = 0x9e3779b9
 
 export class Dice {
-  readonly #state: Uint32Array
+  /** The counter, and what was drawn last: the one place from which it comes unsigned without a box. */
+  readonly #words = new Uint32Array(2)
 
   /** `random` is 0 ≤ x < 1, called once. */
   constructor(random: () => number) {
-    this.#state = Uint32Array.of(Math.floor(random() * 2 ** 32))
+    this.#words[0] = Math.floor(random() * 2 ** 32)
   }
 
   /** A whole number from 0 to `sides` - 1, each as likely as another (to 1 in 2^32 / `sides`). */
   roll(sides: number): number {
-    const next = (this.#state[0] ?? 0) + GOLDEN
-    this.#state[0] = next
-    const draw = isDrawn() ? rolled(mix32(next)) : mix32(next)
-    return Math.floor((draw / 2 ** 32) * sides)
+    const words = this.#words
+    const next = ((words[0] ?? 0) + GOLDEN) | 0
+    words[0] = next
+    words[1] = mixWord(next)
+    if (isDrawn()) words[1] = rolled(words[1] ?? 0)
+    return Math.floor(((words[1] ?? 0) / 2 ** 32) * sides)
   }
 }

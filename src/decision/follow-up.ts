@@ -7,11 +7,10 @@ const LIMIT = 4 * 1024 * 1024
 
 /**
  * Has the conversation an answer in it already? A message of an assistant says so, or the response that it goes on
- * from. (The JSON string "assistant" is searched for as it stands: in text, its quotes would be escaped.)
+ * from. (The JSON string "assistant" is searched for as it stands: within a text, its quotes would be escaped. A
+ * message of that one word counts as an answer, which nobody sends twice.)
  */
-export function isFollowUp(ctx: Pick<RoutingContext, 'has' | 'fieldBytes'>): boolean {
+export function isFollowUp(ctx: Pick<RoutingContext, 'has' | 'fieldIncludes'>): boolean {
   if (ctx.has('previous_response_id')) return true
-  const said = ctx.fieldBytes('messages', LIMIT) ?? ctx.fieldBytes('input', LIMIT)
-  if (said === undefined) return false
-  return Buffer.from(said.buffer, said.byteOffset, said.byteLength).includes(ASSISTANT)
+  return ctx.fieldIncludes(ctx.has('messages') ? 'messages' : 'input', ASSISTANT, LIMIT)
 }

@@ -32,13 +32,14 @@ export class HashRing {
     return this.#places.length
   }
 
-  /** The number of the first node at or after a place; 0 past the last one. */
+  /** The number of the first node at or after a place (32 bits, signed or not); 0 past the last one. */
   find(place: number): number {
+    const wanted = place >>> 0
     let low = 0
     let high = this.#places.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if ((this.#places[middle] ?? 0) < place) low = middle + 1
+      if ((this.#places[middle] ?? 0) < wanted) low = middle + 1
       else high = middle
     }
     return low === this.#places.length ? 0 : low

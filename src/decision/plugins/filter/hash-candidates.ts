@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { filter } from '../../factories.js'
 import { FleetRing } from '../../fleet-ring.js'
-import { hashText, mix32 } from '../../hash.js'
+import { hashWord, mixWord } from '../../hash.js'
 import { affinityKey } from '../../slots.js'
 
 /** Hash functions that do not know of each other: the key's hash, scrambled with the number of the choice. */
@@ -46,11 +46,11 @@ export const hashCandidates = filter({
         for (let i = 0; i < pods.length; i++) sum += requests[pods.slots[i] ?? 0] ?? 0
         bound = (loadFactor * sum) / pods.length
       }
-      const hash = hashText(ctx.get(affinityKey))
+      const hash = hashWord(ctx.get(affinityKey))
       ring.begin(pods)
       let count = 0
       for (let choice = 0; choice < choices; choice++) {
-        const place = choice === 0 ? hash : mix32(hash + choice * GOLDEN)
+        const place = choice === 0 ? hash : mixWord((hash + Math.imul(choice, GOLDEN)) | 0)
         if (ring.walk(place, 1, found) === 0) break
         const slot = found[0] ?? 0
         if ((requests[slot] ?? 0) <= bound) chosen[count++] = slot

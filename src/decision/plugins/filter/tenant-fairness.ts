@@ -3,7 +3,7 @@ import { MAX_SLOTS } from '../../../data/native.js'
 import type { Pool } from '../../../data/pod-view.js'
 import { TenantUsage } from '../../../data/tenant-usage.js'
 import { filter } from '../../factories.js'
-import { hashText, mix32 } from '../../hash.js'
+import { hashText, mixWord } from '../../hash.js'
 import { promptLength } from '../../slots.js'
 
 const GOLDEN = 0x9e3779b9
@@ -60,7 +60,7 @@ export const tenantFairness = filter({
       const allowed = Math.max(1, Math.round(pods.length / excess))
       if (sorted.length !== pods.length) sorted = all.subarray(0, pods.length)
       for (let i = 0; i < pods.length; i++) {
-        const rank = mix32(tenant ^ Math.imul((pods.slots[i] ?? 0) + 1, GOLDEN))
+        const rank = mixWord(tenant ^ Math.imul((pods.slots[i] ?? 0) + 1, GOLDEN)) >>> 0
         ranks[i] = rank
         sorted[i] = rank
       }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { picker } from '../../factories.js'
 import { FleetRing } from '../../fleet-ring.js'
-import { hashText } from '../../hash.js'
+import { hashWord } from '../../hash.js'
 import { RANKING_SIZE } from '../../ranking.js'
 import { affinityKey } from '../../slots.js'
 
@@ -29,7 +29,7 @@ export const hashRing = picker({
     const found = new Uint16Array(RANKING_SIZE)
     return (ctx, pods, _scores, ranking) => {
       ring.begin(pods)
-      const count = ring.walk(hashText(ctx.get(affinityKey)), Math.min(pods.length, RANKING_SIZE), found)
+      const count = ring.walk(hashWord(ctx.get(affinityKey)), Math.min(pods.length, RANKING_SIZE), found)
       ring.end(pods)
       for (let i = 0; i < count; i++) ranking.push(found[i] ?? 0)
     }

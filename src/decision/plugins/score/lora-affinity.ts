@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { ADAPTERS } from '../../../data/adapter-table.js'
 import { scorer } from '../../factories.js'
-import { hashText } from '../../hash.js'
+import { hashWord } from '../../hash.js'
 
 /** As llm-d has them. */
 const LOADED = 1
@@ -32,11 +32,11 @@ export const loraAffinity = scorer({
     const { adapters } = env.board
     const base = new Set(baseModels)
     env.onBooked((ctx, slot) => {
-      if (!base.has(ctx.model)) adapters.used(slot, hashText(ctx.model))
+      if (!base.has(ctx.model)) adapters.used(slot, hashWord(ctx.model))
     })
     return (ctx, pods, out) => {
       if (base.has(ctx.model)) return
-      const adapter = hashText(ctx.model)
+      const adapter = hashWord(ctx.model)
       for (let i = 0; i < pods.length; i++) {
         const slot = pods.slots[i] ?? 0
         const since = adapters.since(slot, adapter)

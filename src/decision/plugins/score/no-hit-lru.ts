@@ -26,7 +26,8 @@ export const noHitLru = scorer({
     return (ctx, pods, out) => {
       isCold = !hasHit(pods, ctx.get(cachedTokens))
       if (!isCold || pods.length === 1) {
-        out.fill(isCold ? 1 : 0.5, 0, pods.length)
+        // One by one: a fraction that is handed to `fill` is an allocation.
+        for (let i = 0; i < pods.length; i++) out[i] = isCold ? 1 : 0.5
         return
       }
       if (sorted.length !== pods.length) sorted = all.subarray(0, pods.length)
