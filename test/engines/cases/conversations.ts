@@ -61,15 +61,12 @@ async function secondTurns(fleet: Fleet): Promise<string> {
   )
   const pods = new Set(first.map(({ turn }) => turn.pod))
   assert.equal(pods.size, 2, `all first turns went to ${[...pods].join()}`)
-  const second = await Promise.all(
-    first.map(async ({ messages, turn }) => {
-      const answered = { role: 'assistant', content: turn.text }
-      const more = { role: 'user', content: 'Go on, with an example.' }
-      return { before: turn, turn: await say(fleet, [...messages, answered, more], 8) }
-    }),
-  )
   let cached = 0
-  for (const { before, turn } of second) {
+  // One after the other: two requests that run on a pod may outweigh a hit of 130 tokens, and rightly so.
+  for (const { messages, turn: before } of first) {
+    const answered = { role: 'assistant', content: before.text }
+    const more = { role: 'user', content: 'Go on, with an example.' }
+    const turn = await say(fleet, [...messages, answered, more], 8)
     assert.equal(turn.pod, before.pod)
     assert.ok(turn.cachedTokens > 0)
     assert.equal(turn.cachedTokens % BLOCK_SIZE, 0)
@@ -96,18 +93,12 @@ async function anthropicTurns({ router }: Fleet): Promise<string> {
   const subjects = ['Falconry', 'Bridges', 'Tides', 'Moss']
   const first = await Promise.all(subjects.map(topic => speak(topic, [])))
   assert.equal(new Set(first.map(({ pod }) => pod)).size, 2)
-  const second = await Promise.all(
-    first.map(({ topic, content }) =>
-      speak(topic, [
-        { role: 'assistant', content },
-        { role: 'user', content: 'Go on, with an example.' },
-      ]),
-    ),
-  )
-  assert.deepEqual(
-    second.map(({ pod }) => pod),
-    first.map(({ pod }) => pod),
-  )
+  // One after the other, as above.
+  for (const { topic, pod, content } of first) {
+    const answered = { role: 'assistant', content }
+    const second = await speak(topic, [answered, { role: 'user', content: 'Go on, with an example.' }])
+    assert.equal(second.pod, pod, topic)
+  }
   return `${subjects.length} conversations on 2 pods`
 }
 
