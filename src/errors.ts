@@ -59,6 +59,8 @@ export const errorCatalogue = {
   pod_bad_response: upstream(502, true),
   pod_error: upstream(502, true),
   pod_timeout: upstream(504, false),
+  // A step's own deadline, which is short because another pod may do better.
+  step_timeout: upstream(504, true),
   no_pod: internal(503, 1),
   overloaded: internal(503, 1),
   shutting_down: internal(503, 1),

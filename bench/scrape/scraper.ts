@@ -1,6 +1,7 @@
 /** The side that is measured, in a process of its own: the router's scraper with nothing around it. */
 import { isPodRef } from '#phyllo/data/native.js'
 import type { Pod } from '#phyllo/data/pod-registry.js'
+import { DEFAULT_TRANSFER } from '#phyllo/data/pod-role.js'
 import { Connection } from '#phyllo/data/scrape/connection.js'
 import { realWorld, Scraper } from '#phyllo/data/scrape/scraper.js'
 import { pause } from '../lib/child.js'
@@ -29,6 +30,7 @@ function podAt(port: number, slot: number): Pod {
   return {
     ...{ ref, id: `p${slot}`, name: `p${slot}`, rank: undefined, url: origin + basePath, origin, basePath },
     ...{ labels: {}, maxInflight: 0, kvEvents: undefined, variant: undefined, fixedModels: true, models: [] },
+    ...({ role: 'mixed', kvTransfer: DEFAULT_TRANSFER } as const),
     ...{ cordoned: false, healthy: true, reason: undefined },
   }
 }

@@ -164,10 +164,11 @@ export class PodRegistry {
 
   /** Takes over labels, limits and models for pods by name; whatever else a spec says needs a new pod. */
   async update(changes: ReadonlyMap<string, PodSpec>): Promise<void> {
-    for (const [name, { labels = {}, maxInflight = 0, models = [] }] of changes) {
+    for (const [name, { labels = {}, maxInflight = 0, models = [], role = 'mixed' }] of changes) {
       for (const pod of this.named(name)) {
         pod.labels = labels
         pod.maxInflight = maxInflight
+        pod.role = role
         pod.fixedModels = models.length > 0
         // What the pod itself says of its models holds until it is asked again.
         if (pod.fixedModels) pod.models = models

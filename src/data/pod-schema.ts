@@ -1,6 +1,7 @@
 /** The fields of a pod, as `pods:`, a file of pods and the admin port take them. */
 import { z } from 'zod'
 import { count, name } from '../yaml/fields.js'
+import { CONNECTORS, ROLES } from './pod-role.js'
 import { parsePodUrl, podIdOf } from './pod-url.js'
 import { parseZmqEndpoint } from './zmq-endpoint.js'
 
@@ -62,6 +63,28 @@ const kvEvents = z
   ])
   .describe('Where it publishes its KV events. Default: at kvEvents.port of its host, if that is set.')
 
+const kvTransfer = z.strictObject({
+  connector: z
+    .enum(CONNECTORS)
+    .default('nixl')
+    .describe(
+      'Protocol that it was started with. `nixl`, `p2p-nccl` and `mooncake` are vLLM connectors; a pod of role decode ' +
+        'with these serves whole requests too, one with `sglang` does not.',
+    ),
+  // SGLang's own default. vLLM's MooncakeConnector has the same.
+  bootstrapPort: count(
+    8998,
+    1,
+    65_535,
+    'Port of its bootstrap server (SGLang, Mooncake), on the host of its URL.',
+  ),
+  address: z
+    .string()
+    .regex(/^\S+:\d{1,5}$/, 'must be host:port')
+    .optional()
+    .describe('host:port of its ZMQ socket, which P2pNcclConnector puts into request ids.'),
+})
+
 /** What a pod may be given besides its place; records of DNS names have these too. */
 export const podTraits = {
   models: z
@@ -83,6 +106,16 @@ export const podTraits = {
     'Data-parallel ranks behind its URL (--data-parallel-size), each with a cache of its own: they become the pods ' +
       '<id>-dp0 and on, are told apart by the x-data-parallel-rank header, and publish at port + rank.',
   ),
+  role: z
+    .enum(ROLES)
+    .default('mixed')
+    .describe(
+      'Steps of a request that it takes: `mixed` whole requests; `prefill`, `decode` and `encode` those steps of ' +
+        'workflows that have them; `both` prefill, decode and whole requests. What else a role takes its connector says.',
+    ),
+  kvTransfer: kvTransfer
+    .optional()
+    .describe('How it hands KV blocks over to other pods. Default: as vLLM with NixlConnector.'),
   variant: name(
     'Name of the models entry whose files it runs, for two versions of a model in one pool. Default: the entry of the ' +
       'model that it serves.',

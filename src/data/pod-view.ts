@@ -3,6 +3,15 @@
  * whole when the control plane broadcasts a new version, never changed in place while a decision reads it.
  */
 import { MAX_SLOTS, type PodRef, slotOf } from './native.js'
+import {
+  DEFAULT_TRANSFER,
+  type KvTransfer,
+  type PodRole,
+  STEP_ROLES,
+  type StepRole,
+  servesWhole,
+  takesStep,
+} from './pod-role.js'
 
 /** What the control plane tells the workers of a pod. */
 export interface PodInfo {
@@ -15,6 +24,10 @@ export interface PodInfo {
   /** Names of the models that it serves; empty while not yet known. */
   readonly models: readonly string[]
   readonly labels: Readonly<Record<string, string>>
+  /** Steps of a request that it takes; absent: whole requests. */
+  readonly role?: PodRole | undefined
+  /** How it hands KV blocks over; absent: DEFAULT_TRANSFER. */
+  readonly kvTransfer?: KvTransfer | undefined
   /** Most requests in flight on it, over all workers; 0 = no limit. */
   readonly maxInflight: number
   /** Its data-parallel rank, where several share the origin; requests name it in a header. */
@@ -44,6 +57,11 @@ export class PodView {
   #since = new Float64Array(MAX_SLOTS)
   #all: Pool = emptyPool
   #pools = new Map<string, Pool>()
+  readonly #stepPools: Record<StepRole, Map<string, Pool>> = {
+    prefill: new Map(),
+    decode: new Map(),
+    encode: new Map(),
+  }
   #limits: Float64Array = new Float64Array(MAX_SLOTS)
   #limited = false
 
@@ -54,17 +72,18 @@ export class PodView {
   /** Replaces the whole view. A pod whose models are not known yet serves nothing. */
   update(version: number, pods: readonly PodInfo[]): void {
     const bySlot: (PodInfo | undefined)[] = new Array(MAX_SLOTS).fill(undefined)
-    const byModel = new Map<string, number[]>()
+    const byModel = new Map<string, PodInfo[]>()
     for (const pod of pods) {
       if (this.byRef(pod.ref) === undefined) this.#since[slotOf(pod.ref)] = version
       bySlot[slotOf(pod.ref)] = pod
-      for (const model of pod.models) {
-        const slots = byModel.get(model)
-        if (slots === undefined) byModel.set(model, [slotOf(pod.ref)])
-        else slots.push(slotOf(pod.ref))
-      }
+      for (const model of pod.models) groupUnder(byModel, model, pod)
     }
-    this.#pools = new Map([...byModel].map(([model, slots]) => [model, toPool(slots)]))
+    this.#pools = poolsOf(byModel, ({ role = 'mixed', kvTransfer = DEFAULT_TRANSFER }) =>
+      servesWhole(role, kvTransfer.connector),
+    )
+    for (const step of STEP_ROLES) {
+      this.#stepPools[step] = poolsOf(byModel, ({ role = 'mixed' }) => takesStep(role, step))
+    }
     this.#all = toPool(pods.map(pod => slotOf(pod.ref)))
     this.#bySlot = bySlot
     this.#limits = limitsOf(pods)
@@ -87,9 +106,14 @@ export class PodView {
     return pod?.ref === ref ? pod : undefined
   }
 
-  /** Pods that serve the model; undefined if none ever said so. */
+  /** Pods that serve whole requests of the model (perhaps none of those that have it); undefined if no pod has it. */
   pool(model: string): Pool | undefined {
     return this.#pools.get(model)
+  }
+
+  /** Pods that take a step of the model's requests. */
+  stepPool(model: string, step: StepRole): Pool {
+    return this.#stepPools[step].get(model) ?? emptyPool
   }
 
   /** Most requests in flight by slot (Infinity: no limit); null where no pod has a limit. */
@@ -104,6 +128,20 @@ export class PodView {
   get models(): readonly string[] {
     return [...this.#pools.keys()]
   }
+}
+
+function groupUnder(groups: Map<string, PodInfo[]>, model: string, pod: PodInfo): void {
+  const group = groups.get(model)
+  if (group === undefined) groups.set(model, [pod])
+  else group.push(pod)
+}
+
+function poolsOf(byModel: ReadonlyMap<string, readonly PodInfo[]>, takes: (pod: PodInfo) => boolean) {
+  const pools = [...byModel].map(([model, pods]): [string, Pool] => [
+    model,
+    toPool(pods.filter(takes).map(({ ref }) => slotOf(ref))),
+  ])
+  return new Map(pools)
 }
 
 function limitsOf(pods: readonly PodInfo[]): Float64Array {

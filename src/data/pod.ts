@@ -1,6 +1,7 @@
 /** A pod: what an operator or a source of pods says of it, and what the control plane makes of that. */
 import type { PodRef } from './native.js'
 import { type FleetKvEvents, type KvEventsSpec, kvEventsOf } from './pod-events.js'
+import { DEFAULT_TRANSFER, type KvTransfer, type PodRole } from './pod-role.js'
 import { type PodUrl, parsePodUrl, podIdOf } from './pod-url.js'
 import type { PodInfo } from './pod-view.js'
 
@@ -19,6 +20,10 @@ export interface PodSpec {
   readonly kvEvents?: KvEventsSpec | undefined
   /** Data-parallel ranks behind the URL, each with a cache of its own; absent: it is one pod. */
   readonly dataParallel?: number | undefined
+  /** Steps of a request that it takes; absent: whole requests. */
+  readonly role?: PodRole | undefined
+  /** How it hands KV blocks over; absent: DEFAULT_TRANSFER. */
+  readonly kvTransfer?: KvTransfer | undefined
   /** Name of the configured model whose files it runs, where that is not the served model's own. */
   readonly variant?: string | undefined
   /** It takes no new requests until it is uncordoned. */
@@ -37,6 +42,8 @@ export interface Pod {
   readonly origin: string
   readonly basePath: string
   labels: Readonly<Record<string, string>>
+  role: PodRole
+  readonly kvTransfer: KvTransfer
   /** Most requests in flight on it; 0 = no limit. */
   maxInflight: number
   /** Where its events (its rank's) are published; undefined if nowhere. */
@@ -104,6 +111,8 @@ export function makePod(spec: PodSpec, names: PodNames, ref: PodRef, fleet: Flee
     origin: url.origin,
     basePath: url.basePath,
     labels: spec.labels ?? {},
+    role: spec.role ?? 'mixed',
+    kvTransfer: spec.kvTransfer ?? DEFAULT_TRANSFER,
     maxInflight: spec.maxInflight ?? 0,
     kvEvents: kvEventsOf(spec.kvEvents, fleet, url.origin, rank ?? 0),
     variant: spec.variant,
@@ -117,6 +126,6 @@ export function makePod(spec: PodSpec, names: PodNames, ref: PodRef, fleet: Flee
 
 /** What the workers are told of a pod. */
 export function infoOf(pod: Pod): PodInfo {
-  const { ref, id, origin, basePath, models, labels, maxInflight, rank, variant } = pod
-  return { ref, id, origin, basePath, models, labels, maxInflight, rank, variant }
+  const { ref, id, origin, basePath, models, labels, maxInflight, rank, variant, role, kvTransfer } = pod
+  return { ref, id, origin, basePath, models, labels, maxInflight, rank, variant, role, kvTransfer }
 }

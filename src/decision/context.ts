@@ -4,7 +4,7 @@
  */
 import type { LaneView } from '../data/lane-view.js'
 import { type BodyKind, FIELDS, type FieldName, isTicket, NO_TICKET, type Ticket } from '../data/native.js'
-import type { Pool } from '../data/pod-view.js'
+import type { PodInfo, Pool } from '../data/pod-view.js'
 import type { TokenForwarding } from '../data/token-forwarding.js'
 import { isFollowUp } from './follow-up.js'
 import type { AnySlot, Slot, Writer } from './slot.js'
@@ -49,6 +49,8 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
   poolVersion = Number.POSITIVE_INFINITY
   /** What the native core prepared; 0 if nothing. Dropped by `RoutingContexts.give`. */
   ticket: Ticket = NO_TICKET
+  /** The pod picked last for another step of the same request, which the selection may want to be near. */
+  earlierPick: PodInfo | undefined
   /** Most requests in flight on the picked pod, set by a filter that caps; 0 = no cap. Booking enforces it. */
   bound = 0
   /** Records how it is decided; undefined for all requests but those sampled for the decision log. */
@@ -161,6 +163,7 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     this.forwarding = undefined
     this.pool = noPool
     this.poolVersion = Number.POSITIVE_INFINITY
+    this.earlierPick = undefined
     this.bound = 0
     this.trace = undefined
   }

@@ -54,6 +54,7 @@ export type RequestView = Pick<
   | 'isFollowUp'
   | 'lane'
   | 'bound'
+  | 'earlierPick'
 >
 
 export type PrepareFn<R extends AnySlot, W extends AnySlot> = (

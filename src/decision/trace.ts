@@ -30,6 +30,12 @@ export interface PrepareRecord {
   micros: number
 }
 
+/** A workflow taken, and why in a few words. */
+export interface WayRecord {
+  readonly workflow: string
+  readonly why: string
+}
+
 /** What the stages took, over all selections. In µs. */
 export interface Timings {
   prepare: number
@@ -68,6 +74,8 @@ export class Trace {
   /** What pods hold of the prompt, where the profile itself did not ask. */
   match: WholeMatch | undefined
   readonly selections: SelectionRecord[] = []
+  /** Ways that a workflow chose, and why; none for one that has no choice. */
+  readonly ways: WayRecord[] = []
 
   readonly #means: TraceMeans
   readonly #options: TraceOptions
@@ -97,6 +105,11 @@ export class Trace {
     this.profile = profile
     this.#plugins = []
     this.#began = this.#micros()
+  }
+
+  /** The request goes by that workflow. */
+  took(workflow: string, why: string): void {
+    this.ways.push({ workflow, why })
   }
 
   /** A plugin starts; the next record of one takes the time from here. */
@@ -161,7 +174,8 @@ export class Trace {
   }
 
   toJSON() {
-    const { profile, model, prepare, keys, isFollowUp: followUp, selections, timings } = this
-    return { profile, model, prepare, keys: keys ?? null, followUp, selections, timings }
+    const { profile, model, prepare, keys, isFollowUp: followUp, ways, selections, timings } = this
+    const taken = ways.length === 0 ? {} : { ways }
+    return { profile, model, prepare, keys: keys ?? null, followUp, ...taken, selections, timings }
   }
 }

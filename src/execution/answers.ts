@@ -109,7 +109,9 @@ export class Answers {
     this.events.onTold?.(ctx, usage)
     const { ticket } = ctx
     if (ticket === NO_TICKET) return
-    const { promptTokens, cachedTokens } = usage
+    // Of a prompt that another pod computed, what is cached here says nothing of what was expected here.
+    const told = lease.isPrefilledElsewhere ? { ...usage, cachedTokens: -1 } : usage
+    const { promptTokens, cachedTokens } = told
     const isOwnCount = !asTokens && !runsOtherFiles(lease.pod)
     const result = isOwnCount ? this.lane.checkUsage(ticket, promptTokens) : undefined
     if (result !== undefined && result !== USAGE.estimated) ctx.forwarding?.judged(result === USAGE.agrees)
@@ -117,7 +119,13 @@ export class Answers {
     const mode = (isCompared ? cacheHintOf(this.lane, ticket, lease.ref)?.mode : undefined) ?? 'predicted'
     const counted = this.#promptTokens(ticket)
     const expected = Math.max(counted - lease.uncachedTokens, 0)
-    this.events.onUsage(ctx, lease, { result, usage, promptTokens: counted, cachedTokens: expected, mode })
+    this.events.onUsage(ctx, lease, {
+      result,
+      usage: told,
+      promptTokens: counted,
+      cachedTokens: expected,
+      mode,
+    })
   }
 
   /** Hands a kept answer over to be learned, and the ticket with it; their memory is held until that is done. */

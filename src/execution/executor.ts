@@ -13,7 +13,8 @@ import type { SelectingProfile } from './selector.js'
 import type { ClientSink } from './sink.js'
 import { type ExecuteOptions, type ExecutionParts, type StepHost, StepRun } from './step-run.js'
 import type { Watchdog, Watched } from './watchdog.js'
-import type { Step, StepResult, Workflow } from './workflow.js'
+import { onlyStep, type StepResult, type Workflow } from './workflow.js'
+import { type WorkflowHost, WorkflowRun } from './workflow-run.js'
 
 export interface ExecutorParts extends ExecutionParts {
   readonly contexts: RoutingContexts
@@ -38,7 +39,7 @@ export class Executor {
 
   /**
    * Serves the request. The context belongs to the executor from here on and goes back to its pool at the end; the
-   * sink gets exactly one answer, or is aborted. Never throws.
+   * sink gets exactly one answer, or is aborted. Never throws. `stepProfiles`: those that the workflow's steps name.
    */
   execute(
     ctx: RoutingContext,
@@ -46,9 +47,11 @@ export class Executor {
     workflow: Workflow,
     sink: ClientSink,
     options: ExecuteOptions,
+    stepProfiles: ReadonlyMap<string, SelectingProfile> = noProfiles,
   ): void {
     const lastTick = this.parts.watchdog.tick + this.#requestTicks
-    const execution = new Execution(this.parts, ctx, profile, workflow, sink, options, lastTick, this.#live)
+    const route = { profile, workflow, stepProfiles }
+    const execution = new Execution(this.parts, ctx, route, sink, options, lastTick, this.#live)
     execution.start()
   }
 
@@ -61,12 +64,18 @@ export class Executor {
   }
 }
 
-const noResults: ReadonlyMap<string, StepResult> = new Map()
+const noProfiles: ReadonlyMap<string, SelectingProfile> = new Map()
 
-class Execution implements StepHost, Watched, ExecutionRecord {
+/** How a request is served. */
+interface Route {
+  readonly profile: SelectingProfile
+  readonly workflow: Workflow
+  readonly stepProfiles: ReadonlyMap<string, SelectingProfile>
+}
+
+class Execution implements StepHost, WorkflowHost, Watched, ExecutionRecord {
   readonly parts: ExecutorParts
   readonly ctx: RoutingContext
-  readonly profile: SelectingProfile
   readonly sink: ClientSink
   readonly options: ExecuteOptions
   error: PhylloError | undefined
@@ -75,13 +84,11 @@ class Execution implements StepHost, Watched, ExecutionRecord {
   decisionMs = -1
   firstByteMs = -1
   durationMs = 0
-  readonly #workflow: Workflow
+  readonly #route: Route
   readonly #lastTick: number
   readonly #live: Set<Execution>
   readonly #startedAt: number
-  #results: Map<string, StepResult> | undefined
-  #next = 0
-  #run: StepRun | undefined
+  #run: StepRun | WorkflowRun | undefined
   #over = false
   /** A native thread reads the body: the context can't be given back before it is done. */
   #preparing = false
@@ -89,8 +96,7 @@ class Execution implements StepHost, Watched, ExecutionRecord {
   constructor(
     parts: ExecutorParts,
     ctx: RoutingContext,
-    profile: SelectingProfile,
-    workflow: Workflow,
+    route: Route,
     sink: ClientSink,
     options: ExecuteOptions,
     lastTick: number,
@@ -98,17 +104,20 @@ class Execution implements StepHost, Watched, ExecutionRecord {
   ) {
     this.parts = parts
     this.ctx = ctx
-    this.profile = profile
     this.sink = sink
     this.options = options
-    this.#workflow = workflow
+    this.#route = route
     this.#lastTick = lastTick
     this.#live = live
     this.#startedAt = parts.now()
   }
 
-  get results(): ReadonlyMap<string, StepResult> {
-    return this.#results ?? noResults
+  get profile(): SelectingProfile {
+    return this.#route.profile
+  }
+
+  get stepProfiles(): ReadonlyMap<string, SelectingProfile> {
+    return this.#route.stepProfiles
   }
 
   get pod(): PodInfo | undefined {
@@ -135,7 +144,7 @@ class Execution implements StepHost, Watched, ExecutionRecord {
     try {
       const pending = this.profile.prepare(this.ctx, this.ctx.trace)
       if (pending instanceof Promise) this.#awaitPrepare(pending)
-      else this.#nextStep()
+      else this.#startRun()
     } catch (error) {
       this.failed(toPhylloError(error), false)
     }
@@ -151,7 +160,8 @@ class Execution implements StepHost, Watched, ExecutionRecord {
   }
 
   check(tick: number): void {
-    if (tick <= this.#lastTick) return
+    if (this.#run instanceof WorkflowRun) this.#run.check(this.parts.now())
+    if (tick <= this.#lastTick || this.#over) return
     // A pod that has sent nothing in all that time is to blame; one that is still talking is not.
     const silent = this.firstByteMs < 0
     const what = silent ? 'no pod answered' : 'the answer was not complete'
@@ -159,7 +169,7 @@ class Execution implements StepHost, Watched, ExecutionRecord {
     this.end(error, silent ? OUTCOME.failed : OUTCOME.cancelled)
   }
 
-  // StepHost
+  // StepHost and WorkflowHost
 
   picked(): void {
     if (this.decisionMs < 0) this.decisionMs = this.parts.now() - this.#startedAt
@@ -171,13 +181,27 @@ class Execution implements StepHost, Watched, ExecutionRecord {
     this.firstByteMs = this.parts.now() - this.#startedAt
   }
 
-  kept(step: Step, result: StepResult): void {
-    this.#results ??= new Map()
-    this.#results.set(step.name, result)
-    this.#nextStep()
+  /** Of a workflow with one step: nobody else would. */
+  mayAnswer(): boolean {
+    return true
   }
 
-  relayed(podFailed: boolean): void {
+  /** Of a workflow with one step, which relays. */
+  kept(): void {
+    this.failed(new PhylloError('internal_error', 'a workflow has no step that relays'), false)
+  }
+
+  answer({ status, headers, body, pod }: StepResult): void {
+    this.answering()
+    this.status = status
+    if (!this.sink.closed) {
+      this.sink.begin(status, [...headers, 'x-phyllo-pod', pod.id, 'x-request-id', this.ctx.request.id])
+      this.sink.end(body)
+    }
+    this.#finish('ok')
+  }
+
+  relayed(_run: StepRun | undefined, podFailed: boolean): void {
     this.status = this.#run?.relay?.status ?? 0
     this.#finish(podFailed ? 'failed' : 'ok')
   }
@@ -204,17 +228,15 @@ class Execution implements StepHost, Watched, ExecutionRecord {
     this.#preparing = false
     if (this.#over) this.parts.contexts.give(this.ctx)
     else if (error !== undefined) this.failed(error, false)
-    else this.#nextStep()
+    else this.#startRun()
   }
 
   /** Catches for itself: it runs in callbacks above which nobody would. */
-  #nextStep(): void {
+  #startRun(): void {
+    const { workflow } = this.#route
     try {
-      const step = this.#workflow.steps[this.#next++]
-      if (step === undefined) {
-        throw new PhylloError('internal_error', `workflow '${this.#workflow.name}' has no step that relays`)
-      }
-      this.#run = new StepRun(this, step)
+      const step = onlyStep(workflow)
+      this.#run = step === undefined ? new WorkflowRun(this, workflow) : new StepRun(this, step)
       this.#run.start()
     } catch (error) {
       // A plugin of the selection, or the step's request transform.

@@ -7,8 +7,7 @@
  */
 import { SUMMARY, SUMMARY_WORDS } from '../data/native.js'
 import { runsOtherFiles } from '../data/pod-view.js'
-import type { RoutingContext } from '../decision/context.js'
-import type { StepInput } from './workflow.js'
+import type { StepContext, StepInput } from './workflow.js'
 
 /**
  * Fields that need the text, or mean something else for ids: the text comes back in the answer (`echo`, `suffix`), other
@@ -26,7 +25,7 @@ const SURROGATES = [Buffer.from('\\ud'), Buffer.from('\\uD')]
 const GLANCE = 64
 
 /** The body with ids in place of the prompt; undefined where the request goes as it came. */
-export function tokenBody({ ctx, pod }: StepInput): Buffer | undefined {
+export function tokenBody({ ctx, pod }: StepInput<never>): Buffer | undefined {
   const { forwarding, request, body } = ctx
   if (forwarding === undefined || request.kind !== 'completions' || runsOtherFiles(pod)) return undefined
   const prompt = promptOf(ctx)
@@ -39,13 +38,13 @@ export function tokenBody({ ctx, pod }: StepInput): Buffer | undefined {
   return tokens.length > 0 ? Buffer.concat([before, jsonArray(tokens), after]) : undefined
 }
 
-function promptOf(ctx: RoutingContext): Buffer | undefined {
+function promptOf(ctx: StepContext): Buffer | undefined {
   const bytes = ctx.fieldBytes('prompt', ctx.body.length)
   return bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 /** All tokens are the model's own; an estimate's would be those of the beginning. */
-function isExact(ctx: RoutingContext): boolean {
+function isExact(ctx: StepContext): boolean {
   const words = new Uint32Array(SUMMARY_WORDS)
   ctx.lane.native.summary(ctx.ticket, words)
   return words[SUMMARY.exact] === 1
@@ -58,7 +57,7 @@ const needsText = (bytes: Buffer): boolean =>
  * `add_special_tokens: false` is vLLM's; SGLang adds BOS all the same. `session_params` are SGLang's: the prompt is put
  * behind what the session holds.
  */
-function isOrdinary(ctx: RoutingContext): boolean {
+function isOrdinary(ctx: StepContext): boolean {
   const special = ctx.rawField('add_special_tokens')
   return (special === undefined || special === 'true') && !ctx.has('session_params')
 }

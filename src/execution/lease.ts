@@ -6,6 +6,9 @@ import type { LatencyModel } from '../data/latency-model.js'
 import type { Lane, OUTCOME, PodRef } from '../data/native.js'
 import type { PodInfo } from '../data/pod-view.js'
 
+/** A time that the native core takes for none. */
+const NO_SAMPLE = -1
+
 export type LeaseOutcome = (typeof OUTCOME)[keyof typeof OUTCOME]
 
 /** What a pod had to do when it was booked, for the model of its latency. */
@@ -20,6 +23,7 @@ export interface LatencySample {
 export class Lease {
   #answered = false
   #released = false
+  #prefilled = false
 
   /** `uncachedTokens`: the prompt tokens that the pod was not expected to have cached, which the booking counted. */
   constructor(
@@ -34,18 +38,48 @@ export class Lease {
     return this.#released
   }
 
+  get isPrefilledElsewhere(): boolean {
+    return this.#prefilled
+  }
+
   /** The answer's first byte came `ms` after the request went out: a latency sample, and its prompt is computed. */
   firstByte(ms: number): void {
-    if (this.#answered || this.#released) return
+    if (this.#prefilled || this.#answered || this.#released) return
     this.#answered = true
     this.lane.firstByte(this.ref, ms, this.uncachedTokens)
-    const { sample } = this
-    sample?.model.learn(this.ref, sample.tokensAhead, sample.requests, sample.kvUse, ms)
+    this.#learn(ms)
+  }
+
+  /**
+   * Another pod computes the prompt: none of it waits here, and what the first byte takes is no sample of this pod's
+   * prefill.
+   */
+  prefilledElsewhere(): void {
+    if (this.#prefilled || this.#answered || this.#released) return
+    this.#prefilled = true
+    this.lane.firstByte(this.ref, NO_SAMPLE, this.uncachedTokens)
+  }
+
+  /**
+   * The answer to a prefill alone came after `ms`: a sample for the model of the pod's latency. The breaker's average is
+   * left alone; it compares pods, and those that prefill would look sick beside those that decode.
+   */
+  prefillDone(ms: number): void {
+    if (this.#prefilled || this.#answered || this.#released) return
+    this.#answered = true
+    this.lane.firstByte(this.ref, NO_SAMPLE, this.uncachedTokens)
+    this.#learn(ms)
   }
 
   release(outcome: LeaseOutcome): void {
     if (this.#released) return
     this.#released = true
-    this.lane.release(this.ref, this.#answered ? 0 : this.uncachedTokens, outcome)
+    const isFreed = this.#answered || this.#prefilled
+    this.lane.release(this.ref, isFreed ? 0 : this.uncachedTokens, outcome)
+  }
+
+  #learn(ms: number): void {
+    const { sample } = this
+    sample?.model.learn(this.ref, sample.tokensAhead, sample.requests, sample.kvUse, ms)
   }
 }

@@ -2,23 +2,43 @@
 import { type CacheHint, cacheHintOf } from '../data/cache-hint.js'
 import type { PodInfo } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
+import { PhylloError } from '../errors.js'
 import type { Lease } from './lease.js'
-import type { StepInput, StepResult } from './workflow.js'
+import type { StepInput } from './workflow.js'
+
+/** What a workflow's run knows of its other steps. */
+export interface StepPeers {
+  readonly attemptId: string
+  podOf(step: string): PodInfo | undefined
+}
 
 export class LeasedStep implements StepInput {
   readonly pod: PodInfo
   readonly #lease: Lease
+  readonly #peers: StepPeers | undefined
   #hint: CacheHint | undefined
   #asked = false
 
+  /** `peers`: absent for the step of a workflow that has but one. */
   constructor(
     readonly ctx: RoutingContext,
     lease: Lease,
     readonly clientAddress: string,
-    readonly results: ReadonlyMap<string, StepResult>,
+    peers?: StepPeers,
   ) {
     this.pod = lease.pod
     this.#lease = lease
+    this.#peers = peers
+  }
+
+  get attemptId(): string {
+    return this.#peers?.attemptId ?? this.ctx.request.id
+  }
+
+  podOf(step: string): PodInfo {
+    const pod = this.#peers === undefined ? this.pod : this.#peers.podOf(step)
+    if (pod === undefined) throw new PhylloError('internal_error', `no pod is picked for step '${step}'`)
+    return pod
   }
 
   cacheHint(): CacheHint | undefined {

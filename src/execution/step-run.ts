@@ -7,7 +7,7 @@ import type { PodInfo, PodView } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import { selectionError } from '../decision/outcome.js'
 import type { Refusal } from '../decision/plugin.js'
-import { type ErrorCode, errorCatalogue, type PhylloError, toPhylloError } from '../errors.js'
+import { type ErrorCode, errorCatalogue, PhylloError, toPhylloError } from '../errors.js'
 import type { Answers } from './answers.js'
 import { Collector } from './collector.js'
 import type { ExecutionEvents } from './events.js'
@@ -17,7 +17,7 @@ import { ResponseIdScanner } from './response-id.js'
 import { isPodFailure, mayRetry } from './retry.js'
 import type { SelectingProfile, Selector } from './selector.js'
 import type { ClientSink } from './sink.js'
-import { LeasedStep } from './step-input.js'
+import { LeasedStep, type StepPeers } from './step-input.js'
 import type { UpstreamClient } from './upstream/client.js'
 import type { UpstreamHandler } from './upstream/handler.js'
 import type { UpstreamRequest } from './upstream/request.js'
@@ -43,24 +43,32 @@ export interface ExecutionParts {
   readonly now: () => number
 }
 
-/** The request that a step belongs to. */
+/** The request that steps belong to. */
 export interface StepHost {
   readonly parts: ExecutionParts
   readonly ctx: RoutingContext
   readonly profile: SelectingProfile
   readonly sink: ClientSink
   readonly options: ExecuteOptions
-  readonly results: ReadonlyMap<string, StepResult>
+  /** What the step may know of others; absent where it is the only one. */
+  readonly peers?: StepPeers | undefined
   /** A pod was booked. */
   picked(): void
+  /** The step's answer is about to become the client's. False: another step's is, and this one was ended. */
+  mayAnswer(run: StepRun): boolean
   /** The first byte of the answer that goes to the client is here. */
   answering(): void
-  /** The step's answer was kept. */
-  kept(step: Step, result: StepResult): void
+  /** The step's answer was kept, or read away (undefined). `fault`: it is not what the protocol says. */
+  kept(run: StepRun, result: StepResult | undefined, fault: string | undefined): void
+  /**
+   * The step's pod failed and nothing went to the client. True: the host sees to it, and has ended the step. Absent: the
+   * step itself goes on with its next best pod.
+   */
+  takeOver?(run: StepRun, cause: ErrorCode): boolean
   /** An answer went to the client, whole; `podFailed`: it is the 5xx of a pod. */
-  relayed(podFailed: boolean): void
+  relayed(run: StepRun, podFailed: boolean): void
   /** The step failed. `begun`: part of an answer went out, and its relay has ended it. */
-  failed(error: PhylloError, begun: boolean): void
+  failed(error: PhylloError, begun: boolean, run?: StepRun): void
 }
 
 const none: readonly number[] = []
@@ -69,8 +77,8 @@ export class StepRun implements UpstreamHandler {
   /** Pods sent to. */
   attempts = 0
   relay: Relay | undefined
+  readonly step: Step
   readonly #host: StepHost
-  readonly #step: Step
   #lease: Lease | undefined
   #upstream: UpstreamRequest | undefined
   #collector: Collector | undefined
@@ -82,10 +90,11 @@ export class StepRun implements UpstreamHandler {
   #asTokens = false
   /** The pod got a second chance because its connection was stale. */
   #resent = false
+  #over = false
 
   constructor(host: StepHost, step: Step) {
     this.#host = host
-    this.#step = step
+    this.step = step
   }
 
   /** The pod that has the request, or had it last. */
@@ -93,17 +102,63 @@ export class StepRun implements UpstreamHandler {
     return this.#lease?.pod
   }
 
+  /** Over, one way or another: whole, failed or ended from outside. */
+  get over(): boolean {
+    return this.#over
+  }
+
+  /** Of its answer; 0 before its head is here. */
+  get status(): number {
+    return this.#status
+  }
+
+  /** Milliseconds of the clock when it was sent. */
+  get sentAt(): number {
+    return this.#sentAt
+  }
+
+  /** Its answer has begun. */
+  get answered(): boolean {
+    return this.#answered
+  }
+
+  /** Picks a pod and sends. */
   start(): void {
     const lease = this.#acquire(none)
     if (typeof lease === 'string') this.#host.failed(selectionError(lease, this.#host.ctx), false)
     else this.#sendTo(lease)
   }
 
+  /** Sends to a pod that was picked before. */
+  startOn(lease: Lease, attempts: number): void {
+    this.attempts = attempts
+    this.#sendTo(lease)
+  }
+
   /** Ends the step from outside: the connection is closed at once, the booking given back. */
   cancel(outcome: LeaseOutcome): void {
+    if (this.#over) return
+    this.#over = true
     this.#upstream?.abort()
     this.#lease?.release(outcome)
     this.relay?.reader?.cut()
+  }
+
+  /** Ends a step whose answer nobody waits for any longer, and keeps its connection if little of it is left. */
+  letGo(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#upstream?.discard()
+    this.#lease?.release(OUTCOME.ok)
+  }
+
+  /** Its deadline has passed: the pod has failed. */
+  expire(): void {
+    if (this.#over) return
+    this.#upstream?.abort()
+    const { deadlineMs = 0, name } = this.step
+    const what = `pod ${this.pod?.id ?? ''} did not finish step '${name}' within ${deadlineMs} ms`
+    this.onFault(new PhylloError('step_timeout', what), false)
   }
 
   onHead(status: number, raw: readonly Buffer[]): void {
@@ -113,10 +168,12 @@ export class StepRun implements UpstreamHandler {
     const lease = this.#lease
     const upstream = this.#upstream
     if (lease === undefined || upstream === undefined) return
-    if (this.#step.output === 'buffer' && status < 400) {
-      this.#collector = new Collector(lease.pod, status, raw)
+    if (this.step.output !== 'relay' && status < 400) {
+      if (this.step.output === 'keep') this.#collector = new Collector(lease.pod, status, raw)
       return
     }
+    // An error is the whole request's answer, whichever step it is of.
+    if (status >= 400 && !this.#host.mayAnswer(this)) return
     const note = ctx.request.kind === 'responses' && status < 300 ? options.onResponseId : undefined
     const scanner = note && new ResponseIdScanner(id => note(id, lease.ref))
     this.relay = new Relay(sink, upstream, status, raw, lease.pod.id, ctx.request.id, scanner)
@@ -124,19 +181,27 @@ export class StepRun implements UpstreamHandler {
   }
 
   onChunk(chunk: Buffer): boolean {
-    if (!this.#answered) this.#firstByte()
+    if (!this.#answered && !this.#firstByte()) return true
     return this.relay !== undefined ? this.relay.chunk(chunk) : (this.#collector?.chunk(chunk) ?? true)
   }
 
   onEnd(): void {
-    if (!this.#answered) this.#firstByte()
+    if (!this.#answered && !this.#firstByte()) return
+    this.#over = true
+    if (this.relay === undefined) return this.#keep()
     const podFailed = isPodFailure(this.#status)
     this.#lease?.release(podFailed ? OUTCOME.failed : OUTCOME.ok)
-    if (this.relay !== undefined) {
-      this.relay.end()
-      this.relay.reader?.done()
-      this.#host.relayed(podFailed)
-    } else if (this.#collector !== undefined) this.#host.kept(this.#step, this.#collector.result())
+    this.relay.end()
+    this.relay.reader?.done()
+    this.#host.relayed(this, podFailed)
+  }
+
+  /** The whole answer of a step that does not relay is here. */
+  #keep(): void {
+    const result = this.#collector?.result()
+    const fault = result && this.step.read?.(result, this.#host.ctx)
+    this.#lease?.release(fault === undefined ? OUTCOME.ok : OUTCOME.failed)
+    this.#host.kept(this, result, fault)
   }
 
   onFault(error: PhylloError, stale: boolean): void {
@@ -146,14 +211,15 @@ export class StepRun implements UpstreamHandler {
       if (stale && this.#resend()) return
       if (this.#tryNext(error.code)) return
     }
+    this.#over = true
     this.#lease?.release(error.kind.source === 'upstream' ? OUTCOME.failed : OUTCOME.cancelled)
     if (begun) this.relay?.fail(error)
-    this.#host.failed(error, begun)
+    this.#host.failed(error, begun, this)
   }
 
   #acquire(tried: readonly number[]): Lease | Refusal {
     const { ctx, profile, parts } = this.#host
-    const pool = this.#step.pool?.(ctx, parts.pods) ?? ctx.pool
+    const pool = this.step.pool?.(ctx, parts.pods) ?? ctx.pool
     return parts.selector.acquire(ctx, profile, pool, tried)
   }
 
@@ -168,8 +234,8 @@ export class StepRun implements UpstreamHandler {
   }
 
   #send(lease: Lease): void {
-    const { parts, ctx, options, results } = this.#host
-    const request = this.#step.request(new LeasedStep(ctx, lease, options.clientAddress, results))
+    const { parts, ctx, options, peers } = this.#host
+    const request = this.step.request(new LeasedStep(ctx, lease, options.clientAddress, peers))
     this.#asTokens = request.asTokens
     this.#sentAt = parts.now()
     this.#upstream = parts.client.open(lease.pod, request, this)
@@ -192,7 +258,8 @@ export class StepRun implements UpstreamHandler {
   #tryNext(cause: ErrorCode): boolean {
     const failed = this.#lease
     if (failed === undefined) return false
-    if (!mayRetry(errorCatalogue[cause], this.#step.onFailure, this.attempts)) return false
+    if (this.#host.takeOver !== undefined) return this.#host.takeOver(this, cause)
+    if (!mayRetry(errorCatalogue[cause], this.step.onFailure, this.attempts)) return false
     this.#tried ??= []
     this.#tried.push(slotOf(failed.ref))
     const next = this.#acquire(this.#tried)
@@ -213,19 +280,27 @@ export class StepRun implements UpstreamHandler {
     try {
       send()
     } catch (error) {
-      this.#lease?.release(OUTCOME.cancelled)
-      this.#host.failed(toPhylloError(error), false)
+      this.cancel(OUTCOME.cancelled)
+      this.#host.failed(toPhylloError(error), false, this)
     }
   }
 
   /**
    * Only good answers are samples: a pod that refuses at once is not fast. And only streams: the first byte of any other
-   * answer comes with its last, so that clients who ask for long answers would make a healthy pod look slow.
+   * answer comes with its last, so that clients who ask for long answers would make a healthy pod look slow. False: the
+   * answer is not wanted, another one was first.
    */
-  #firstByte(): void {
+  #firstByte(): boolean {
+    if (this.relay !== undefined && !this.#host.mayAnswer(this)) return false
     this.#answered = true
-    if (this.#status < 400 && this.#host.ctx.stream)
-      this.#lease?.firstByte(this.#host.parts.now() - this.#sentAt)
+    if (this.#status < 400) this.#sample(this.#host.parts.now() - this.#sentAt)
     if (this.relay !== undefined) this.#host.answering()
+    return true
+  }
+
+  #sample(ms: number): void {
+    const { samples = 'first-byte' } = this.step
+    if (samples === 'prefill') this.#lease?.prefillDone(ms)
+    else if (samples === 'first-byte' && this.#host.ctx.stream) this.#lease?.firstByte(ms)
   }
 }

@@ -147,12 +147,10 @@ export class App {
   }
 
   #execute(ctx: RoutingContext, exchange: Exchange): void {
-    const { profile, workflow } = this.#parts.decider.route(ctx)
+    const { profile, workflow, stepProfiles } = this.#parts.decider.route(ctx)
     this.#parts.sampler?.consider(ctx)
-    this.#parts.executor.execute(ctx, profile, workflow, exchange, {
-      clientAddress: exchange.remoteAddress,
-      onResponseId: this.#onResponseId,
-    })
+    const options = { clientAddress: exchange.remoteAddress, onResponseId: this.#onResponseId }
+    this.#parts.executor.execute(ctx, profile, workflow, exchange, options, stepProfiles)
   }
 
   /** RFC 9110 §15.5.6: a 405 says what is allowed. */

@@ -15,14 +15,14 @@ import { type RequestHead, type RoutingContext, RoutingContexts } from '../decis
 import type { PluginFailed } from '../decision/outcome.js'
 import type { Profile } from '../decision/profile.js'
 import { PhylloError } from '../errors.js'
-import type { Workflow } from '../execution/workflow.js'
+import { type ExecutionRoute, preparedFor } from '../execution/route.js'
+import { profilesOf } from '../execution/workflow.js'
 import { workflowFor } from '../execution/workflows/registry.js'
 import type { FleetUpdate, WorkerModel } from './protocol.js'
 
-/** A profile made ready to run on this thread, with the workflow that it names. */
-export interface Route {
+/** A profile made ready to run on this thread. */
+export interface Route extends ExecutionRoute {
   readonly profile: CompiledProfile
-  readonly workflow: Workflow
 }
 
 export interface DeciderOptions {
@@ -61,9 +61,17 @@ export class Decider {
     this.contexts = new RoutingContexts(options.lane)
     const caches = new CacheSizes(options.lane, this.pods, options.now)
     const env = { ...options, pods: this.pods, caches }
+    const alone = new Map<string, CompiledProfile>()
+    for (const [name, profile] of options.profiles) alone.set(name, compileProfile(profile, env))
     for (const [name, profile] of options.profiles) {
-      const compiled = compileProfile(profile, env)
-      this.#routes.set(name, { profile: compiled, workflow: workflowFor(compiled.workflow) })
+      const workflow = workflowFor(profile.execute)
+      const used = profilesOf(workflow)
+      const prepare = preparedFor(profile, workflow, options.profiles)
+      if ('message' in prepare) throw new Error(`profile '${prepare.profile}': ${prepare.message}`)
+      const compiled = used.size === 0 ? alone.get(name) : compileProfile({ ...profile, prepare }, env)
+      if (compiled === undefined) continue
+      const stepProfiles = new Map([...alone].filter(([step]) => used.has(step)))
+      this.#routes.set(name, { profile: compiled, workflow, stepProfiles })
     }
     const fallback = this.#routes.get(options.defaultProfile)
     if (fallback === undefined) throw new Error(`no profile is named '${options.defaultProfile}'`)
@@ -169,7 +177,9 @@ export class Decider {
   }
 
   #takesRequests({ name }: WorkerModel): boolean {
-    const pool = this.pods.pool(name)
+    // Of models that are only served in steps, who decodes tells.
+    const whole = this.pods.pool(name)
+    const pool = (whole?.length ?? 0) > 0 ? whole : this.pods.stepPool(name, 'decode')
     const { ready, breaker } = this.#lane
     for (let i = 0; i < (pool?.length ?? 0); i++) {
       const slot = pool?.slots[i] ?? 0

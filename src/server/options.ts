@@ -8,6 +8,7 @@
 import type { DiscoveryOptions } from '../data/discovery/discovery.js'
 import type { HealthOptions } from '../data/health.js'
 import type { FleetKvEvents, KvEventsSpec } from '../data/pod-events.js'
+import type { KvTransfer, PodRole } from '../data/pod-role.js'
 import type { LogOptions } from '../telemetry/log.js'
 
 /** The public port. */
@@ -81,6 +82,10 @@ export interface PodOptions {
   readonly variant?: string | undefined
   /** It takes no new requests until it is uncordoned. */
   readonly cordoned: boolean
+  /** Steps of a request that it takes; absent: whole requests. */
+  readonly role?: PodRole | undefined
+  /** How it hands KV blocks over; absent: as vLLM with NixlConnector. */
+  readonly kvTransfer?: KvTransfer | undefined
 }
 
 /** KV events of the pods that have no `kvEvents` of their own, and of engines that dial out. */

@@ -1,19 +1,20 @@
 /** The cache hint for the pod that a request goes to: asked for only by who wants it, and as it was at the booking. */
 import test from 'ava'
 import type { CacheHint } from '#phyllo/data/cache-hint.js'
-import { type Step, workflow } from '#phyllo/execution/workflow.js'
+import type { StepInput } from '#phyllo/execution/workflow.js'
+import { workflow } from '#phyllo/execution/workflow-builder.js'
 import { passThrough } from '#phyllo/execution/workflows/single.js'
 import { answerWith, assertClean, RecordingSink, startPod, startWorker } from './kit.js'
 
 /** A workflow whose step asks so many times. */
 function asking(times: number, hints: (CacheHint | undefined)[]) {
-  const request: Step['request'] = input => {
+  const request = (input: StepInput<never>) => {
     for (let i = 0; i < times; i++) hints.push(input.cacheHint())
     return passThrough(input)
   }
-  return workflow('asking', [
-    { name: 'a', output: 'relay', onFailure: { kind: 'retry', attempts: 2 }, request },
-  ])
+  return workflow('asking')
+    .step({ name: 'a', output: 'relay', onFailure: { kind: 'retry', attempts: 2 }, request })
+    .build()
 }
 
 test('a step that asks gets the hint of each pod it goes to, one native call for each', async t => {

@@ -2,11 +2,13 @@ import test from 'ava'
 import fc from 'fast-check'
 import { BOOK, OUTCOME, REFUSED } from '#phyllo/data/native.js'
 import { selectionError } from '#phyllo/decision/outcome.js'
+import { slot } from '#phyllo/decision/slot.js'
 import { forwardedHeaders, relayedHeaders } from '#phyllo/execution/headers.js'
 import { Lease } from '#phyllo/execution/lease.js'
 import { ResponseIdScanner } from '#phyllo/execution/response-id.js'
 import type { ClientSink } from '#phyllo/execution/sink.js'
-import { type Step, workflow } from '#phyllo/execution/workflow.js'
+import { type Step, type StepResult, stepsOf, type Workflow } from '#phyllo/execution/workflow.js'
+import { checked, workflow } from '#phyllo/execution/workflow-builder.js'
 import { executors, workflowFor } from '#phyllo/execution/workflows/registry.js'
 import { passThrough, single, singleWorkflow } from '#phyllo/execution/workflows/single.js'
 import type { Exchange } from '#phyllo/server/listener/listener.js'
@@ -26,23 +28,43 @@ const step = (name: string, output: Step['output']): Step => {
   return { name, output, onFailure: { kind: 'retry', attempts: 2 }, request: passThrough }
 }
 
+/** A workflow of one step after the other. */
+const sequence = (name: string, steps: readonly Step[]) =>
+  checked({ name, stages: steps.map(each => ({ steps: [each] })) })
+
 // Workflows
 
 test('a workflow whose steps cannot work is refused when it is made', t => {
+  const kv = slot('kv').of<string>()
   const cases: [readonly Step[], RegExp][] = [
     [[], /has no steps/],
-    [[step('a', 'buffer')], /'a' does not relay/],
+    [[step('a', 'keep')], /one step that relays/],
     [[step('a', 'relay'), step('b', 'relay')], /'a' relays/],
-    [[step('a', 'buffer'), step('a', 'relay')], /two steps are named 'a'/],
+    [[step('a', 'keep'), step('a', 'relay')], /two steps are named 'a'/],
     [[{ ...step('a', 'relay'), onFailure: { kind: 'retry', attempts: 0 } }], /'a' has no attempts/],
+    [[{ ...step('a', 'relay'), reads: [kv] }], /'a' reads 'kv', which no stage before it writes/],
   ]
-  for (const [steps, message] of cases) t.throws(() => workflow('w', steps), { message })
-  t.notThrows(() => workflow('w', [step('a', 'buffer'), step('b', 'relay')]))
+  for (const [steps, message] of cases) t.throws(() => sequence('w', steps), { message })
+  t.notThrows(() =>
+    sequence('w', [
+      { ...step('a', 'keep'), writes: kv },
+      { ...step('b', 'relay'), reads: [kv] },
+    ]),
+  )
+  const both = [step('a', 'relay'), step('b', 'keep')]
+  t.throws(() => checked({ name: 'w', stages: [{ steps: both }] }), { message: /'b' .* is kept for nobody/ })
+  const back = { steps: [step('a', 'relay')], restartAt: 1 }
+  t.throws(() => checked({ name: 'w', stages: [back] }), { message: /begins again at a stage/ })
+  const choice = { step: 'b', otherwise: singleWorkflow({}), why: () => undefined }
+  t.throws(() => checked({ name: 'w', stages: [{ steps: [step('a', 'relay')] }], choice }), {
+    message: /no step 'b'/,
+  })
 })
 
 test('single: three attempts unless told otherwise, found by name', t => {
-  t.deepEqual(singleWorkflow({}).steps[0]?.onFailure, { kind: 'retry', attempts: 3 })
-  t.deepEqual(workflowFor(single({ attempts: 1 })).steps[0]?.onFailure, { kind: 'retry', attempts: 1 })
+  const policyOf = (workflow: Workflow) => stepsOf(workflow)[0]?.onFailure
+  t.deepEqual(policyOf(singleWorkflow({})), { kind: 'retry', attempts: 3 })
+  t.deepEqual(policyOf(workflowFor(single({ attempts: 1 }))), { kind: 'retry', attempts: 1 })
   t.true(executors.includes(single))
   t.throws(() => single({ attempts: 0 }))
   t.throws(() => workflowFor({ ...single(), name: 'nonesuch' }), { message: /nonesuch/ })
@@ -55,23 +77,38 @@ test('two steps: the first answer is kept for the second, which relays; each boo
   const decode = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
   const worker = startWorker(t, [prefill.origin, decode.origin])
   const only = (slot: number) => ({ slots: Uint16Array.of(slot), length: 1 })
-  const twoSteps = workflow('pd', [
-    { ...step('prefill', 'buffer'), pool: () => only(0) },
-    {
-      ...step('decode', 'relay'),
+  const handOff = slot('handOff').of<StepResult>()
+  const twoSteps = workflow('pd')
+    .step({
+      ...{
+        name: 'prefill',
+        output: 'keep',
+        onFailure: { kind: 'fail' },
+        request: passThrough,
+        writes: handOff,
+      },
+      pool: () => only(0),
+      read(answer, ctx) {
+        ctx.set(handOff, answer)
+        return undefined
+      },
+    })
+    .step({
+      ...{ name: 'decode', output: 'relay', onFailure: { kind: 'fail' }, reads: [handOff] },
       pool: () => only(1),
       request(input) {
-        const kept = input.results.get('prefill')
-        const body = Buffer.from(`{"hint":${kept?.body}}`)
-        return { ...passThrough(input), headers: ['x-prefill', `${kept?.pod.id} ${kept?.status}`], body }
+        const kept = input.ctx.get(handOff)
+        const body = Buffer.from(`{"hint":${kept.body}}`)
+        const from = `${kept.pod.id} ${kept.status} ${input.podOf('prefill').id}`
+        return { ...passThrough(input), headers: ['x-prefill', from], body }
       },
-    },
-  ])
+    })
+    .build()
   const sink = new RecordingSink()
   t.like(await worker.run(sink, { workflow: twoSteps }), { status: 200, outcome: 'ok' })
   t.is(sink.text, '{"text":"hi"}')
   t.is(decode.requests[0]?.body.toString(), '{"hint":{"kv":42}}')
-  t.regex(decode.requests[0]?.head ?? '', /x-prefill: pod-0 200/)
+  t.regex(decode.requests[0]?.head ?? '', /x-prefill: pod-0 200 pod-0/)
   t.deepEqual(
     worker.lane.outcomes.map(o => o.outcome),
     [OUTCOME.ok, OUTCOME.ok],
@@ -88,9 +125,9 @@ test('a step whose request cannot be made ends the request, be it the first or a
       throw new Error('the hint cannot be read')
     },
   }
-  for (const steps of [[broken], [step('prefill', 'buffer'), broken]]) {
+  for (const steps of [[broken], [step('prefill', 'keep'), broken]]) {
     const sink = new RecordingSink()
-    t.like(await worker.run(sink, { workflow: workflow('w', steps) }), { status: 500, outcome: 'failed' })
+    t.like(await worker.run(sink, { workflow: sequence('w', steps) }), { status: 500, outcome: 'failed' })
     t.is(sink.errorCode, 'internal_error')
     await assertClean(t, worker)
   }
@@ -100,7 +137,7 @@ test('an error answer of a kept step ends the workflow and goes to the client as
   const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(422, '{"error":"no"}')))
   const worker = startWorker(t, [prefill.origin])
   const sink = new RecordingSink()
-  const twoSteps = workflow('pd', [step('prefill', 'buffer'), step('decode', 'relay')])
+  const twoSteps = sequence('pd', [step('prefill', 'keep'), step('decode', 'relay')])
   t.like(await worker.run(sink, { workflow: twoSteps }), { status: 422 })
   t.is(sink.text, '{"error":"no"}')
   t.is(prefill.requests.length, 1)
@@ -200,7 +237,7 @@ test('a step’s transform that throws on a retry, in a callback of the client, 
   const broken = await startPod(t, ({ socket }) => socket.write(answerWith(503, '{}')))
   const worker = startWorker(t, [broken.origin, broken.origin])
   let calls = 0
-  const thrower = workflow('thrower', [
+  const thrower = sequence('thrower', [
     {
       name: 'serve',
       output: 'relay',

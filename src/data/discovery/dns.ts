@@ -8,6 +8,7 @@
  */
 import { Resolver } from 'node:dns/promises'
 import type { PodSpec } from '../pod-registry.js'
+import type { KvTransfer, PodRole } from '../pod-role.js'
 import { Poller } from './poller.js'
 import type { PodSource, SourceEvents } from './source.js'
 
@@ -28,6 +29,8 @@ export interface DnsDiscoveryOptions {
   readonly maxInflight: number
   readonly dataParallel: number
   readonly variant?: string | undefined
+  readonly role?: PodRole | undefined
+  readonly kvTransfer?: KvTransfer | undefined
 }
 
 /**
@@ -113,8 +116,9 @@ export class DnsSource implements PodSource {
   }
 
   #pod(host: string): PodSpec {
-    const { scheme, models, labels, maxInflight, dataParallel, variant } = this.options
-    return { url: `${scheme}://${host}`, id: host, models, labels, maxInflight, dataParallel, variant }
+    const { scheme, models, labels, maxInflight, dataParallel, variant, role, kvTransfer } = this.options
+    const traits = { models, labels, maxInflight, dataParallel, variant, role, kvTransfer }
+    return { url: `${scheme}://${host}`, id: host, ...traits }
   }
 }
 

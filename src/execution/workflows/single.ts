@@ -4,7 +4,8 @@ import { executor } from '../../decision/factories.js'
 import { tokenBody } from '../forward-tokens.js'
 import { forwardedHeaders } from '../headers.js'
 import { withRank } from '../rank-header.js'
-import { type StepInput, type StepRequest, type Workflow, workflow } from '../workflow.js'
+import type { StepInput, StepRequest, Workflow } from '../workflow.js'
+import { workflow } from '../workflow-builder.js'
 
 const options = z.object({
   // Three pods: the pick and two fall-backs. A request that fails on three in a row is likelier the cause than they
@@ -21,13 +22,13 @@ export const single = executor({
 
 export function singleWorkflow(given: unknown): Workflow {
   const { attempts } = options.parse(given)
-  return workflow('single', [
-    { name: 'serve', output: 'relay', onFailure: { kind: 'retry', attempts }, request: passThrough },
-  ])
+  return workflow('single')
+    .step({ name: 'serve', output: 'relay', onFailure: { kind: 'retry', attempts }, request: passThrough })
+    .build()
 }
 
 /** The client's request for a pod: same method, path, query and bytes, but for a prompt that may go as token ids. */
-export function passThrough(input: StepInput): StepRequest {
+export function passThrough(input: StepInput<never>): StepRequest {
   const { ctx, pod, clientAddress } = input
   const { request, body } = ctx
   const asTokens = tokenBody(input)

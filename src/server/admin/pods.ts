@@ -19,13 +19,15 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
   const show = (pod: Pod) => {
     const { breaker, ...status } = podStatus(deps.state, pod)
     const { id, url, models, labels, maxInflight, cordoned, healthy = null, reason = null } = pod
-    const { rank = null, variant = null } = pod
+    const { rank = null, variant = null, role, kvTransfer } = pod
     return {
       id,
       url,
       rank,
       models,
       variant,
+      role,
+      kvTransfer: role === 'mixed' ? null : kvTransfer,
       labels,
       maxInflight,
       cordoned,

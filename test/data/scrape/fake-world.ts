@@ -1,6 +1,7 @@
 /** Time, chance and engines of the scraper tests' own: nothing here waits for a clock. */
 import { isPodRef, MAX_SLOTS } from '#phyllo/data/native.js'
 import type { Pod } from '#phyllo/data/pod-registry.js'
+import { DEFAULT_TRANSFER } from '#phyllo/data/pod-role.js'
 import type { PageSink, PageSource, ScrapeFault } from '#phyllo/data/scrape/connection.js'
 import type { ScrapeWorld } from '#phyllo/data/scrape/scraper.js'
 import { seeded } from '../../decision/helpers.js'
@@ -126,6 +127,8 @@ export function podAt(slot: number, origin = `http://pod-${slot}:8000`, rank?: n
     origin,
     basePath: '',
     labels: {},
+    role: 'mixed',
+    kvTransfer: DEFAULT_TRANSFER,
     maxInflight: 0,
     kvEvents: undefined,
     variant: undefined,

@@ -1,0 +1,42 @@
+/** Which steps of a request a pod takes, and how it hands over what it has computed. */
+
+/**
+ * `mixed`: whole requests, and nothing else. `prefill`, `decode`, `encode`: those steps. `both`: prefill and decode steps
+ * and whole requests, as vLLM's `kv_both`.
+ */
+export const ROLES = ['mixed', 'prefill', 'decode', 'both', 'encode'] as const
+export type PodRole = (typeof ROLES)[number]
+
+/** The roles that a step can ask for. */
+export const STEP_ROLES = ['prefill', 'decode', 'encode'] as const
+export type StepRole = (typeof STEP_ROLES)[number]
+
+/** How KV blocks get from pod to pod; see reference of each in src/execution/hand-off. */
+export const CONNECTORS = ['nixl', 'p2p-nccl', 'mooncake', 'sglang', 'generic'] as const
+export type Connector = (typeof CONNECTORS)[number]
+
+/** What a pod's hand-offs go by. */
+export interface KvTransfer {
+  readonly connector: Connector
+  /** Of its bootstrap server, on the pod's host (SGLang, Mooncake). */
+  readonly bootstrapPort: number
+  /** host:port of its ZMQ socket (P2pNccl). */
+  readonly address?: string | undefined
+}
+
+/** As the pod schema's defaults have it, for pods that were added without one. */
+export const DEFAULT_TRANSFER: KvTransfer = { connector: 'nixl', bootstrapPort: 8998 }
+
+/**
+ * Whether a pod answers whole requests. vLLM's decode pods do with connectors that pull blocks where a request names
+ * some. An SGLang server in decode mode waits for a bootstrap that never comes, and P2pNccl's worker raises for a request
+ * whose id names no pair of pods.
+ */
+export function servesWhole(role: PodRole, connector: Connector): boolean {
+  if (role === 'mixed' || role === 'both') return true
+  return role === 'decode' && connector !== 'sglang' && connector !== 'p2p-nccl'
+}
+
+export function takesStep(role: PodRole, step: StepRole): boolean {
+  return role === step || (role === 'both' && step !== 'encode')
+}

@@ -1,0 +1,122 @@
+/** The pods of a workflow's steps: picked, booked until they are sent to, and remembered where they failed. */
+import { randomUUID } from 'node:crypto'
+import { OUTCOME, slotOf } from '../data/native.js'
+import type { PodInfo } from '../data/pod-view.js'
+import type { RoutingContext } from '../decision/context.js'
+import type { Refusal } from '../decision/plugin.js'
+import type { Lease, LeaseOutcome } from './lease.js'
+import type { SelectingProfile } from './selector.js'
+import type { ExecutionParts } from './step-run.js'
+import type { Step } from './workflow.js'
+
+/** What pods are picked by. */
+interface Chooser {
+  readonly parts: Pick<ExecutionParts, 'selector' | 'pods'>
+  readonly ctx: RoutingContext
+  readonly profile: SelectingProfile
+  readonly stepProfiles: ReadonlyMap<string, SelectingProfile>
+}
+
+export class PickedPods {
+  readonly #chooser: Chooser
+  /** Booked, and not sent to yet. */
+  readonly #held = new Map<string, Lease>()
+  /** Also of steps that were sent. */
+  readonly #pods = new Map<string, PodInfo>()
+  readonly #tried = new Map<string, number[]>()
+  #latest = ''
+
+  constructor(chooser: Chooser) {
+    this.#chooser = chooser
+  }
+
+  /** A workflow begins: what failed in another one counts there alone. Held pods stay, for its choice's sake. */
+  begin(): void {
+    this.#tried.clear()
+    this.#pods.clear()
+    this.#latest = ''
+  }
+
+  /** The pod picked for a step. */
+  podOf(step: string): PodInfo | undefined {
+    return this.#pods.get(step)
+  }
+
+  /** Pods that have failed in a step. */
+  failures(step: string): number {
+    return this.#tried.get(step)?.length ?? 0
+  }
+
+  /** Notes a failure; answers how many there are. */
+  failed(step: string, pod: PodInfo | undefined): number {
+    const tried = this.#tried.get(step) ?? []
+    tried.push(pod === undefined ? -1 : slotOf(pod.ref))
+    this.#tried.set(step, tried)
+    return tried.length
+  }
+
+  newAttempt(): string {
+    return randomUUID().replaceAll('-', '')
+  }
+
+  /** Books the step's best pod but for those that have failed in it and `others`. */
+  acquire(step: Step, others: readonly number[] = []): Lease | Refusal {
+    const { ctx, parts, profile, stepProfiles } = this.#chooser
+    const pool = step.pool?.(ctx, parts.pods) ?? ctx.pool
+    const selecting = step.profile === undefined ? profile : (stepProfiles.get(step.profile) ?? profile)
+    ctx.earlierPick = this.#latest === step.name ? undefined : this.#pods.get(this.#latest)
+    const tried = this.#tried.get(step.name) ?? []
+    return parts.selector.acquire(ctx, selecting, pool, others.length === 0 ? tried : [...tried, ...others])
+  }
+
+  /** Keeps a booked pod for a step that is sent later. */
+  hold(step: Step, lease: Lease): void {
+    if (step.prefilled) lease.prefilledElsewhere()
+    this.#keep(step, lease)
+  }
+
+  /** The same for the first step of the workflow that is entered next. */
+  holdWhole(step: Step, lease: Lease): void {
+    this.#held.set(step.name, lease)
+  }
+
+  /** Books pods for all steps that have none; gives all back and says why, where one finds none. */
+  pickAll(steps: readonly Step[]): Refusal | undefined {
+    for (const step of steps) {
+      const held = this.#held.get(step.name)
+      if (held !== undefined && !step.repick) {
+        this.#keep(step, held)
+        continue
+      }
+      // Given back first, or its own booking would count against the pod.
+      held?.release(OUTCOME.cancelled)
+      this.#held.delete(step.name)
+      const lease = this.acquire(step)
+      if (typeof lease === 'string') {
+        this.letGo(OUTCOME.cancelled)
+        return lease
+      }
+      this.#keep(step, lease)
+    }
+    return undefined
+  }
+
+  /** The pod booked for a step, to be sent to now. */
+  take(step: string): Lease | undefined {
+    const lease = this.#held.get(step)
+    this.#held.delete(step)
+    return lease
+  }
+
+  /** Gives back all that is booked and was not sent to. */
+  letGo(outcome: LeaseOutcome): void {
+    for (const lease of this.#held.values()) lease.release(outcome)
+    this.#held.clear()
+  }
+
+  #keep(step: Step, lease: Lease): void {
+    this.#held.set(step.name, lease)
+    this.#pods.set(step.name, lease.pod)
+    this.#latest = step.name
+  }
+}
