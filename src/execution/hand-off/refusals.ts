@@ -1,0 +1,160 @@
+/**
+ * Which requests can't be split in two, and why. The text goes into the decision record; such a request is served by
+ * one pod, where the protocol lets it (not P2pNccl, whose decode pods serve nothing alone).
+ */
+import type { BodyKind } from '../../data/native.js'
+import { elementsOf, fieldOf, fieldsOf, isArray, isObject } from '../body-edit.js'
+import { batchShape, MAX_BATCH } from './sglang.js'
+
+export type HandOffProtocol = 'vllm-nixl' | 'vllm-p2p-nccl' | 'vllm-mooncake' | 'sglang' | 'generic'
+
+const FIELDS = [
+  'n',
+  'best_of',
+  'use_beam_search',
+  'prompt_logprobs',
+  'echo',
+  'prompt',
+  'previous_response_id',
+  'background',
+  'tools',
+  'beam_width',
+  'session_params',
+  'sampling_params',
+] as const
+
+type Fields = Readonly<Record<(typeof FIELDS)[number], Buffer | undefined>>
+
+/**
+ * Why the request can't be handed off under that protocol; undefined if it can. `body` is a request whose JSON was
+ * checked. For kind `other` the caller has seen that the path is SGLang's `/generate`.
+ *
+ * @throws PhylloError internal_error if the body is no JSON object
+ */
+export function handOffRefusal(
+  protocol: HandOffProtocol,
+  body: Uint8Array,
+  kind: BodyKind,
+): string | undefined {
+  if (kind === 'embeddings') return 'embeddings have no decode step'
+  if (kind === 'other' && protocol !== 'sglang') return 'the path is none that generates text'
+  const fields = read(body)
+  const common = stateful(fields, kind)
+  if (common !== undefined) return common
+  // A hint may be read as often as one likes, and decode computes whatever it lacks.
+  if (protocol === 'generic') return undefined
+  return severalAnswers(fields) ?? wholePrompt(fields) ?? batch(protocol, fields, body, kind)
+}
+
+function read(body: Uint8Array): Fields {
+  const values = fieldsOf(body, FIELDS)
+  const of = (name: (typeof FIELDS)[number]): Buffer | undefined => {
+    const value = values[FIELDS.indexOf(name)]
+    return value === undefined || is(value, 'null') ? undefined : value
+  }
+  return {
+    n: of('n'),
+    best_of: of('best_of'),
+    use_beam_search: of('use_beam_search'),
+    prompt_logprobs: of('prompt_logprobs'),
+    echo: of('echo'),
+    prompt: of('prompt'),
+    previous_response_id: of('previous_response_id'),
+    background: of('background'),
+    tools: of('tools'),
+    beam_width: of('beam_width'),
+    session_params: of('session_params'),
+    sampling_params: of('sampling_params'),
+  }
+}
+
+const is = (value: Buffer | undefined, json: string): boolean =>
+  value !== undefined && value.length === json.length && value.toString('latin1') === json
+
+/** What one pod remembers, the other knows nothing of. */
+function stateful(fields: Fields, kind: BodyKind): string | undefined {
+  if (fields.session_params !== undefined) return 'session_params: the session is held by one pod'
+  if (kind !== 'responses') return undefined
+  if (fields.previous_response_id !== undefined)
+    return 'previous_response_id: the response is held by one pod'
+  if (fields.background !== undefined && !is(fields.background, 'false')) {
+    return 'background: the answer comes before the prompt is computed'
+  }
+  const foreign = fields.tools !== undefined && !onlyFunctions(fields.tools)
+  return foreign
+    ? 'tools that the engine runs itself take several generations, and a hand-off serves one'
+    : undefined
+}
+
+/** Most tools looked at; agents bring dozens. */
+const MAX_TOOLS = 512
+
+function onlyFunctions(tools: Buffer): boolean {
+  if (!isArray(tools)) return false
+  let count = 0
+  for (const tool of elementsOf(tools)) {
+    if (++count > MAX_TOOLS || tool[0] !== 0x7b || !is(fieldOf(tool, 'type'), '"function"')) return false
+  }
+  return true
+}
+
+/**
+ * Blocks are fetched once, then the prefill pod lets go of them. SGLang 0.5.23 gives all answers of one prompt the same
+ * room, and one more to a warm-up before them (tokenizer_manager.py, `_handle_batch_request`).
+ *
+ * Numbers are judged as written: engines also take `1.0` or `"1"` for 1, and those go to one pod, which is always right.
+ */
+function severalAnswers(fields: Fields): string | undefined {
+  for (const name of ['n', 'best_of', 'beam_width'] as const) {
+    const value = fields[name]
+    if (value !== undefined && !is(value, '1')) return `${name} is not 1, and a hand-off has one consumer`
+  }
+  const sampling = fields.sampling_params
+  if (sampling !== undefined && !isOneSample(sampling))
+    return 'sampling_params.n is not 1, and a hand-off has one consumer'
+  const beams = fields.use_beam_search
+  if (beams !== undefined && !is(beams, 'false')) return 'use_beam_search: a hand-off has one consumer'
+  return undefined
+}
+
+/** SGLang's `/generate` has `n` in an object, or in a list of one for each prompt. */
+function isOneSample(sampling: Buffer): boolean {
+  if (isArray(sampling)) {
+    for (const each of elementsOf(sampling)) if (!isOneOf(each)) return false
+    return true
+  }
+  return isOneOf(sampling)
+}
+
+function isOneOf(sampling: Buffer): boolean {
+  if (!isObject(sampling)) return false
+  return fieldsOf(sampling, ['n', 'beam_width']).every(
+    value => value === undefined || is(value, 'null') || is(value, '1'),
+  )
+}
+
+/** Where the answer tells of the prompt's tokens, decode would have to compute all of them again. */
+function wholePrompt(fields: Fields): string | undefined {
+  if (fields.prompt_logprobs !== undefined) return 'prompt_logprobs need the whole prompt computed on one pod'
+  if (fields.echo !== undefined && !is(fields.echo, 'false')) return 'echo needs the whole prompt on one pod'
+  return undefined
+}
+
+function batch(
+  protocol: HandOffProtocol,
+  { prompt }: Fields,
+  body: Uint8Array,
+  kind: BodyKind,
+): string | undefined {
+  if (protocol === 'sglang') {
+    const { size } = batchShape(body, kind)
+    return size >= 1 && size <= MAX_BATCH
+      ? undefined
+      : `a batch of ${size} prompts; 1 to ${MAX_BATCH} can be handed off`
+  }
+  if (kind !== 'completions' || prompt === undefined || !isArray(prompt)) return undefined
+  const [first] = elementsOf(prompt)
+  // Token ids are one prompt. A list of one prompt is a batch of one, which engines number like any other.
+  const isIds = first !== undefined && first[0] !== 0x22 && first[0] !== 0x5b
+  return isIds ? undefined : 'a batch of prompts has one hand-off for all of them'
+}
