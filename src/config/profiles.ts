@@ -1,11 +1,10 @@
 /** Profiles in the file: the decision layer knows what they may be; here its answers get their places. */
 import { profileFromConfig } from '../decision/from-config.js'
-import { shippedProfiles } from '../decision/profiles/index.js'
-import { single } from '../execution/workflows/single.js'
-import { knownPlugins } from '../server/profiles.js'
+import type { Profile } from '../decision/profile.js'
+import { builtInProfiles, knownPlugins, routeFaults } from '../server/profiles.js'
 import type { Finding } from '../yaml/wording.js'
 
-const shippedNames = shippedProfiles(single()).map(({ name }) => name)
+const shippedNames = builtInProfiles().map(({ name }) => name)
 
 /** Names of all profiles: the shipped ones and the file's own. */
 export function profileNames(own: Readonly<Record<string, unknown>>): string[] {
@@ -16,13 +15,27 @@ export function profileNames(own: Readonly<Record<string, unknown>>): string[] {
 export function checkProfiles(data: unknown): Finding[] {
   const profiles = entries(data).find(([key]) => key === 'profiles')?.[1]
   const registry = knownPlugins()
-  return entries(profiles).flatMap(([name, profile]) => {
+  const all = new Map(builtInProfiles().map((profile): [string, Profile] => [profile.name, profile]))
+  const findings = entries(profiles).flatMap(([name, profile]) => {
     const result = profileFromConfig(name, profile, registry)
-    if (result.ok) return []
+    if (result.ok) {
+      all.set(name, result.profile)
+      return []
+    }
     return result.issues.map(
       ({ path, message }): Finding => ({ path: ['profiles', name, ...path], at: 'key', message }),
     )
   })
+  // A workflow can only be judged by profiles that are sound themselves.
+  return findings.length > 0 ? findings : routeFindings(all)
+}
+
+function routeFindings(profiles: ReadonlyMap<string, Profile>): Finding[] {
+  return routeFaults(profiles).map(({ profile, message }) => ({
+    path: ['profiles', profile, 'execute'],
+    at: 'key',
+    message,
+  }))
 }
 
 const entries = (data: unknown): [string, unknown][] =>

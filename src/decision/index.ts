@@ -20,7 +20,7 @@ export type {
 } from './plugin.js'
 export * from './plugins/index.js'
 export { type Profile, profile } from './profile.js'
-export { profileYaml, shippedProfiles } from './profiles/index.js'
+export { profileYaml, shippedProfiles, stepProfiles } from './profiles/index.js'
 export { Ranking } from './ranking.js'
 export { PluginRegistry, plugins, registerPlugin } from './registry.js'
 export { Slot, slot } from './slot.js'

@@ -40,8 +40,8 @@ export function preparedFor(
       const same = all.find(each => each.name === spec.name)
       if (same === undefined) all.push(spec)
       else if (JSON.stringify(same.given) !== JSON.stringify(spec.given)) {
-        const message = `'${spec.name}' has other options here than in '${profile.name}', whose workflow '${workflow.name}' selects with this`
-        return { profile: name, message }
+        const message = `'${spec.name}' has other options here than in '${name}', which workflow '${workflow.name}' selects with`
+        return { profile: profile.name, message }
       }
     }
   }

@@ -2,9 +2,10 @@
 import { profileFromConfig } from '../decision/from-config.js'
 import { loadPluginModule } from '../decision/plugin-modules.js'
 import type { Profile } from '../decision/profile.js'
-import { shippedProfiles } from '../decision/profiles/index.js'
+import { shippedProfiles, stepProfiles } from '../decision/profiles/index.js'
 import { PluginRegistry, plugins } from '../decision/registry.js'
-import { executors } from '../execution/workflows/registry.js'
+import { preparedFor, type RouteFault } from '../execution/route.js'
+import { executors, workflowFor } from '../execution/workflows/registry.js'
 import { single } from '../execution/workflows/single.js'
 import type { RouterOptions } from './options.js'
 
@@ -22,7 +23,7 @@ export function resolveProfiles(
 ): ReadonlyMap<string, Profile> {
   for (const file of options.plugins) loadPluginModule(file)
   const registry = knownPlugins()
-  const all = new Map(shippedProfiles(single()).map(profile => [profile.name, profile]))
+  const all = new Map(builtInProfiles().map(profile => [profile.name, profile]))
   for (const [name, data] of Object.entries(options.profiles)) {
     const result = profileFromConfig(name, data, registry)
     if (!result.ok) {
@@ -33,5 +34,25 @@ export function resolveProfiles(
     }
     all.set(name, result.profile)
   }
+  const [fault] = routeFaults(all)
+  if (fault !== undefined) throw new Error(`profiles.${fault.profile}: ${fault.message}`)
   return all
+}
+
+/** Profiles that are there whatever is configured: those for requests, and those for steps of workflows. */
+export const builtInProfiles = (): readonly Profile[] => [
+  ...shippedProfiles(single()),
+  ...stepProfiles(single()),
+]
+
+/** What is wrong with the workflows that profiles name, and with the profiles that these name in turn. */
+export function routeFaults(profiles: ReadonlyMap<string, Profile>): RouteFault[] {
+  return [...profiles.values()].flatMap(profile => {
+    try {
+      const prepare = preparedFor(profile, workflowFor(profile.execute), profiles)
+      return 'message' in prepare ? [prepare] : []
+    } catch (error) {
+      return [{ profile: profile.name, message: error instanceof Error ? error.message : String(error) }]
+    }
+  })
 }

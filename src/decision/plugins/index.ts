@@ -10,6 +10,7 @@ import { imbalanceGuard } from './filter/imbalance-guard.js'
 import { labelSelector } from './filter/label-selector.js'
 import { lengthBuckets } from './filter/length-buckets.js'
 import { randomCandidates } from './filter/random-candidates.js'
+import { reachesEarlierPick } from './filter/reaches-earlier-pick.js'
 import { sloHeadroom } from './filter/slo-headroom.js'
 import { tenantFairness } from './filter/tenant-fairness.js'
 import { weightedSplit } from './filter/weighted-split.js'
@@ -31,6 +32,7 @@ import { kvUse } from './score/kv-use.js'
 import { leastLoad } from './score/least-load.js'
 import { lmetric } from './score/lmetric.js'
 import { loraAffinity } from './score/lora-affinity.js'
+import { nearEarlierPick } from './score/near-earlier-pick.js'
 import { noHitLru } from './score/no-hit-lru.js'
 import { prefillLoad } from './score/prefill-load.js'
 import { prefillTime } from './score/prefill-time.js'
@@ -56,6 +58,7 @@ export const builtinPlugins: readonly AnyFactory[] = [
   randomCandidates,
   labelSelector,
   lengthBuckets,
+  reachesEarlierPick,
   sloHeadroom,
   tenantFairness,
   weightedSplit,
@@ -67,6 +70,7 @@ export const builtinPlugins: readonly AnyFactory[] = [
   kvUse,
   leastLoad,
   lmetric,
+  nearEarlierPick,
   noHitLru,
   prefillLoad,
   prefillTime,
@@ -101,6 +105,7 @@ export {
   loraAffinity,
   matchPrefix,
   maxScore,
+  nearEarlierPick,
   noHitLru,
   prefillLoad,
   prefillTime,
@@ -109,6 +114,7 @@ export {
   queue,
   random,
   randomCandidates,
+  reachesEarlierPick,
   roundRobin,
   sessionAffinity,
   sessionKey,

@@ -11,12 +11,14 @@ import { aibrixPrefixCache } from './aibrix-prefix-cache.js'
 import { cacheAware } from './cache-aware.js'
 import { chwbl } from './chwbl.js'
 import { consistentHash } from './consistent-hash.js'
+import { decode } from './decode.js'
 import { dualmap } from './dualmap.js'
 import { dynamo } from './dynamo.js'
 import { leastRequest } from './least-request.js'
 import { llmD } from './llm-d.js'
 import { lmetric } from './lmetric.js'
 import { powerOfTwo } from './power-of-two.js'
+import { prefill } from './prefill.js'
 import { prefixHash } from './prefix-hash.js'
 import { random } from './random.js'
 import { roundRobin } from './round-robin.js'
@@ -31,12 +33,14 @@ export {
   cacheAware,
   chwbl,
   consistentHash,
+  decode,
   dualmap,
   dynamo,
   leastRequest,
   llmD,
   lmetric,
   powerOfTwo,
+  prefill,
   prefixHash,
   random,
   roundRobin,
@@ -68,6 +72,11 @@ export function shippedProfiles(workflow: AnyExecuteSpec): readonly Profile[] {
     smetric,
     dualmap,
   ].map(make => make(workflow))
+}
+
+/** Profiles for steps of workflows, by the names under which those look for them unless told otherwise. */
+export function stepProfiles(workflow: AnyExecuteSpec): readonly Profile[] {
+  return [prefill, decode].map(make => make(workflow))
 }
 
 /** A profile as it stands in YAML under `profiles:`, one line a stage. */

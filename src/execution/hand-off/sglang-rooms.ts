@@ -3,6 +3,8 @@
  * most of them are no doubles. 0 is left out: SGLang takes it for "not written yet".
  */
 
+import { createHash } from 'node:crypto'
+
 /** Fills the bytes with random ones, as `crypto.randomFillSync` does. */
 export type FillRandom = (bytes: Uint8Array) => unknown
 
@@ -21,3 +23,13 @@ export function drawRooms(count: number, fill: FillRandom): string[] {
   }
   return [...rooms]
 }
+
+/**
+ * The rooms of one attempt, the same for whoever asks: both legs name them. Drawn from the attempt's id, 122 random bits,
+ * by a function whose output tells nothing of other attempts'.
+ */
+export const roomsFor = (attemptId: string, count: number): string[] =>
+  drawRooms(count, bytes => {
+    const drawn = createHash('shake256', { outputLength: bytes.length }).update(attemptId).digest()
+    bytes.set(drawn)
+  })

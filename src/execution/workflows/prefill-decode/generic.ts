@@ -1,0 +1,96 @@
+/**
+ * Two steps for engines with a transfer or a shared cache of their own: the prompt is computed on one pod, then the
+ * same prompt goes to another with a hint at who holds its blocks. A hint that is wrong, or that nobody reads, costs a
+ * cache miss and no more.
+ */
+import { z } from 'zod'
+import { executor } from '../../../decision/factories.js'
+import { slot } from '../../../decision/slot.js'
+import {
+  genericDecodeBody,
+  genericDecodeHeaders,
+  genericPrefillBody,
+  type PrefillHint,
+} from '../../hand-off/generic.js'
+import type { Workflow } from '../../workflow.js'
+import { workflow } from '../../workflow-builder.js'
+import {
+  choosing,
+  fallbackOf,
+  leg,
+  type ResolveWorkflow,
+  retry,
+  unfitFor,
+  whole,
+  whyDirect,
+} from './options.js'
+
+const hint = slot('prefillHint').of<PrefillHint>()
+
+const options = choosing.extend({
+  hintField: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Put the hint into the body too, for engines that take unknown fields. It is always in a header.',
+    ),
+})
+
+/** `execute: prefill-decode/generic` of a profile. */
+export const generic = executor({
+  name: 'prefill-decode/generic',
+  summary: 'one pod computes the prompt, another answers, with a hint at who holds the KV blocks',
+  options,
+})
+
+export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
+  const chosen = options.parse(given)
+  const direct = whole(chosen)
+  return workflow('prefill-decode/generic')
+    .step({
+      name: 'prefill',
+      output: 'keep',
+      onFailure: retry(chosen),
+      profile: chosen.prefill,
+      deadlineMs: chosen.prefillTimeoutMs,
+      samples: 'prefill',
+      writes: hint,
+      pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
+      request: input => {
+        const { body, request } = input.ctx
+        return { ...leg(input), body: genericPrefillBody(body, request.kind), asTokens: false }
+      },
+      read: ({ pod }, ctx) => {
+        ctx.set(hint, { pod: pod.id, origin: pod.origin })
+        return undefined
+      },
+    })
+    .step({
+      name: 'decode',
+      output: 'relay',
+      onFailure: retry(chosen),
+      profile: chosen.decode,
+      deadlineMs: chosen.prefillTimeoutMs + chosen.firstByteTimeoutMs,
+      samples: 'nothing',
+      prefilled: true,
+      repick: true,
+      reads: [hint],
+      pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
+      request: input => {
+        const { ctx } = input
+        const given = { ...ctx.get(hint), cache: input.cacheHint() }
+        const own = leg(input)
+        return {
+          ...own,
+          headers: genericDecodeHeaders(own.headers, given),
+          body: genericDecodeBody(ctx.body, chosen.hintField ? given : undefined),
+          asTokens: false,
+        }
+      },
+    })
+    .build({
+      choice: { step: 'decode', otherwise: direct, why: whyDirect(chosen) },
+      unfit: unfitFor('generic'),
+      fallback: fallbackOf(chosen, resolve, direct),
+    })
+}

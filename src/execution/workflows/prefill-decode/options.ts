@@ -1,0 +1,121 @@
+/** What all prefill/decode workflows can be told, and the parts that they share. */
+import { z } from 'zod'
+import { NO_TICKET } from '../../../data/native.js'
+import { aloneBody, withoutClientHeaders } from '../../hand-off/client-fields.js'
+import { type HandOffProtocol, handOffRefusal } from '../../hand-off/refusals.js'
+import { forwardedHeaders } from '../../headers.js'
+import { withRank } from '../../rank-header.js'
+import type { ChoiceInput, StepContext, StepInput, StepRequest, Workflow } from '../../workflow.js'
+import { workflow } from '../../workflow-builder.js'
+
+/** A name of a profile or a workflow. */
+const name = z.string().min(1)
+
+const common = {
+  prefill: name
+    .default('prefill')
+    .describe('Profile that selects the pod that computes the prompt. Its filter, score and pick count.'),
+  decode: name
+    .default('decode')
+    .describe('Profile that selects the pod that answers. Its filter, score and pick count.'),
+  // As for `single`: a request that fails on three in a row is likelier the cause than they are.
+  attempts: z.int().min(1).max(8).default(3).describe('Most pods tried for each step, the first included.'),
+  // A prompt of 128,000 tokens takes an H100 with an 8B model some 10 s, and two such may wait before it. A pod that is
+  // dead but connected is given up after as long.
+  prefillTimeoutMs: z
+    .int()
+    .min(1)
+    .max(3_600_000)
+    .default(60_000)
+    .describe('For the prefill to answer; then the next pod has its turn. In milliseconds.'),
+  // Blocks come over in a second at most, and the first token after them.
+  firstByteTimeoutMs: z
+    .int()
+    .min(1)
+    .max(3_600_000)
+    .default(30_000)
+    .describe("From sending to a stream's first byte, once the prompt is computed. In milliseconds."),
+  fallback: name
+    .optional()
+    .describe(
+      'Workflow that serves requests while a step has no pod to go to. Default: none; they are answered 503.',
+    ),
+}
+
+/** For protocols whose decode pods also serve whole requests. */
+export const choosing = z.object({
+  ...common,
+  // Below this a prefill disturbs those that decode by less than a step of 256 tokens, some 10 ms, and the way over two
+  // pods costs a round trip and a transfer of the same order.
+  threshold: z
+    .int()
+    .min(0)
+    .max(10_000_000)
+    .default(256)
+    .describe(
+      'Prompt tokens that the decode pod would have to compute itself up to which the request goes straight to it. In tokens.',
+    ),
+})
+export type ChoosingOptions = z.output<typeof choosing>
+
+/** For protocols whose decode pods serve nothing else. */
+export const always = z.object(common)
+export type PairOptions = z.output<typeof always>
+
+/** Makes a workflow by name, with its default options. */
+export type ResolveWorkflow = (name: string) => Workflow
+
+export const retry = ({ attempts }: PairOptions) => ({ kind: 'retry', attempts }) as const
+
+/** The head of a request for one leg: the client's method, path and headers, without what only the router may say. */
+export function leg({ ctx, pod, clientAddress }: StepInput<never>): Omit<StepRequest, 'body' | 'asTokens'> {
+  const { request } = ctx
+  return {
+    method: request.method,
+    path: request.query === '' ? request.path : `${request.path}?${request.query}`,
+    headers: withRank(withoutClientHeaders(forwardedHeaders(request, clientAddress)), pod),
+  }
+}
+
+/** Why a request can't be split in two. */
+export const unfitFor =
+  (protocol: HandOffProtocol) =>
+  (ctx: StepContext): string | undefined => {
+    if (ctx.pinnedTo !== '') return `the response '${ctx.pinnedTo}' is held by one pod`
+    if (ctx.body.length === 0) return 'a request without a body has no prompt'
+    return handOffRefusal(protocol, ctx.body, ctx.request.kind)
+  }
+
+/** Short and mostly cached prompts go straight to the pod that decodes. */
+export const whyDirect =
+  ({ threshold }: ChoosingOptions) =>
+  ({ ctx, uncachedTokens }: ChoiceInput): string | undefined => {
+    // Nobody has counted them.
+    if (ctx.ticket === NO_TICKET || uncachedTokens > threshold) return undefined
+    return `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`
+  }
+
+/** The whole request on one pod of those that decode. */
+export function whole({ decode, attempts }: PairOptions): Workflow {
+  return workflow('whole')
+    .step({
+      name: 'serve',
+      output: 'relay',
+      onFailure: { kind: 'retry', attempts },
+      profile: decode,
+      request: input => {
+        const { body } = input.ctx
+        return { ...leg(input), body: body.length > 0 ? aloneBody(body) : null, asTokens: false }
+      },
+    })
+    .build()
+}
+
+/** The workflow that serves what has no pod; `otherwise` where none is named. */
+export function fallbackOf(
+  { fallback }: PairOptions,
+  resolve: ResolveWorkflow,
+  otherwise?: Workflow,
+): Workflow | undefined {
+  return fallback === undefined ? otherwise : resolve(fallback)
+}

@@ -1,0 +1,83 @@
+/**
+ * SGLang: both pods get the request at once and meet in a room on the prefill pod's bootstrap server. The client gets
+ * decode's answer, prefill's is read away. What fails on one leg ends the other, which would wait for it in vain.
+ */
+
+import { DEFAULT_TRANSFER } from '../../../data/pod-role.js'
+import { executor } from '../../../decision/factories.js'
+import { handOffRefusal } from '../../hand-off/refusals.js'
+import {
+  batchShape,
+  bootstrapHost,
+  type SglangMeeting,
+  sglangDecodeBody,
+  sglangPrefillBody,
+} from '../../hand-off/sglang.js'
+import { roomsFor } from '../../hand-off/sglang-rooms.js'
+import type { StepInput, Workflow } from '../../workflow.js'
+import { workflow } from '../../workflow-builder.js'
+import { always, fallbackOf, leg, type ResolveWorkflow, retry } from './options.js'
+
+/** `execute: prefill-decode/sglang` of a profile. */
+export const sglang = executor({
+  name: 'prefill-decode/sglang',
+  summary: 'SGLang: the request goes to a prefill and a decode pod at once, which meet by a bootstrap room',
+  options: always,
+})
+
+export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
+  const options = always.parse(given)
+  return workflow('prefill-decode/sglang')
+    .together(
+      {
+        name: 'prefill',
+        output: 'drain',
+        onFailure: retry(options),
+        profile: options.prefill,
+        deadlineMs: options.prefillTimeoutMs,
+        samples: 'prefill',
+        pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
+        request: input => ({
+          ...leg(input),
+          body: sglangPrefillBody(input.ctx.body, meeting(input)),
+          asTokens: false,
+        }),
+      },
+      {
+        name: 'decode',
+        output: 'relay',
+        onFailure: retry(options),
+        profile: options.decode,
+        deadlineMs: options.prefillTimeoutMs + options.firstByteTimeoutMs,
+        samples: 'nothing',
+        prefilled: true,
+        pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
+        request: input => ({
+          ...leg(input),
+          body: sglangDecodeBody(input.ctx.body, meeting(input)),
+          asTokens: false,
+        }),
+      },
+    )
+    .build({
+      // Where no pod serves whole requests, what SGLang would rather not split is split all the same.
+      unfit: ctx =>
+        ctx.pool.length === 0 ? undefined : handOffRefusal('sglang', ctx.body, ctx.request.kind),
+      fallback: fallbackOf(options, resolve),
+    })
+}
+
+/** Both legs make it of the same attempt, so that they agree. */
+function meeting(input: StepInput<never, 'prefill' | 'decode'>): SglangMeeting {
+  const { ctx, attemptId } = input
+  const prefill = input.podOf('prefill')
+  const { size, batched } = batchShape(ctx.body, ctx.request.kind)
+  return {
+    host: bootstrapHost(prefill.origin),
+    port: (prefill.kvTransfer ?? DEFAULT_TRANSFER).bootstrapPort,
+    rooms: roomsFor(attemptId, Math.max(size, 1)),
+    batched,
+    prefillRank: prefill.rank,
+    decodeRank: input.podOf('decode').rank,
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * vLLM with the P2pNcclConnector: the prefill pod pushes its blocks to the decode pod, whose address it reads in the
+ * request's id. So both pods are picked before either is sent to, and neither can be exchanged alone.
+ */
+import { DEFAULT_TRANSFER } from '../../../data/pod-role.js'
+import { executor } from '../../../decision/factories.js'
+import { PhylloError } from '../../../errors.js'
+import { type P2pPair, p2pDecodeBody, p2pHeaders, p2pPrefillBody } from '../../hand-off/vllm-p2p-nccl.js'
+import type { StepInput, Workflow } from '../../workflow.js'
+import { workflow } from '../../workflow-builder.js'
+import { always, fallbackOf, leg, type ResolveWorkflow, retry, unfitFor } from './options.js'
+
+/** `execute: prefill-decode/vllm-p2p-nccl` of a profile. */
+export const vllmP2pNccl = executor({
+  name: 'prefill-decode/vllm-p2p-nccl',
+  summary:
+    'vLLM with P2pNcclConnector: one pod computes the prompt and pushes its KV blocks to the one that answers',
+  options: always,
+})
+
+export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
+  const options = always.parse(given)
+  return workflow('prefill-decode/vllm-p2p-nccl')
+    .step({
+      name: 'prefill',
+      output: 'keep',
+      onFailure: retry(options),
+      profile: options.prefill,
+      deadlineMs: options.prefillTimeoutMs,
+      samples: 'prefill',
+      pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
+      request: (input: StepInput<never, 'prefill' | 'decode'>) => {
+        const { body, request } = input.ctx
+        return { ...head(input), body: p2pPrefillBody(body, request.kind), asTokens: false }
+      },
+    })
+    .step(
+      {
+        name: 'decode',
+        output: 'relay',
+        onFailure: retry(options),
+        profile: options.decode,
+        deadlineMs: options.firstByteTimeoutMs,
+        samples: 'nothing',
+        prefilled: true,
+        pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
+        request: input => ({ ...head(input), body: p2pDecodeBody(input.ctx.body), asTokens: false }),
+      },
+      // Another decode pod has been pushed nothing.
+      0,
+    )
+    .build({ picksAhead: true, unfit: unfitFor('vllm-p2p-nccl'), fallback: fallbackOf(options, resolve) })
+}
+
+function head(input: StepInput<never, 'prefill' | 'decode'>) {
+  const own = leg(input)
+  return { ...own, headers: p2pHeaders(own.headers, pairOf(input)) }
+}
+
+function pairOf(input: StepInput<never, 'prefill' | 'decode'>): P2pPair {
+  return { prefill: addressOf(input, 'prefill'), decode: addressOf(input, 'decode'), uuid: input.attemptId }
+}
+
+function addressOf(input: StepInput<never, 'prefill' | 'decode'>, step: 'prefill' | 'decode'): string {
+  const { id, kvTransfer = DEFAULT_TRANSFER } = input.podOf(step)
+  if (kvTransfer.address !== undefined) return kvTransfer.address
+  // Configured pods are checked when the file is loaded; this one came from elsewhere.
+  throw new PhylloError('no_pod', `pod ${id} has no kvTransfer.address, which P2pNcclConnector needs`)
+}
