@@ -21,7 +21,9 @@ export class CountingLane implements Lane {
   booked = 0
   /** The bounds that bookings were asked with. */
   readonly bounds: number[] = []
-  /** What the prompt was counted to have; bookings find 7 of them uncached. */
+  /** Tokens of each prompt that bookings find uncached. */
+  uncached = 7
+  /** What the prompt was counted to have. */
   promptTokens = 0
   /** How `checkUsage` answers. */
   usageResult: number = USAGE.agrees
@@ -40,12 +42,12 @@ export class CountingLane implements Lane {
     const ref = (flags & 2) !== 0 && this.claimedBy >= 0 ? this.claimedBy : wanted
     this.booked++
     this.inflight.set(ref, (this.inflight.get(ref) ?? 0) + 1)
-    this.pending.set(ref, (this.pending.get(ref) ?? 0) + 7)
-    out[0] = 7
+    this.pending.set(ref, (this.pending.get(ref) ?? 0) + this.uncached)
+    out[0] = this.uncached
     return ref
   }
   firstByte(ref: number, ms: number, pendingTokens: number): void {
-    this.samples.push({ ref, ms })
+    if (ms >= 0) this.samples.push({ ref, ms })
     this.pending.set(ref, (this.pending.get(ref) ?? 0) - pendingTokens)
   }
   release(ref: number, pendingTokens: number, outcome: number): void {

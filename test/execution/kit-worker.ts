@@ -11,6 +11,7 @@ import {
   type PodRef,
   REFUSED,
 } from '#phyllo/data/native.js'
+import type { KvTransfer, PodRole } from '#phyllo/data/pod-role.js'
 import { type PodInfo, PodView } from '#phyllo/data/pod-view.js'
 import type { TokenForwarding } from '#phyllo/data/token-forwarding.js'
 import { type RequestHead, type RoutingContext, RoutingContexts } from '#phyllo/decision/context.js'
@@ -95,6 +96,10 @@ export interface WorkerOptions extends Partial<UpstreamOptions> {
   /** Of each pod. */
   readonly limits?: readonly number[]
   readonly room?: AnswerRoom
+  /** Of each pod; 'mixed' unless given. */
+  readonly roles?: readonly PodRole[]
+  /** Of every pod. */
+  readonly kvTransfer?: KvTransfer
 }
 
 const refOf = (slot: number): PodRef => {
@@ -122,10 +127,13 @@ export function startWorker(
   origins: readonly string[],
   options: WorkerOptions = {},
 ): Worker {
-  const { requestMs = 0, maxInflight = 0, limits, room = new AnswerRoom(), ...upstream } = options
+  const { requestMs = 0, maxInflight = 0, limits, room = new AnswerRoom(), ...others } = options
+  const { roles = [], kvTransfer, ...upstream } = others
   const infos = origins.map((origin, slot) => ({
     ...podAt(origin, slot),
     maxInflight: limits?.[slot] ?? maxInflight,
+    role: roles[slot],
+    kvTransfer,
   }))
   const lane = new CountingLane()
   const pods = new PodView()
