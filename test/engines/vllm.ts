@@ -26,7 +26,8 @@ export interface VllmOptions {
 }
 
 export function startVllm(options: VllmOptions): Engine {
-  const { name, port, python, modelDir, blockSize, blocks, contextLength, events, dataParallel, kvTransfer } = options
+  const { name, port, python, modelDir, blockSize, blocks, contextLength, events, dataParallel, kvTransfer } =
+    options
   const args = [
     ...[join(paths.python, 'serve_vllm.py'), 'serve', modelDir, '--served-model-name', VLLM_MODEL],
     ...['--host', '127.0.0.1', '--port', `${port}`],
