@@ -27,6 +27,7 @@ interface Place {
 
 export class Pair {
   readonly #engines = new Map<Role, Engine>()
+  #starts = 0
 
   constructor(
     readonly installation: Installation,
@@ -54,7 +55,7 @@ export class Pair {
     await ready(this.engines, started)
   }
 
-  /** Starts one that was killed, on the ports it had; by default under the same engine id, as a fixed config would. */
+  /** Starts one that was killed, on the ports it had; unless told otherwise under a new engine id, as vLLM does by itself. */
   async restart(role: Role, more: Partial<More> = {}): Promise<void> {
     const started = performance.now()
     await ready([this.#launch(role, more)], started)
@@ -75,7 +76,7 @@ export class Pair {
     const { vllmPython: python, modelDir } = this.installation
     const kvTransfer: KvTransferOptions = {
       role: role === 'prefill' ? 'kv_producer' : 'kv_consumer',
-      engineId: `${role}-engine`,
+      engineId: `${role}-${++this.#starts}`,
       sideChannel: { host: '127.0.0.1', port: side },
       leaseSeconds: LEASE_SECONDS,
       ...more,
