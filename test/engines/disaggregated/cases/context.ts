@@ -51,6 +51,12 @@ export async function resetPrefixCache({ url, name }: Engine): Promise<void> {
 export const heldBlocks = async (engine: Engine): Promise<number> =>
   Math.round((await metric(engine, 'vllm:kv_cache_usage_perc')) * (BLOCKS - 1))
 
+/** A count by its metric, which an engine brings up to date when it computes something. */
+export async function counted(engine: Engine, name: string): Promise<number> {
+  assertWhole(await alone(engine, COMPLETIONS, completion('', { prompt: 'Count.', max_tokens: 1 })))
+  return metric(engine, name)
+}
+
 /** 5,600 tokens of other prompts: each block of the cache is taken by something else. */
 export async function overwriteCache(engine: Engine, tag: string): Promise<void> {
   for (let i = 0; i < 6; i++) {

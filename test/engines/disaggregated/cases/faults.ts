@@ -1,8 +1,9 @@
 /**
  * What a decode engine answers to a hand-off that it can't use (with `kv_load_failure_policy` as it is by default, `fail`).
- * The status says little: a pull that failed is 500 with `Internal server error`, or, streamed, **200** whose first event is
- * that error, with `[DONE]` after it. Nothing has been written then, so a router that holds back the head until the
- * first event can try again, from the prefill on.
+ * The status says little: a pull that failed is 500 with `Internal server error`, or, streamed, **200** with that error as
+ * an event and `[DONE]` after it. For completions it is the first event; a chat begins with its empty piece that names the
+ * role. Nothing has been written then, so a router that holds back the head and that piece can try again, from the
+ * prefill on.
  */
 import assert from 'node:assert/strict'
 import { freePort } from '../../../free-port.js'
@@ -35,6 +36,18 @@ async function wrongEngine(context: Context): Promise<string> {
   assert.match(streamed.text, /^data: \{"error".*InternalServerError.*\n\ndata: \[DONE\]\n\n$/)
   assertWhole(await context.send(COMPLETIONS, completion('Nora writes:')))
   return `500 after ${whole.ms} ms, streamed 200 with an error event after ${streamed.ms} ms`
+}
+
+async function chatStreamed({ pair }: Context): Promise<undefined> {
+  const body = chat('Lars asks:', { stream: true })
+  const handOff = await handOffOf(pair, CHAT, body)
+  const said = await decodeLeg(pair.decode, CHAT, body, { ...handOff, remote_engine_id: 'nobody' })
+  assert.equal(said.status, 200)
+  const events = said.text.split('\n\n')
+  assert.match(events[0] ?? '', /^data: \{.*"delta":\{"role":"assistant","content":""\}/)
+  assert.match(events[1] ?? '', /^data: \{"error"/)
+  assert.equal(events[2], 'data: [DONE]')
+  return undefined
 }
 
 /** An engine that the decode engine has not met: it asks for its layout, and waits 5 s for the answer. Not configurable. */
@@ -83,6 +96,7 @@ async function batches({ pair }: Context): Promise<undefined> {
 
 export const faultCases: readonly PairCase[] = [
   { name: 'a hand-off of another engine fails, streamed with status 200', run: wrongEngine },
+  { name: 'a failed pull of a streamed chat: an empty piece, then the error', run: chatStreamed },
   { name: 'a hand-off of an engine that is not there fails after 5 s', run: unreachable },
   { name: 'the id of the request is not checked, the address only at first', run: notChecked },
   { name: 'a bad request is refused by the prefill leg', run: refused },
