@@ -87,6 +87,19 @@ async function aborted(context: Context): Promise<string> {
   return `free after ${took.join(', ')} ms`
 }
 
+/** What prefill can't see, having been told to write one token. */
+async function refusedByDecode(context: Context): Promise<string> {
+  const { pair } = context
+  const before = await counted(pair.prefill, EXPIRED)
+  const body = completion('Joan writes:', { max_tokens: 99_999 })
+  const handOff = await handOffOf(pair, COMPLETIONS, body)
+  const said = await decodeLeg(pair.decode, COMPLETIONS, body, handOff)
+  assert.equal(said.status, 400, said.text)
+  const ms = await freed(context)
+  assert.equal(await counted(pair.prefill, EXPIRED), before, 'the lease ran out')
+  return `400, free ${ms} ms after it`
+}
+
 async function twice({ pair }: Context): Promise<undefined> {
   const body = completion('Jack writes:')
   const handOff = await handOffOf(pair, COMPLETIONS, body)
@@ -131,6 +144,7 @@ export const leaseCases: readonly PairCase[] = [
   { name: 'blocks that nobody pulls are held for the lease', run: neverPulled },
   { name: 'blocks that were pulled are free at once', run: pulled },
   { name: 'a decode leg that is aborted frees the blocks at once', run: aborted },
+  { name: 'a bad request that decode refuses frees the blocks at once', run: refusedByDecode },
   { name: 'a hand-off used twice is read twice: right by chance, wrong once overwritten', run: twice },
   { name: 'an expired hand-off is read all the same: a wrong answer, and a poisoned cache', run: expired },
 ]
