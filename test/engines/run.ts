@@ -4,6 +4,7 @@
  */
 import { seconds, within } from './harness.js'
 import { install } from './install.js'
+import { disaggregated } from './phases/disaggregated.js'
 import { exact } from './phases/exact.js'
 import type { Phase } from './phases/phase.js'
 import { serving } from './phases/serving.js'
@@ -15,6 +16,8 @@ const RUN_TIMEOUT_MS = 30 * 60_000
 
 const phases: readonly Phase[] = [serving, exact]
 const slowPhases: readonly Phase[] = [vllm22, sglang]
+/** By name only: what the router's own cases of it will stand on. */
+const namedPhases: readonly Phase[] = [disaggregated]
 
 async function main(names: readonly string[]): Promise<number> {
   const started = performance.now()
@@ -36,7 +39,7 @@ async function main(names: readonly string[]): Promise<number> {
 function choose(names: readonly string[]): readonly Phase[] {
   if (names.length === 0) return phases
   if (names.includes('slow')) return slowPhases
-  const all = [...phases, ...slowPhases]
+  const all = [...phases, ...slowPhases, ...namedPhases]
   const unknown = names.find(name => !all.some(phase => phase.name === name))
   if (unknown !== undefined)
     throw new Error(`no phase is named '${unknown}': slow, ${all.map(({ name }) => name).join(', ')}`)

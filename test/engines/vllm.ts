@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { type Engine, launch, VLLM_MODEL } from './engine.js'
 import { type EventOptions, kvEventsConfig } from './kv-events.js'
+import { type KvTransferOptions, kvTransferConfig, kvTransferEnvironment } from './kv-transfer.js'
 import { paths } from './paths.js'
 
 export interface VllmOptions {
@@ -20,10 +21,13 @@ export interface VllmOptions {
   readonly events?: EventOptions | undefined
   /** Ranks, each with a cache of its own. */
   readonly dataParallel?: number | undefined
+  /** Its part in disaggregated serving. */
+  readonly kvTransfer?: KvTransferOptions | undefined
 }
 
 export function startVllm(options: VllmOptions): Engine {
-  const { name, port, python, modelDir, blockSize, blocks, contextLength, events, dataParallel } = options
+  const { name, port, python, modelDir, blockSize, blocks, contextLength, events, dataParallel, kvTransfer } =
+    options
   const args = [
     ...[join(paths.python, 'serve_vllm.py'), 'serve', modelDir, '--served-model-name', VLLM_MODEL],
     ...['--host', '127.0.0.1', '--port', `${port}`],
@@ -39,8 +43,10 @@ export function startVllm(options: VllmOptions): Engine {
     ...(dataParallel === undefined
       ? []
       : ['--data-parallel-size', `${dataParallel}`, '--api-server-count', '1']),
+    ...(kvTransfer === undefined ? [] : ['--kv-transfer-config', kvTransferConfig(kvTransfer)]),
   ]
-  return launch({ name, model: VLLM_MODEL, port, command: python, args, env: environment })
+  const env = { ...environment, ...(kvTransfer === undefined ? {} : kvTransferEnvironment(kvTransfer)) }
+  return launch({ name, model: VLLM_MODEL, port, command: python, args, env })
 }
 
 const environment = {

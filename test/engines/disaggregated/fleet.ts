@@ -1,0 +1,102 @@
+/** A prefill and a decode vLLM that hand KV blocks over by NIXL; each can be killed and started again on its ports. */
+import { type Engine, ready } from '../engine.js'
+import { step } from '../harness.js'
+import type { Installation } from '../install.js'
+import type { KvTransferOptions } from '../kv-transfer.js'
+import { freePorts } from '../ports.js'
+import { startVllm } from '../vllm.js'
+
+/** Tokens in a KV block: the CPU build of vLLM 0.32 takes no other. */
+export const BLOCK_SIZE = 32
+/** Tokens of prompt and answer together. */
+export const CONTEXT_LENGTH = 2_048
+/** Blocks of each cache, 4,096 tokens: enough for all that a case keeps, few enough to be overwritten within a second. */
+export const BLOCKS = 128
+/** Seconds that the prefill engine keeps blocks for a pull: short, so that a case can wait for the end of it. */
+export const LEASE_SECONDS = 6
+
+export type Role = 'prefill' | 'decode'
+
+type More = Pick<KvTransferOptions, 'engineId' | 'onLoadFailure'>
+
+/** Ports stay over restarts: HTTP, side channel. */
+interface Place {
+  readonly port: number
+  readonly side: number
+}
+
+export class Pair {
+  readonly #engines = new Map<Role, Engine>()
+  #starts = 0
+
+  constructor(
+    readonly installation: Installation,
+    readonly places: Readonly<Record<Role, Place>>,
+  ) {}
+
+  get prefill(): Engine {
+    return this.#engine('prefill')
+  }
+
+  get decode(): Engine {
+    return this.#engine('decode')
+  }
+
+  /** Both, for evidence and for the end. */
+  get engines(): readonly Engine[] {
+    return [...this.#engines.values()]
+  }
+
+  /** Starts both at once; done when both have answered. */
+  async start(): Promise<void> {
+    const started = performance.now()
+    this.#launch('prefill')
+    this.#launch('decode')
+    await ready(this.engines, started)
+  }
+
+  /** Starts one that was killed, on the ports it had; unless told otherwise under a new engine id, as vLLM does by itself. */
+  async restart(role: Role, more: Partial<More> = {}): Promise<void> {
+    const started = performance.now()
+    await ready([this.#launch(role, more)], started)
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.engines.map(({ process }) => process.stop()))
+  }
+
+  #engine(role: Role): Engine {
+    const engine = this.#engines.get(role)
+    if (engine === undefined) throw new Error(`the ${role} engine was never started`)
+    return engine
+  }
+
+  #launch(role: Role, more: Partial<More> = {}): Engine {
+    const { port, side } = this.places[role]
+    const { vllmPython: python, modelDir } = this.installation
+    const kvTransfer: KvTransferOptions = {
+      role: role === 'prefill' ? 'kv_producer' : 'kv_consumer',
+      engineId: `${role}-${++this.#starts}`,
+      sideChannel: { host: '127.0.0.1', port: side },
+      leaseSeconds: LEASE_SECONDS,
+      ...more,
+    }
+    const cache = { blockSize: BLOCK_SIZE, blocks: BLOCKS, contextLength: CONTEXT_LENGTH }
+    const engine = startVllm({ name: role, port, python, modelDir, ...cache, kvTransfer })
+    this.#engines.set(role, engine)
+    return engine
+  }
+}
+
+export function startPair(installation: Installation): Promise<Pair> {
+  return step('starting a prefill and a decode vLLM', async () => {
+    const first = await freePorts(4)
+    const places = {
+      prefill: { port: first, side: first + 1 },
+      decode: { port: first + 2, side: first + 3 },
+    }
+    const pair = new Pair(installation, places)
+    await pair.start()
+    return pair
+  })
+}
