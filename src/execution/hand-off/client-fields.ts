@@ -7,7 +7,7 @@
  * Sources: vLLM 0.22.1 and 0.32.0 (entrypoints/openai/…/protocol.py), SGLang 0.5.23 (PDRoutingFields in
  * entrypoints/openai/protocol.py, GenerateReqInput, entrypoints/request_headers.py).
  */
-import { change, drop, editBody, type FieldEdit, isObject } from '../body-edit.js'
+import { type Body, change, drop, editBody, type FieldEdit, isObject } from '../body-edit.js'
 import { RANK_HEADER } from '../rank-header.js'
 
 const VLLM_PARAMS = ['kv_transfer_params', 'ec_transfer_params']
@@ -57,7 +57,7 @@ export const cleanedWith = (...edits: readonly FieldEdit[]): readonly FieldEdit[
  *
  * @throws PhylloError internal_error if the body is no JSON object
  */
-export const aloneBody = (body: Uint8Array): Buffer => editBody(body, cleaning)
+export const aloneBody = (body: Body): Buffer => editBody(body, cleaning)
 
 /** Headers (name in lower case, value, …) without those that a client may not send to a pod that hands off. */
 export function withoutClientHeaders(headers: readonly string[]): string[] {
