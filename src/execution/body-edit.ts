@@ -151,7 +151,8 @@ class Pieces {
 
 const bytesOf = (value: Json): Uint8Array => (typeof value === 'string' ? Buffer.from(value) : value)
 
-const bytesIn = (body: Body): Buffer => asBuffer(body instanceof Uint8Array ? body : body.body)
+/** The body's bytes, the same memory. */
+export const bytesIn = (body: Body): Buffer => asBuffer(body instanceof Uint8Array ? body : body.body)
 const knownIn = (body: Body): Uint32Array | undefined =>
   body instanceof Uint8Array ? undefined : body.fields
 

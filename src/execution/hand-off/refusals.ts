@@ -15,6 +15,7 @@ const FIELDS = [
   'prompt_logprobs',
   'echo',
   'prompt',
+  'prompt_embeds',
   'previous_response_id',
   'background',
   'tools',
@@ -55,6 +56,7 @@ function read(body: Body): Fields {
     prompt_logprobs: of('prompt_logprobs'),
     echo: of('echo'),
     prompt: of('prompt'),
+    prompt_embeds: of('prompt_embeds'),
     previous_response_id: of('previous_response_id'),
     background: of('background'),
     tools: of('tools'),
@@ -108,6 +110,8 @@ function severalAnswers(fields: Fields): string | undefined {
   const sampling = fields.sampling_params
   if (sampling !== undefined && !isOneSample(sampling))
     return 'sampling_params.n is not 1, and a hand-off has one consumer'
+  if (fields.prompt_embeds !== undefined)
+    return 'prompt_embeds may be several prompts, and a hand-off is for one'
   const beams = fields.use_beam_search
   if (beams !== undefined && !is(beams, 'false')) return 'use_beam_search: a hand-off has one consumer'
   return undefined

@@ -34,7 +34,10 @@ export const p2pAddressFault = (text: string): string | undefined =>
 export const p2pRequestId = ({ prefill, decode, uuid }: P2pPair): string =>
   `___prefill_addr_${prefill}___decode_addr_${decode}_${uuid}`
 
-/** The headers of either leg (name in lower case, value, …): the client's, with the pair's id in place of its own. */
+/**
+ * The headers of either leg (name in lower case, value, …): the client's, with the pair's id in place of its own. Comes
+ * before `withRank`.
+ */
 export function p2pHeaders(headers: readonly string[], pair: P2pPair): string[] {
   const cleaned = withoutClientHeaders(headers)
   const out: string[] = []

@@ -96,6 +96,7 @@ const served: readonly [json: string, kind: Kind, refused: readonly HandOffProto
   ['{"messages":[],"prompt_logprobs":0}', 'chat', consumed],
   ['{"prompt":"a","best_of":3}', 'completions', consumed],
   ['{"prompt":"a","echo":true}', 'completions', consumed],
+  ['{"prompt":"a","prompt_embeds":["x","y"]}', 'completions', consumed],
   ['{"prompt":[1,2]}', 'completions', []],
   ['{"prompt":["a","b"]}', 'completions', vllm],
   ['{"prompt":[[1,2]]}', 'completions', vllm],

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import test from 'ava'
 import fc from 'fast-check'
 import { drop, editBody, fieldOf } from '#phyllo/execution/body-edit.js'
-import { CLIENT_FIELDS } from '#phyllo/execution/hand-off/client-fields.js'
+import { aloneBody, CLIENT_FIELDS } from '#phyllo/execution/hand-off/client-fields.js'
 import { type HandOffFault, isHandOffFault } from '#phyllo/execution/hand-off/fault.js'
 import {
   type MooncakeTransfer,
@@ -260,9 +260,16 @@ test('what a client says of other pods’ blocks reaches no pod', t => {
     mooncakeDecodeBody(client, transfer),
     p2pPrefillBody(client, 'completions'),
     p2pDecodeBody(client),
+    aloneBody(client),
   ]) {
     t.false(sent.includes('666'), sent.toString())
     t.is(fieldOf(sent, 'vllm_xargs')?.toString(), '{"a":1}')
     t.is(fieldOf(sent, 'prompt')?.toString(), '"a"')
   }
+})
+
+test('a request for one pod alone is not copied where it says nothing of that kind', t => {
+  const client = Buffer.from('{ "prompt":"kv_transfer_params", "x":{"kv_transfer_params":1} }')
+  t.is(aloneBody(client), client)
+  t.is(aloneBody({ body: client, fields: new Uint32Array(2) }), client)
 })
