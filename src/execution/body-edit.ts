@@ -10,6 +10,18 @@ import { asBuffer, JsonWalk } from './json-walk.js'
 /** A value as JSON. */
 export type Json = string | Uint8Array
 
+/**
+ * A body of which the native scan has found some fields: `[offset, length]` of each, length 0 = absent. A long prompt
+ * or list of messages is then jumped over. A RoutingContext is one as it is, as long as its body is the client's own.
+ */
+export interface ScannedBody {
+  readonly body: Uint8Array
+  readonly fields: Uint32Array
+}
+
+/** A JSON object that is to be read or changed. */
+export type Body = Uint8Array | ScannedBody
+
 /** What becomes of one field. Made by `set`, `replace`, `drop` and `change`. */
 export type FieldEdit =
   | { readonly kind: 'set' | 'replace'; readonly name: string; readonly value: Json }
@@ -35,11 +47,11 @@ export const change = (name: string, to: (value: Buffer) => Json | undefined): F
  *
  * @throws PhylloError internal_error if the body is no JSON object
  */
-export function editBody(body: Uint8Array, edits: readonly FieldEdit[]): Buffer {
-  const json = asBuffer(body)
+export function editBody(body: Body, edits: readonly FieldEdit[]): Buffer {
+  const json = bytesIn(body)
   const todo = new Map(edits.map(edit => [edit.name, edit]))
   const longest = longestOf(todo.keys())
-  const walk = new JsonWalk(json, 'object')
+  const walk = new JsonWalk(json, 'object', knownIn(body))
   const out = new Pieces(json, walk.start)
   const changes = new Map<string, { piece: number; value: Buffer }>()
   const done = new Set<string>()
@@ -139,6 +151,11 @@ class Pieces {
 
 const bytesOf = (value: Json): Uint8Array => (typeof value === 'string' ? Buffer.from(value) : value)
 
+/** The body's bytes, the same memory. */
+export const bytesIn = (body: Body): Buffer => asBuffer(body instanceof Uint8Array ? body : body.body)
+const knownIn = (body: Body): Uint32Array | undefined =>
+  body instanceof Uint8Array ? undefined : body.fields
+
 function longestOf(names: Iterable<string>): number {
   let longest = 0
   for (const name of names) longest = Math.max(longest, name.length)
@@ -150,17 +167,17 @@ function longestOf(names: Iterable<string>): number {
  *
  * @throws PhylloError internal_error if the body is no JSON object
  */
-export function fieldOf(body: Uint8Array, name: string): Buffer | undefined {
+export function fieldOf(body: Body, name: string): Buffer | undefined {
   return fieldsOf(body, [name])[0]
 }
 
 /** The same of several fields, in one pass and in the order of the names. */
-export function fieldsOf(body: Uint8Array, names: readonly string[]): (Buffer | undefined)[] {
-  const json = asBuffer(body)
+export function fieldsOf(body: Body, names: readonly string[]): (Buffer | undefined)[] {
+  const json = bytesIn(body)
   const places = new Map(names.map((name, i) => [name, i]))
   const longest = longestOf(names)
   const values: (Buffer | undefined)[] = names.map(() => undefined)
-  for (const walk = new JsonWalk(json, 'object'); walk.next(); ) {
+  for (const walk = new JsonWalk(json, 'object', knownIn(body)); walk.next(); ) {
     const name = walk.name(longest)
     const place = name === undefined ? undefined : places.get(name)
     if (place !== undefined) values[place] = json.subarray(walk.valueStart, walk.valueEnd)

@@ -30,6 +30,7 @@ export const asBuffer = (bytes: Uint8Array): Buffer =>
 export class JsonWalk {
   readonly #json: Buffer
   readonly #close: number
+  readonly #known: Uint32Array | undefined
   #at: number
   #isFirst = true
   /** Behind the opening bracket. */
@@ -42,9 +43,15 @@ export class JsonWalk {
   /** Where the closing bracket is, once all was walked over. */
   end = -1
 
-  /** `shape`: what the bytes are to be. @throws PhylloError internal_error if they are not */
-  constructor(json: Buffer, shape: 'object' | 'array') {
+  /**
+   * `shape`: what the bytes are to be. `known`: `[offset, length]` of values that were found before, which are not
+   * walked through again; length 0 = none.
+   *
+   * @throws PhylloError internal_error if the bytes are not of that shape
+   */
+  constructor(json: Buffer, shape: 'object' | 'array', known?: Uint32Array) {
     this.#json = json
+    this.#known = known
     this.#close = shape === 'object' ? CLOSE_BRACE : CLOSE_BRACKET
     const at = skipSpace(json, 0)
     if (json[at] !== (shape === 'object' ? OPEN_BRACE : OPEN_BRACKET)) throw broken(at)
@@ -75,9 +82,19 @@ export class JsonWalk {
       at = skipSpace(json, at + 1)
     }
     this.valueStart = at
-    this.valueEnd = skipValue(json, at)
+    this.valueEnd = this.#knownEnd(at) ?? skipValue(json, at)
     this.#at = this.valueEnd
     return true
+  }
+
+  #knownEnd(start: number): number | undefined {
+    const known = this.#known
+    if (known === undefined) return undefined
+    for (let i = 0; i < known.length; i += 2) {
+      const length = known[i + 1] ?? 0
+      if (length > 0 && known[i] === start) return start + length
+    }
+    return undefined
   }
 
   /**

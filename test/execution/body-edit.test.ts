@@ -141,6 +141,30 @@ test('an edited body reads like the edited object, and what was not edited stand
   )
 })
 
+test('fields that the scan has found are jumped over, with the same outcome', t => {
+  fc.assert(
+    fc.property(bodies, edits, fc.subarray(NAMES), ({ json }, todo, known) => {
+      const body = Buffer.from(json)
+      const fields = new Uint32Array(
+        known.flatMap(name => {
+          const value = fieldOf(body, name)
+          return value === undefined ? [0, 0] : [value.byteOffset - body.byteOffset, value.length]
+        }),
+      )
+      t.deepEqual(editBody({ body, fields }, todo), editBody(body, todo))
+      t.deepEqual(fieldsOf({ body, fields }, NAMES), fieldsOf(body, NAMES))
+    }),
+  )
+})
+
+test('places of another body end in an internal error, not in a broken body', t => {
+  const body = Buffer.from('{"prompt":"a leaf","n":1}')
+  const error = t.throws(() => editBody({ body, fields: Uint32Array.of(10, 4) }, [drop('n')]), {
+    instanceOf: PhylloError,
+  })
+  t.is(error?.code, 'internal_error')
+})
+
 test('an edited field is there once, however it was written and how often', t => {
   const body = String.raw`{"\u0073tream":true,"x":{"stream":1},"stream":true , "s\u0074ream" : null,"y":1e400}`
   t.is(

@@ -7,7 +7,16 @@
  * Sources: vLLM 0.22.1 and 0.32.0 (entrypoints/openai/…/protocol.py), SGLang 0.5.23 (PDRoutingFields in
  * entrypoints/openai/protocol.py, GenerateReqInput, entrypoints/request_headers.py).
  */
-import { change, drop, editBody, type FieldEdit, isObject } from '../body-edit.js'
+import {
+  type Body,
+  bytesIn,
+  change,
+  drop,
+  editBody,
+  type FieldEdit,
+  fieldsOf,
+  isObject,
+} from '../body-edit.js'
 import { RANK_HEADER } from '../rank-header.js'
 
 const VLLM_PARAMS = ['kv_transfer_params', 'ec_transfer_params']
@@ -52,14 +61,21 @@ const cleaning: readonly FieldEdit[] = [...CLIENT_FIELDS.map(drop), cleanXargs]
 /** All that takes out what the client may not say, then the edits of a protocol, which may set the same fields. */
 export const cleanedWith = (...edits: readonly FieldEdit[]): readonly FieldEdit[] => [...cleaning, ...edits]
 
+const cleaned = cleaning.map(edit => edit.name)
+
 /**
- * The body of a request that one pod serves alone though it could hand off.
+ * The body of a request that one pod serves alone though it could hand off: the client's own memory where there is
+ * nothing to take out, as there nearly never is.
  *
  * @throws PhylloError internal_error if the body is no JSON object
  */
-export const aloneBody = (body: Uint8Array): Buffer => editBody(body, cleaning)
+export const aloneBody = (body: Body): Buffer =>
+  fieldsOf(body, cleaned).every(value => value === undefined) ? bytesIn(body) : editBody(body, cleaning)
 
-/** Headers (name in lower case, value, …) without those that a client may not send to a pod that hands off. */
+/**
+ * Headers (name in lower case, value, …) without those that a client may not send to a pod that hands off. Comes before
+ * `withRank`, whose header it would take out again.
+ */
 export function withoutClientHeaders(headers: readonly string[]): string[] {
   const out: string[] = []
   for (let i = 0; i + 1 < headers.length; i += 2) {

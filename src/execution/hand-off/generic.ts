@@ -6,7 +6,7 @@
  */
 import type { CacheHint } from '../../data/cache-hint.js'
 import { type BodyKind, CACHE_MODES } from '../../data/native.js'
-import { editBody, set } from '../body-edit.js'
+import { type Body, editBody, set } from '../body-edit.js'
 import { cleanedWith, HINT_FIELD, HINT_HEADER, withoutClientHeaders } from './client-fields.js'
 import { fieldIn, parsedJson } from './fault.js'
 import { prefillEdits } from './prefill-edits.js'
@@ -84,7 +84,7 @@ function tokens(value: unknown, name: string): number | undefined {
 }
 
 /** @throws PhylloError internal_error if the body is no JSON object */
-export const genericPrefillBody = (body: Uint8Array, kind: BodyKind): Buffer =>
+export const genericPrefillBody = (body: Body, kind: BodyKind): Buffer =>
   editBody(body, cleanedWith(...prefillEdits(kind)))
 
 /**
@@ -92,7 +92,7 @@ export const genericPrefillBody = (body: Uint8Array, kind: BodyKind): Buffer =>
  *
  * @throws PhylloError internal_error if the body is no JSON object
  */
-export const genericDecodeBody = (body: Uint8Array, hint: PrefillHint | undefined): Buffer =>
+export const genericDecodeBody = (body: Body, hint: PrefillHint | undefined): Buffer =>
   editBody(body, cleanedWith(...(hint === undefined ? [] : [set(HINT_FIELD, writeHint(hint))])))
 
 /** The headers (name in lower case, value, …) of the decode request. */

@@ -7,7 +7,7 @@
  * `tool_choice` cost the prefill a grammar it hardly uses, and some templates write them into the prompt. `logprobs` of
  * one token cost next to nothing. Whatever asks for more than one answer never comes here; see refusals.ts.
  *
- * The fields are those of vLLM's own proxies (disagg_proxy_demo.py, toy_proxy_server.py of its NIXL tests) and of
+ * The fields are those of vLLM's own proxies (toy_proxy_server.py of its NIXL tests, mooncake_connector_proxy.py) and of
  * llm-d's routing sidecar, which leaves `min_tokens` in and so gets 400 for one above 1.
  */
 import type { BodyKind } from '../../data/native.js'

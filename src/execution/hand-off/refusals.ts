@@ -3,7 +3,7 @@
  * one pod, where the protocol lets it (not P2pNccl, whose decode pods serve nothing alone).
  */
 import type { BodyKind } from '../../data/native.js'
-import { elementsOf, fieldOf, fieldsOf, isArray, isObject } from '../body-edit.js'
+import { type Body, elementsOf, fieldOf, fieldsOf, isArray, isObject } from '../body-edit.js'
 import { batchShape, MAX_BATCH } from './sglang.js'
 
 export type HandOffProtocol = 'vllm-nixl' | 'vllm-p2p-nccl' | 'vllm-mooncake' | 'sglang' | 'generic'
@@ -15,6 +15,7 @@ const FIELDS = [
   'prompt_logprobs',
   'echo',
   'prompt',
+  'prompt_embeds',
   'previous_response_id',
   'background',
   'tools',
@@ -31,11 +32,7 @@ type Fields = Readonly<Record<(typeof FIELDS)[number], Buffer | undefined>>
  *
  * @throws PhylloError internal_error if the body is no JSON object
  */
-export function handOffRefusal(
-  protocol: HandOffProtocol,
-  body: Uint8Array,
-  kind: BodyKind,
-): string | undefined {
+export function handOffRefusal(protocol: HandOffProtocol, body: Body, kind: BodyKind): string | undefined {
   if (kind === 'embeddings') return 'embeddings have no decode step'
   if (kind === 'other' && protocol !== 'sglang') return 'the path is none that generates text'
   const fields = read(body)
@@ -46,7 +43,7 @@ export function handOffRefusal(
   return severalAnswers(fields) ?? wholePrompt(fields) ?? batch(protocol, fields, body, kind)
 }
 
-function read(body: Uint8Array): Fields {
+function read(body: Body): Fields {
   const values = fieldsOf(body, FIELDS)
   const of = (name: (typeof FIELDS)[number]): Buffer | undefined => {
     const value = values[FIELDS.indexOf(name)]
@@ -59,6 +56,7 @@ function read(body: Uint8Array): Fields {
     prompt_logprobs: of('prompt_logprobs'),
     echo: of('echo'),
     prompt: of('prompt'),
+    prompt_embeds: of('prompt_embeds'),
     previous_response_id: of('previous_response_id'),
     background: of('background'),
     tools: of('tools'),
@@ -112,6 +110,8 @@ function severalAnswers(fields: Fields): string | undefined {
   const sampling = fields.sampling_params
   if (sampling !== undefined && !isOneSample(sampling))
     return 'sampling_params.n is not 1, and a hand-off has one consumer'
+  if (fields.prompt_embeds !== undefined)
+    return 'prompt_embeds may be several prompts, and a hand-off is for one'
   const beams = fields.use_beam_search
   if (beams !== undefined && !is(beams, 'false')) return 'use_beam_search: a hand-off has one consumer'
   return undefined
@@ -143,7 +143,7 @@ function wholePrompt(fields: Fields): string | undefined {
 function batch(
   protocol: HandOffProtocol,
   { prompt }: Fields,
-  body: Uint8Array,
+  body: Body,
   kind: BodyKind,
 ): string | undefined {
   if (protocol === 'sglang') {

@@ -4,7 +4,16 @@
  * Source: SGLang 0.5.23 (entrypoints/openai/protocol.py, managers/io_struct.py, disaggregation/) and its gateway.
  */
 import type { BodyKind } from '../../data/native.js'
-import { arrayLength, editBody, elementsOf, type FieldEdit, fieldsOf, isArray, set } from '../body-edit.js'
+import {
+  arrayLength,
+  type Body,
+  editBody,
+  elementsOf,
+  type FieldEdit,
+  fieldsOf,
+  isArray,
+  set,
+} from '../body-edit.js'
 import { cleanedWith } from './client-fields.js'
 
 /** The bootstrap port of a prefill pod where nothing else is said, as in SGLang's own arguments. */
@@ -49,7 +58,7 @@ const one: BatchShape = { size: 1, batched: false }
  *
  * @throws PhylloError internal_error if the body is no JSON object
  */
-export function batchShape(body: Uint8Array, kind: BodyKind): BatchShape {
+export function batchShape(body: Body, kind: BodyKind): BatchShape {
   const [n, prompt, text, ids, embeds, sampling] = fieldsOf(body, SHAPE_FIELDS)
   const prompts =
     kind === 'completions' ? promptShape(prompt) : kind === 'other' ? generateShape(text, ids, embeds) : one
@@ -90,12 +99,12 @@ function count(n: Buffer | undefined): number {
 }
 
 /** @throws PhylloError internal_error if the body is no JSON object */
-export function sglangPrefillBody(body: Uint8Array, meeting: SglangMeeting): Buffer {
+export function sglangPrefillBody(body: Body, meeting: SglangMeeting): Buffer {
   return editBody(body, cleanedWith(...meet(meeting), ...rank('routed_dp_rank', meeting.prefillRank)))
 }
 
 /** @throws PhylloError internal_error if the body is no JSON object */
-export function sglangDecodeBody(body: Uint8Array, meeting: SglangMeeting): Buffer {
+export function sglangDecodeBody(body: Body, meeting: SglangMeeting): Buffer {
   const { prefillRank, decodeRank } = meeting
   const ranks = [...rank('disagg_prefill_dp_rank', prefillRank), ...rank('routed_dp_rank', decodeRank)]
   return editBody(body, cleanedWith(...meet(meeting), ...ranks))

@@ -5,7 +5,7 @@
  * Source: vLLM 0.32.0, kv_connector/v1/mooncake, and its mooncake_connector_proxy.py.
  */
 import type { BodyKind } from '../../data/native.js'
-import { drop, editBody, set } from '../body-edit.js'
+import { type Body, drop, editBody, set } from '../body-edit.js'
 import { cleanedWith } from './client-fields.js'
 import { fieldIn, type HandOffFault, handOffFault, parsedJson } from './fault.js'
 import { prefillEdits } from './prefill-edits.js'
@@ -64,7 +64,7 @@ export interface MooncakeTransfer {
 export const mooncakeTransferId = (uuid: string): string => `xfer-${uuid}`
 
 /** @throws PhylloError internal_error if the body is no JSON object */
-export function mooncakePrefillBody(body: Uint8Array, kind: BodyKind, { id }: MooncakeTransfer): Buffer {
+export function mooncakePrefillBody(body: Body, kind: BodyKind, { id }: MooncakeTransfer): Buffer {
   const params = JSON.stringify({ do_remote_decode: true, do_remote_prefill: false, transfer_id: id })
   // Blocks are handed on only by a request that ended at its length (`request_finished`). One whose first token is the
   // end of the text would let decode wait in vain; nobody reads that token.
@@ -73,7 +73,7 @@ export function mooncakePrefillBody(body: Uint8Array, kind: BodyKind, { id }: Mo
 }
 
 /** @throws PhylloError internal_error if the body is no JSON object */
-export function mooncakeDecodeBody(body: Uint8Array, transfer: MooncakeTransfer): Buffer {
+export function mooncakeDecodeBody(body: Body, transfer: MooncakeTransfer): Buffer {
   const params = JSON.stringify({
     do_remote_decode: false,
     do_remote_prefill: true,

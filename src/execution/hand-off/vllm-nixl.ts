@@ -5,7 +5,7 @@
  * release puts more into them, and the router need not know what.
  */
 import type { BodyKind } from '../../data/native.js'
-import { editBody, fieldOf, set } from '../body-edit.js'
+import { type Body, editBody, fieldOf, set } from '../body-edit.js'
 import { asBuffer } from '../json-walk.js'
 import { cleanedWith } from './client-fields.js'
 import { fieldIn, type HandOffFault, handOffFault, parsedJson } from './fault.js'
@@ -24,11 +24,11 @@ export interface NixlHandOff {
 }
 
 /** @throws PhylloError internal_error if the body is no JSON object */
-export const nixlPrefillBody = (body: Uint8Array, kind: BodyKind): Buffer =>
+export const nixlPrefillBody = (body: Body, kind: BodyKind): Buffer =>
   editBody(body, cleanedWith(...prefillEdits(kind), set(FIELD, PREFILL_PARAMS)))
 
 /** The client's body with the hand-off. @throws PhylloError internal_error if the body is no JSON object */
-export const nixlDecodeBody = (body: Uint8Array, { params }: NixlHandOff): Buffer =>
+export const nixlDecodeBody = (body: Body, { params }: NixlHandOff): Buffer =>
   editBody(body, cleanedWith(set(FIELD, params)))
 
 /**

@@ -10,7 +10,7 @@
  *   though, as every vLLM puts it there.
  */
 import type { BodyKind } from '../../data/native.js'
-import { editBody } from '../body-edit.js'
+import { type Body, editBody } from '../body-edit.js'
 import { cleanedWith, withoutClientHeaders } from './client-fields.js'
 import { prefillEdits } from './prefill-edits.js'
 
@@ -34,7 +34,10 @@ export const p2pAddressFault = (text: string): string | undefined =>
 export const p2pRequestId = ({ prefill, decode, uuid }: P2pPair): string =>
   `___prefill_addr_${prefill}___decode_addr_${decode}_${uuid}`
 
-/** The headers of either leg (name in lower case, value, …): the client's, with the pair's id in place of its own. */
+/**
+ * The headers of either leg (name in lower case, value, …): the client's, with the pair's id in place of its own. Comes
+ * before `withRank`.
+ */
 export function p2pHeaders(headers: readonly string[], pair: P2pPair): string[] {
   const cleaned = withoutClientHeaders(headers)
   const out: string[] = []
@@ -47,8 +50,8 @@ export function p2pHeaders(headers: readonly string[], pair: P2pPair): string[] 
 }
 
 /** @throws PhylloError internal_error if the body is no JSON object */
-export const p2pPrefillBody = (body: Uint8Array, kind: BodyKind): Buffer =>
+export const p2pPrefillBody = (body: Body, kind: BodyKind): Buffer =>
   editBody(body, cleanedWith(...prefillEdits(kind)))
 
 /** The client's own body. @throws PhylloError internal_error if the body is no JSON object */
-export const p2pDecodeBody = (body: Uint8Array): Buffer => editBody(body, cleanedWith())
+export const p2pDecodeBody = (body: Body): Buffer => editBody(body, cleanedWith())
