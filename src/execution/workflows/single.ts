@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { executor } from '../../decision/factories.js'
 import { tokenBody } from '../forward-tokens.js'
 import { forwardedHeaders } from '../headers.js'
+import { handsOver, wholeRequest } from '../leg-request.js'
 import { withRank } from '../rank-header.js'
 import type { StepInput, StepRequest, Workflow } from '../workflow.js'
 import { workflow } from '../workflow-builder.js'
@@ -31,6 +32,7 @@ export function singleWorkflow(given: unknown): Workflow {
 export function passThrough(input: StepInput<never>): StepRequest {
   const { ctx, pod, clientAddress } = input
   const { request, body } = ctx
+  if (handsOver(pod)) return wholeRequest(input)
   const asTokens = tokenBody(input)
   return {
     method: request.method,

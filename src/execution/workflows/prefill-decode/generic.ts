@@ -12,6 +12,7 @@ import {
   genericPrefillBody,
   type PrefillHint,
 } from '../../hand-off/generic.js'
+import { leg } from '../../leg-request.js'
 import type { Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
 import {
@@ -57,8 +58,8 @@ export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workf
       writes: hint,
       pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
       request: input => {
-        const { body, request } = input.ctx
-        return { ...leg(input), body: genericPrefillBody(body, request.kind), asTokens: false }
+        const { ctx } = input
+        return { ...leg(input), body: genericPrefillBody(ctx, ctx.request.kind), asTokens: false }
       },
       read: ({ pod }, ctx) => {
         ctx.set(hint, { pod: pod.id, origin: pod.origin })
@@ -79,11 +80,9 @@ export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workf
       request: input => {
         const { ctx } = input
         const given = { ...ctx.get(hint), cache: input.cacheHint() }
-        const own = leg(input)
         return {
-          ...own,
-          headers: genericDecodeHeaders(own.headers, given),
-          body: genericDecodeBody(ctx.body, chosen.hintField ? given : undefined),
+          ...leg(input, headers => genericDecodeHeaders(headers, given)),
+          body: genericDecodeBody(ctx, chosen.hintField ? given : undefined),
           asTokens: false,
         }
       },

@@ -1,11 +1,9 @@
 /** What all prefill/decode workflows can be told, and the parts that they share. */
 import { z } from 'zod'
 import { NO_TICKET } from '../../../data/native.js'
-import { aloneBody, withoutClientHeaders } from '../../hand-off/client-fields.js'
 import { type HandOffProtocol, handOffRefusal } from '../../hand-off/refusals.js'
-import { forwardedHeaders } from '../../headers.js'
-import { withRank } from '../../rank-header.js'
-import type { ChoiceInput, StepContext, StepInput, StepRequest, Workflow } from '../../workflow.js'
+import { wholeRequest } from '../../leg-request.js'
+import type { ChoiceInput, StepContext, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
 
 /** A name of a profile or a workflow. */
@@ -67,23 +65,13 @@ export type ResolveWorkflow = (name: string) => Workflow
 
 export const retry = ({ attempts }: PairOptions) => ({ kind: 'retry', attempts }) as const
 
-/** The head of a request for one leg: the client's method, path and headers, without what only the router may say. */
-export function leg({ ctx, pod, clientAddress }: StepInput<never>): Omit<StepRequest, 'body' | 'asTokens'> {
-  const { request } = ctx
-  return {
-    method: request.method,
-    path: request.query === '' ? request.path : `${request.path}?${request.query}`,
-    headers: withRank(withoutClientHeaders(forwardedHeaders(request, clientAddress)), pod),
-  }
-}
-
 /** Why a request can't be split in two. */
 export const unfitFor =
   (protocol: HandOffProtocol) =>
   (ctx: StepContext): string | undefined => {
     if (ctx.pinnedTo !== '') return `the response '${ctx.pinnedTo}' is held by one pod`
     if (ctx.body.length === 0) return 'a request without a body has no prompt'
-    return handOffRefusal(protocol, ctx.body, ctx.request.kind)
+    return handOffRefusal(protocol, ctx, ctx.request.kind)
   }
 
 /** Short and mostly cached prompts go straight to the pod that decodes. */
@@ -103,10 +91,7 @@ export function whole({ decode, attempts }: PairOptions): Workflow {
       output: 'relay',
       onFailure: { kind: 'retry', attempts },
       profile: decode,
-      request: input => {
-        const { body } = input.ctx
-        return { ...leg(input), body: body.length > 0 ? aloneBody(body) : null, asTokens: false }
-      },
+      request: wholeRequest,
     })
     .build()
 }

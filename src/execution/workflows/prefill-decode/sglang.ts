@@ -14,9 +14,10 @@ import {
   sglangPrefillBody,
 } from '../../hand-off/sglang.js'
 import { roomsFor } from '../../hand-off/sglang-rooms.js'
+import { leg } from '../../leg-request.js'
 import type { StepInput, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { always, fallbackOf, leg, type ResolveWorkflow, retry } from './options.js'
+import { always, fallbackOf, type ResolveWorkflow, retry } from './options.js'
 
 /** `execute: prefill-decode/sglang` of a profile. */
 export const sglang = executor({
@@ -39,7 +40,7 @@ export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workfl
         pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
         request: input => ({
           ...leg(input),
-          body: sglangPrefillBody(input.ctx.body, meeting(input)),
+          body: sglangPrefillBody(input.ctx, meeting(input)),
           asTokens: false,
         }),
       },
@@ -54,15 +55,14 @@ export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workfl
         pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
         request: input => ({
           ...leg(input),
-          body: sglangDecodeBody(input.ctx.body, meeting(input)),
+          body: sglangDecodeBody(input.ctx, meeting(input)),
           asTokens: false,
         }),
       },
     )
     .build({
       // Where no pod serves whole requests, what SGLang would rather not split is split all the same.
-      unfit: ctx =>
-        ctx.pool.length === 0 ? undefined : handOffRefusal('sglang', ctx.body, ctx.request.kind),
+      unfit: ctx => (ctx.pool.length === 0 ? undefined : handOffRefusal('sglang', ctx, ctx.request.kind)),
       fallback: fallbackOf(options, resolve),
     })
 }
@@ -71,7 +71,7 @@ export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workfl
 function meeting(input: StepInput<never, 'prefill' | 'decode'>): SglangMeeting {
   const { ctx, attemptId } = input
   const prefill = input.podOf('prefill')
-  const { size, batched } = batchShape(ctx.body, ctx.request.kind)
+  const { size, batched } = batchShape(ctx, ctx.request.kind)
   return {
     host: bootstrapHost(prefill.origin),
     port: (prefill.kvTransfer ?? DEFAULT_TRANSFER).bootstrapPort,

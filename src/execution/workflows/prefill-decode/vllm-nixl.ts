@@ -12,6 +12,7 @@ import {
   nixlPrefillBody,
   readNixlHandOff,
 } from '../../hand-off/vllm-nixl.js'
+import { leg } from '../../leg-request.js'
 import type { Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
 import {
@@ -48,8 +49,8 @@ export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Work
       writes: handOff,
       pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
       request: input => {
-        const { body, request } = input.ctx
-        return { ...leg(input), body: nixlPrefillBody(body, request.kind), asTokens: false }
+        const { ctx } = input
+        return { ...leg(input), body: nixlPrefillBody(ctx, ctx.request.kind), asTokens: false }
       },
       read: ({ body }, ctx) => {
         const found = readNixlHandOff(body)
@@ -72,7 +73,7 @@ export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Work
         pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
         request: input => {
           const { ctx } = input
-          return { ...leg(input), body: nixlDecodeBody(ctx.body, ctx.get(handOff)), asTokens: false }
+          return { ...leg(input), body: nixlDecodeBody(ctx, ctx.get(handOff)), asTokens: false }
         },
       },
       // The blocks can be pulled once.

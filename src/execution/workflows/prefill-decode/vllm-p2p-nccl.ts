@@ -6,9 +6,10 @@ import { DEFAULT_TRANSFER } from '../../../data/pod-role.js'
 import { executor } from '../../../decision/factories.js'
 import { PhylloError } from '../../../errors.js'
 import { type P2pPair, p2pDecodeBody, p2pHeaders, p2pPrefillBody } from '../../hand-off/vllm-p2p-nccl.js'
+import { leg } from '../../leg-request.js'
 import type { StepInput, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { always, fallbackOf, leg, type ResolveWorkflow, retry, unfitFor } from './options.js'
+import { always, fallbackOf, type ResolveWorkflow, retry, unfitFor } from './options.js'
 
 /** `execute: prefill-decode/vllm-p2p-nccl` of a profile. */
 export const vllmP2pNccl = executor({
@@ -30,8 +31,8 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
       samples: 'prefill',
       pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
       request: (input: StepInput<never, 'prefill' | 'decode'>) => {
-        const { body, request } = input.ctx
-        return { ...head(input), body: p2pPrefillBody(body, request.kind), asTokens: false }
+        const { ctx } = input
+        return { ...head(input), body: p2pPrefillBody(ctx, ctx.request.kind), asTokens: false }
       },
     })
     .step(
@@ -44,7 +45,7 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
         samples: 'nothing',
         prefilled: true,
         pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
-        request: input => ({ ...head(input), body: p2pDecodeBody(input.ctx.body), asTokens: false }),
+        request: input => ({ ...head(input), body: p2pDecodeBody(input.ctx), asTokens: false }),
       },
       // Another decode pod has been pushed nothing.
       0,
@@ -52,10 +53,8 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
     .build({ picksAhead: true, unfit: unfitFor('vllm-p2p-nccl'), fallback: fallbackOf(options, resolve) })
 }
 
-function head(input: StepInput<never, 'prefill' | 'decode'>) {
-  const own = leg(input)
-  return { ...own, headers: p2pHeaders(own.headers, pairOf(input)) }
-}
+const head = (input: StepInput<never, 'prefill' | 'decode'>) =>
+  leg(input, headers => p2pHeaders(headers, pairOf(input)))
 
 function pairOf(input: StepInput<never, 'prefill' | 'decode'>): P2pPair {
   return { prefill: addressOf(input, 'prefill'), decode: addressOf(input, 'decode'), uuid: input.attemptId }
