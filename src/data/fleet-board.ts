@@ -22,7 +22,7 @@ export function createBoard(width: number): BoardHandle {
 }
 
 /** What plugins see of it. */
-export type Board = Pick<FleetBoard, 'coldTurns' | 'adapters' | 'tenants' | 'wentCold'>
+export type Board = Pick<FleetBoard, 'coldTurns' | 'tenants' | 'wentCold'> & { readonly adapters: Adapters }
 
 /** One thread's access. */
 export class FleetBoard {
@@ -31,7 +31,7 @@ export class FleetBoard {
    * pod that takes over a slot takes over its turn, which by then is an old one.
    */
   readonly coldTurns: Int32Array
-  readonly adapters: Adapters
+  readonly adapters: AdapterTable
   /** For `TenantUsage`, which needs a clock. */
   readonly tenants: TenantHandle
   readonly #turn: Int32Array

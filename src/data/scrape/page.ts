@@ -5,6 +5,7 @@
  *
  * Series of one metric stand together (the format demands it), so a needle's search ends with its group.
  */
+import { AdapterSeries, type EngineAdapters } from './adapter-series.js'
 import { type Dialect, VALUE, VALUES } from './dialects.js'
 import type { Needle } from './needles.js'
 import { SeriesReader } from './series.js'
@@ -20,8 +21,13 @@ export interface Core {
 export interface Page {
   readonly dialect: Dialect
   readonly cores: readonly Core[]
-  /** Those that were found: what to look for on the engine's next page. */
+  /**
+   * What to look for on the engine's next page: those that were found, and the one of adapters, since an engine says
+   * nothing of them before the first request.
+   */
   readonly needles: readonly Needle[]
+  /** Of the engine as a whole; undefined if the page says nothing of them that can be relied on. */
+  readonly adapters: EngineAdapters | undefined
 }
 
 /** The longest real line, vLLM's cache_config_info, has 1.3 KB; a longer one than this is passed over. */
@@ -45,6 +51,7 @@ export class PageReader {
   /** By label. A map, since a page may have tens of thousands of labels. */
   readonly #cores = new Map<Dialect, Map<string, Core>>()
   readonly #series = new SeriesReader()
+  readonly #adapters = new AdapterSeries()
   /** By needle: how far down the last page its group began; NaN if that is not known. */
   #places = new Float64Array(0)
   /** How far down this page the bytes are that are looked at now. */
@@ -60,6 +67,7 @@ export class PageReader {
     this.#progress = new Uint8Array(needles.length)
     this.#base = 0
     this.#cores.clear()
+    this.#adapters.begin()
     this.#held = 0
     this.#tooLong = false
   }
@@ -84,11 +92,19 @@ export class PageReader {
     this.#scanHeld()
     this.#line = EMPTY
     let best: Page | undefined
+    let most = 0
+    const adapters = this.#adapters.finish()
     for (const [dialect, byLabel] of this.#cores) {
       const cores = [...byLabel.values()]
       if (cores.every(({ values }) => Number.isNaN(values[VALUE.running]))) continue
-      const needles = this.#needles.filter((each, i) => each.dialect === dialect && this.#progress[i] !== 0)
-      if (best === undefined || needles.length > best.needles.length) best = { dialect, cores, needles }
+      const isFound = (i: number): boolean => this.#progress[i] !== 0
+      const needles = this.#needles.filter(
+        (each, i) => each.dialect === dialect && (isFound(i) || each.adapters !== undefined),
+      )
+      const found = this.#needles.filter((each, i) => each.dialect === dialect && isFound(i)).length
+      if (found <= most) continue
+      most = found
+      best = { dialect, cores, needles, adapters: dialect.adapters && adapters }
     }
     return best
   }
@@ -173,6 +189,7 @@ export class PageReader {
 
   /** From behind the name up to the line's end. */
   #readSeries(needle: Needle, bytes: Buffer, from: number, end: number): void {
+    if (needle.adapters !== undefined) return this.#adapters.read(needle.adapters, bytes, from, end)
     const series = this.#series
     if (!series.read(needle, bytes, from, end)) return
     const core = this.#core(needle.dialect, bytes.toString('utf8', series.coreFrom, series.coreTo))

@@ -6,7 +6,7 @@
  * its usual value is left out.
  */
 import { z } from 'zod'
-import { LOAD_NAMES, type LoadName } from '../pod-state.js'
+import { LOAD_NAMES, type LoadName, STANDING_NAMES } from '../pod-state.js'
 
 export const RECORD_VERSION = 1
 
@@ -60,10 +60,12 @@ const pods = z
     /** When the pod had its last request that nothing was cached for, in turns; left out: none had one. */
     coldTurn: numbers.optional(),
     /**
-     * Adapters that had requests on the pod, and how many of them since the one asked for (-1: it had none there); left
-     * out: none had.
+     * Adapters that had requests on the pod, and how many of them since the one asked for (-1: it had none there); how
+     * the pod stands to that one by its engine's word, left out where no engine says; all left out: none had.
      */
-    adapter: z.object({ since: numbers, count: numbers }).optional(),
+    adapter: z
+      .object({ since: numbers, count: numbers, standing: z.array(z.enum(STANDING_NAMES)).optional() })
+      .optional(),
   })
   .refine(
     ({ id, slot, labels, maxInflight, load, cached, cache, latency, coldTurn, adapter }) =>
