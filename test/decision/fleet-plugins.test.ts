@@ -1,6 +1,7 @@
 /** Plugins that know the fleet: labels, classes, adapters, tenants, learned latency. */
 import test from 'ava'
 import fc from 'fast-check'
+import { hashWord } from '#phyllo/data/hash.js'
 import {
   circuitClosed,
   hashBlocks,
@@ -19,6 +20,7 @@ import {
   weightedSplit,
 } from '#phyllo/decision/plugins/index.js'
 import { type Profile, profile } from '#phyllo/decision/profile.js'
+import { Trace } from '#phyllo/decision/trace.js'
 import { crew } from './crew.js'
 import { fleetOf, single, type TestWorker } from './helpers.js'
 
@@ -327,6 +329,43 @@ for (const workers of [1, 3]) {
     t.is(ask('g'), home)
     t.is(ask(second), home)
     t.not(ask(first), home)
+  })
+
+  test(`lora-affinity, ${where}: as the engine says, then by what was sent since`, t => {
+    const made = profile('p')
+      .score(loraAffinity({ places: 2 }))
+      .pick(maxScore())
+      .execute(single())
+    const team = crew(made, 5, workers)
+    const { adapters } = team.next().worker.board
+    // The last pod says nothing, and `x` was sent there.
+    adapters.tell(0, { max: 2, running: ['x', 'a'], waiting: [] }, adapters.turn())
+    adapters.tell(1, { max: 2, running: ['a'], waiting: [] }, adapters.turn())
+    adapters.tell(2, { max: 2, running: ['a', 'b'], waiting: ['x'] }, adapters.turn())
+    adapters.tell(3, { max: 2, running: ['a'], waiting: ['c'] }, adapters.turn())
+    for (const name of ['y', 'x', 'z']) adapters.used(4, hashWord(name))
+    const scores = (adapter: string): number[] => {
+      const { worker, compiled } = team.next()
+      const ctx = worker.request({})
+      ctx.model = adapter
+      const trace = new Trace(worker.pods)
+      compiled.select(ctx, worker.pool, worker.ranking, trace)
+      worker.contexts.give(ctx)
+      return Object.values(trace.selections[0]?.scores[0]?.raw ?? {})
+    }
+    t.deepEqual(scores('x'), [1, 0.8, 0.6, 0, 1])
+    t.deepEqual(scores('a'), [1, 1, 1, 1, 0])
+    t.deepEqual(scores('c'), [0, 0.8, 0, 0.6, 0])
+    t.deepEqual(scores('y'), [0, 0.8, 0, 0, 0])
+    team.fleet.set('inflight', 1, 1)
+    const { slot, end } = team.serve({}, [], 'new')
+    t.is(slot, 1)
+    end()
+    t.deepEqual(scores('new'), [0, 1, 0, 0, 0])
+    t.deepEqual(scores('other'), [0, 0, 0, 0, 0])
+    // The next page is asked for, and knows of it.
+    adapters.tell(1, { max: 2, running: ['new'], waiting: [] }, adapters.turn())
+    t.deepEqual(scores('other'), [0, 0.8, 0, 0, 0])
   })
 
   test(`tenant-fairness, ${where}: who takes too much of a busy fleet is held to some pods, the others are not`, t => {

@@ -325,7 +325,7 @@ test('lines are asked for by name where that works, and the whole page is taken 
   t.deepEqual(faults, [])
   const paths = (pod: Pod | undefined) => world.engine(pod?.origin ?? '').asked.map(({ path }) => path)
   const byName =
-    '/metrics/?name%5B%5D=vllm%3Anum_requests_running&name%5B%5D=vllm%3Anum_requests_waiting&name%5B%5D=vllm%3Akv_cache_usage_perc&name%5B%5D=vllm%3Acache_config_info'
+    '/metrics/?name%5B%5D=vllm%3Anum_requests_running&name%5B%5D=vllm%3Anum_requests_waiting&name%5B%5D=vllm%3Akv_cache_usage_perc&name%5B%5D=vllm%3Acache_config_info&name%5B%5D=vllm%3Alora_requests_info'
   for (const pod of [works, ignores]) t.deepEqual([...new Set(paths(pod))], ['/metrics', byName])
   t.is(paths(works).filter(path => path === '/metrics').length, 1)
   for (const pod of [empty, missing, loses]) {
@@ -501,16 +501,5 @@ test('adapters: what the page names, what was sent since it was asked for, and n
   t.is(standing('b'), STANDING.active)
   scraper.forget(pod)
   t.is(standing('b'), STANDING.untold)
-  scraper.stop()
-})
-
-test('adapters are asked for by name like all else', t => {
-  const world = new FakeWorld()
-  const [pod] = fleet(world, 1, () => vllmPage())
-  if (pod === undefined) throw new Error('unreachable')
-  const { scraper } = scraperIn(world)
-  scraper.watch(pod)
-  world.pass(3000)
-  t.regex(world.engine(pod.origin).asked.at(-1)?.path ?? '', /name%5B%5D=vllm%3Alora_requests_info/)
   scraper.stop()
 })

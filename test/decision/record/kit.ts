@@ -49,6 +49,15 @@ export function learn(worker: TestWorker, random: Random): void {
   }
 }
 
+/** Some engines say which adapters they have, and some stop to. */
+export function tellAdapters({ board: { adapters }, pool }: TestWorker, random: Random): void {
+  const some = (): string[] => ['m-lora-a', 'm-lora-b', 'm-lora-c'].filter(() => random() < 0.4)
+  for (const slot of pool.slots.subarray(0, pool.length)) {
+    const told = { max: 1 + whole(random, 3), running: some(), waiting: some() }
+    if (random() < 0.3) adapters.tell(slot, random() < 0.3 ? undefined : told, adapters.turn())
+  }
+}
+
 /** Some pods have labels or a limit, and some have come in a former one's place. */
 export function someFleet(pods: number, random: Random) {
   return Array.from({ length: pods }, (_, slot) => {
