@@ -166,12 +166,48 @@ const unescaped = (raw: string): string =>
     ? raw.replace(/\\([\\"n])/g, (_, escaped: string) => (escaped === 'n' ? '\n' : escaped))
     : raw
 
+const PLUS = 0x2b
+const POINT = 0x2e
+const ZERO = 0x30
+const NINE = 0x39
+const LOWER_E = 0x65
 const CLOSE = 0x7d
+/** What a double holds exactly of a number's digits, in any case. */
+const MOST_EXACT = 2 ** 53 / 10 - 1
 
 /** The sample behind the labels; NaN if there is none. */
 function timeAtEnd(bytes: Buffer, from: number, end: number): number {
   let brace = end - 1
   while (brace > from && bytes[brace] !== CLOSE) brace--
   const word = skipBlanks(bytes, brace + 1, end)
-  return numberOf(bytes, word, wordEnd(bytes, word, end))
+  return secondsOf(bytes, word, wordEnd(bytes, word, end))
 }
+
+/**
+ * A time as Python and Go write it, `1789828498.8` or `1.7898284988e+09`, to a microsecond and without allocating; what
+ * looks otherwise is read as any number.
+ */
+function secondsOf(bytes: Buffer, from: number, to: number): number {
+  let digits = 0
+  let decimals = -1
+  let at = from
+  for (; at < to; at++) {
+    const byte = bytes[at] ?? 0
+    if (byte >= ZERO && byte <= NINE) {
+      // Digits beyond these are of less than a microsecond, in a time.
+      if (digits > MOST_EXACT && decimals >= 0) continue
+      digits = digits * 10 + (byte - ZERO)
+      if (decimals >= 0) decimals++
+    } else if (byte === POINT && decimals < 0 && at > from) decimals = 0
+    else break
+  }
+  const isPlain = at === to && to > from
+  const hasTens = at + 4 === to && bytes[at] === LOWER_E && bytes[at + 1] === PLUS
+  if (!isPlain && !hasTens) return numberOf(bytes, from, to)
+  const power = (hasTens ? tensOf(bytes[at + 2]) * 10 + tensOf(bytes[at + 3]) : 0) - Math.max(0, decimals)
+  if (!(Math.abs(power) <= 22)) return numberOf(bytes, from, to)
+  return power < 0 ? digits / 10 ** -power : digits * 10 ** power
+}
+
+/** A digit's value; NaN if it is none. */
+const tensOf = (byte = 0): number => (byte >= ZERO && byte <= NINE ? byte - ZERO : Number.NaN)

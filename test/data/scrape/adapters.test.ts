@@ -128,9 +128,6 @@ test('lies are bounded: thousands of adapters, huge names, a hundred thousand se
   const longest = withGauge(series('x'.repeat(1 << 20), '', 2), series('a', '', 1))
   t.deepEqual(adaptersOf(read(longest, [10_000]))?.running, ['a'])
   const lines = Array.from({ length: 100_000 }, (_, i) => series(`a${i}`, '', 1e9 + ((i * 7919) % 100_003)))
-  const last = lines.findIndex(line => line.endsWith(` ${1e9 + 100_002}`))
-  const expected = last < 0 ? undefined : [`a${last}`]
-  if (expected !== undefined) t.deepEqual(adaptersOf(read(withGauge(...lines), [65_536]))?.running, expected)
   t.deepEqual(adaptersOf(read(withGauge(...lines), [65_536])), naiveAdapters(lines.join('\n')))
 })
 
@@ -145,7 +142,7 @@ test('a page that says the same gives the same object, so that nothing is made a
   const first = once(withGauge(series('a', 'b', 1)))
   t.is(once(withGauge(series('a', 'b', 2))), first)
   t.deepEqual(once(withGauge(series('a', 'c', 3))), { max: 4, running: ['a'], waiting: ['c'] })
-  t.is(once(recorded), undefined)
+  t.is(once(withGauge()), undefined)
   t.deepEqual(once(withGauge(series('a', 'b', 1))), first)
 })
 

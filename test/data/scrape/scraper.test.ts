@@ -457,7 +457,9 @@ const lora = (running: string, waiting: string, max = 2, seconds = 1.78982849880
 
 test('adapters: what the page names, what was sent since it was asked for, and nothing of a pod that is gone', t => {
   const world = new FakeWorld()
-  let page = vllmPage()
+  // As long as a real one, which makes a difference to what it is searched for.
+  const others = 'other_seconds_bucket{le="0.5"} 17\n'.repeat(2000)
+  let page = `# HELP vllm:lora_requests_info Running stats on lora requests.\n${vllmPage()}\n${others}`
   const [pod] = fleet(world, 1, () => page)
   if (pod === undefined) throw new Error('unreachable')
   const { scraper, adapters } = scraperIn(world)
@@ -468,7 +470,7 @@ test('adapters: what the page names, what was sent since it was asked for, and n
   sent('a')
   t.is(standing('a'), STANDING.untold, 'no engine says anything before its first request')
   // The series come up on a page whose other lines were found long ago, at its end or its top.
-  page = `${lora('a', '')}${vllmPage()}`
+  page = `${lora('a', '')}${vllmPage()}\n${others}`
   world.pass(2000)
   t.is(standing('a'), STANDING.active)
   t.is(standing('b'), STANDING.room)
@@ -493,12 +495,15 @@ test('adapters: what the page names, what was sent since it was asked for, and n
   world.pass(500)
   t.is(standing('d'), STANDING.active)
   t.is(standing('a'), STANDING.room)
-  page = vllmPage()
-  world.pass(3000)
-  t.is(standing('b'), STANDING.untold, 'it has stopped to say so')
-  page = `${vllmPage()}\n${lora('b', '', 3)}`
-  world.pass(3000)
-  t.is(standing('b'), STANDING.active)
+  for (const rest of ['', others]) {
+    page = `${vllmPage()}\n${rest}`
+    world.pass(6000)
+    t.is(standing('b'), STANDING.untold, 'it has stopped to say so')
+    page += lora('b', '', 3)
+    // Without an announcement, some pages of a long one are not searched for it.
+    world.pass(rest === '' ? 3000 : 20_000)
+    t.is(standing('b'), STANDING.active)
+  }
   scraper.forget(pod)
   t.is(standing('b'), STANDING.untold)
   scraper.stop()
