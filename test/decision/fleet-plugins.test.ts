@@ -11,6 +11,7 @@ import {
   loraAffinity,
   matchPrefix,
   maxScore,
+  noHitLru,
   prefillTime,
   sloHeadroom,
   tenantFairness,
@@ -20,7 +21,8 @@ import {
 } from '#phyllo/decision/plugins/index.js'
 import { type Profile, profile } from '#phyllo/decision/profile.js'
 import { crew } from './crew.js'
-import { fleetOf, single, type TestWorker } from './helpers.js'
+import { FakeFleet } from './fake-addon.js'
+import { fleetOf, pod, sharedMemory, single, TestWorker } from './helpers.js'
 
 type Labels = Readonly<Record<string, string>>
 
@@ -354,3 +356,32 @@ for (const workers of [1, 3]) {
     t.true(new Set(Array.from({ length: 60 }, () => ask('alone').slot)).size >= 4)
   })
 }
+
+test('no-hit-lru: cold requests go on in turn when the count of turns has wrapped, and a new pod is first', t => {
+  const shared = sharedMemory(64, 1)
+  const worker = new TestWorker(
+    new FakeFleet(64),
+    [0, 1, 2, 3].map(slot => pod(slot)),
+    1,
+    shared,
+  )
+  const compiled = worker.compile(
+    profile('p')
+      .prepare(tokenize(), hashBlocks(), matchPrefix())
+      .score(noHitLru())
+      .pick(maxScore({ tieBreak: 'random' }))
+      .execute(single()),
+  )
+  const serve = (count: number): number[] =>
+    Array.from({ length: count }, () => {
+      const { slot, end } = worker.serve(compiled, worker.request({ messages: [] }))
+      end()
+      return slot
+    })
+  // Two turns before the last positive one.
+  new Int32Array(shared.board.memory)[0] = 2 ** 31 - 3
+  const slots = serve(40)
+  for (let i = 0; i < 40; i += 4) t.is(new Set(slots.slice(i, i + 4)).size, 4, slots.join())
+  worker.update([0, 1, 2, 3, 4].map(slot => pod(slot)))
+  t.deepEqual(serve(1), [4])
+})
