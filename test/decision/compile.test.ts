@@ -405,6 +405,20 @@ test('a picker that ranks who is no candidate, or nobody, costs the request noth
   }
 })
 
+test('a build that returns no function is told when the profile is built, not on each request', t => {
+  const { worker } = fleetOf(1)
+  // What JavaScript may do, and no compiler sees.
+  const made = scorer({
+    name: 'forgetful',
+    summary: '.',
+    options: noOptions,
+    build: () => JSON.parse('null'),
+  })
+  t.throws(() => worker.compile(profile('p').score(made()).pick(maxScore()).execute(single())), {
+    message: "plugin 'forgetful': its build must return a function, but gave null",
+  })
+})
+
 test('candidates of a pool in any order are told from others', t => {
   const candidates = new Candidates()
   for (const slots of [[], [5], [1, 4, 9, 700], [9, 1, 700, 4]]) {
