@@ -26,8 +26,6 @@ export class InvalidOptions extends Error {
 export const weightOption = z
   .number()
   .positive()
-  // Far over any unit of cost; and a cost's own limit times this still is a number to add up with.
-  .max(1e9)
   .default(1)
   .describe(
     'How much the score counts in the weighted sum of all scorers, over 0: beside costs, what a score of 1 is worth in their unit; of a cost, what it is multiplied by. No unit.',

@@ -194,12 +194,3 @@ test('the schema for editors knows every plugin, and every option says what it i
     }
   }
 })
-
-test('a weight has an end, as sums of weighted costs must stay numbers', t => {
-  t.deepEqual(issues(withLine('score', 'score: [{ prefix-overlap: { weight: 1e300 } }]')), [
-    {
-      path: ['score', 0, 'prefix-overlap', 'weight'],
-      message: "plugin 'prefix-overlap': Too big: expected number to be <=1000000000",
-    },
-  ])
-})
