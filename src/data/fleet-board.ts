@@ -27,8 +27,9 @@ export type Board = Pick<FleetBoard, 'coldTurns' | 'tenants' | 'wentCold'> & { r
 /** One thread's access. */
 export class FleetBoard {
   /**
-   * When each slot had its last request that nothing was cached for, in turns counted over all threads; 0: never. A
-   * pod that takes over a slot takes over its turn, which by then is an old one.
+   * When each slot had its last request that nothing was cached for, in turns counted over all threads; 0: never. The
+   * count wraps at 2^31 to below zero, so that only differences tell who was first. A pod that takes over a slot takes
+   * over its turn, which by then is an old one.
    */
   readonly coldTurns: Int32Array
   readonly adapters: AdapterTable
