@@ -1,6 +1,7 @@
 /**
  * Load over time with a row for each pod: with lines, eight pods are a tangle and 64 a wall. The darker, the more
- * requests; all maps of a page share one scale, so that profiles can be compared by eye.
+ * requests; all maps of a page share one scale, so that profiles can be compared by eye. It is that of square roots: one
+ * pod that holds 60 requests must not make those with one or two look empty.
  */
 import { duration, escaped, short } from './format.js'
 import { timeScale } from './scale.js'
@@ -36,7 +37,7 @@ export function heatMap({ label, rows, values, stepMs, most }: HeatMap): string 
   const cells = values.flatMap((row, at) =>
     row.flatMap((value, column) => {
       // Empty cells are most of a quiet fleet, and the ground shows them.
-      const strength = Math.round((100 * value) / Math.max(most, 1e-9)) / 100
+      const strength = Math.round(100 * Math.sqrt(value / Math.max(most, 1e-9))) / 100
       if (strength === 0) return []
       const [x, y] = [LEFT + column * columnWidth, at * rowHeight].map(px)
       return [
@@ -65,6 +66,6 @@ export function heatMap({ label, rows, values, stepMs, most }: HeatMap): string 
 
 /** What the colours mean. */
 export const heatLegend = (most: number): string =>
-  `<p class="note">Requests on a pod, waiting or running: from none <span class="ramp"></span> to ${short(most)}.</p>`
+  `<p class="note">Requests on a pod, waiting or running: from none <span class="ramp"></span> to ${short(most)}; ${short(most / 4)} is half the colour.</p>`
 
 const px = (value: number): string => String(Math.round(value * 10) / 10)
