@@ -22,6 +22,8 @@ const LEFT = 92
 /** Room for half of the last mark's text. */
 const RIGHT = 26
 const BOTTOM = 30
+/** Room for the first name where rows are lower than texts. */
+const TOP = 5
 const INNER_WIDTH = WIDTH - LEFT - RIGHT
 /** A map is about as high as a chart, whatever the fleet: rows are 4 to 22 high. */
 const WANTED_HEIGHT = 280
@@ -58,7 +60,7 @@ export function heatMap({ label, rows, values, stepMs, most }: HeatMap): string 
       `<text class="tick" x="${px(LEFT + time.place(tick) * INNER_WIDTH)}" y="${px(height + 18)}" text-anchor="middle">${duration(tick)}</text>`,
   )
   return (
-    `<svg viewBox="0 0 ${WIDTH} ${px(height + BOTTOM)}" role="img" aria-label="${escaped(label)}">` +
+    `<svg viewBox="0 ${-TOP} ${WIDTH} ${px(TOP + height + BOTTOM)}" role="img" aria-label="${escaped(label)}">` +
     `<rect class="ground" x="${LEFT}" y="0" width="${INNER_WIDTH}" height="${px(height)}"/>` +
     `<g class="heat">${cells.join('')}</g>${names.join('')}${marks.join('')}</svg>`
   )
