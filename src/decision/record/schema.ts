@@ -6,7 +6,7 @@
  * its usual value is left out.
  */
 import { z } from 'zod'
-import { LOAD_NAMES, type LoadName, STANDING_NAMES } from '../pod-state.js'
+import { type LoadName, STANDING_NAMES } from '../pod-state.js'
 
 export const RECORD_VERSION = 1
 
@@ -24,7 +24,21 @@ export const USUAL_LOAD: Readonly<Record<LoadName, number>> = {
 }
 
 const numbers = z.array(z.number())
+const column = numbers.optional()
 const hash = z.int().min(0).max(0xffffffff)
+
+/** Columns that a later writer adds are passed over, as all fields that are not known here. */
+const load = z.object({
+  inflight: column,
+  pendingTokens: column,
+  firstByteMs: column,
+  breaker: column,
+  ready: column,
+  requests: column,
+  waiting: column,
+  kvUse: column,
+  warmth: column,
+} satisfies Record<LoadName, typeof column>)
 
 const pods = z
   .object({
@@ -34,7 +48,7 @@ const pods = z
     labels: z.array(z.record(z.string(), z.string())).optional(),
     /** 0: no limit. */
     maxInflight: numbers.optional(),
-    load: z.partialRecord(z.enum(LOAD_NAMES), numbers),
+    load,
     /** Cached tokens of the prompt; null: nobody looked. */
     cached: numbers.nullable(),
     /** How that is known (null: nobody looked), and how old that is, in ms. */
