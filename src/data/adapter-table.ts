@@ -79,14 +79,20 @@ export class AdapterTable implements Adapters {
     const start = 1 + slot * ROW
     let place = start
     for (let at = start; at < start + ROW; at += ENTRY) {
-      if (words[at] === hash && (words[at + 1] ?? 0) > 0) {
+      const turn = words[at + 1] ?? 0
+      if (words[at] === hash && turn !== 0) {
         place = at
         break
       }
-      if ((words[at + 1] ?? 0) < (words[place + 1] ?? 0)) place = at
+      if (isLater(words[place + 1] ?? 0, turn)) place = at
     }
     words[place] = hash
-    words[place + 1] = Atomics.add(words, 0, 1) + 1
+    words[place + 1] = this.#nextTurn() || this.#nextTurn()
+  }
+
+  /** 0 once in 2^32. */
+  #nextTurn(): number {
+    return (Atomics.add(this.#words, 0, 1) + 1) | 0
   }
 
   /**
@@ -101,7 +107,7 @@ export class AdapterTable implements Adapters {
     for (let at = start; at < start + ROW; at += ENTRY) if (words[at] === hash) turn = words[at + 1] ?? 0
     if (turn === 0) return -1
     let later = 0
-    for (let at = start; at < start + ROW; at += ENTRY) if ((words[at + 1] ?? 0) > turn) later++
+    for (let at = start; at < start + ROW; at += ENTRY) if (isLater(words[at + 1] ?? 0, turn)) later++
     return later
   }
 
@@ -109,8 +115,14 @@ export class AdapterTable implements Adapters {
   count(slot: number): number {
     const start = 1 + slot * ROW
     let count = 0
-    for (let at = start; at < start + ROW; at += ENTRY) if ((this.#words[at + 1] ?? 0) > 0) count++
+    for (let at = start; at < start + ROW; at += ENTRY) if ((this.#words[at + 1] ?? 0) !== 0) count++
     return count
+  }
+
+  /** The slot is another pod's from now on. */
+  forget(slot: number): void {
+    this.#words.fill(0, 1 + slot * ROW, 1 + (slot + 1) * ROW)
+    this.tell(slot, undefined, 0)
   }
 
   /** Requests for adapters so far, over all pods: what is noted from now on has a higher turn. */
@@ -165,7 +177,7 @@ export class AdapterTable implements Adapters {
     const words = this.#words
     const start = 1 + slot * ROW
     for (let at = start; at < start + ROW; at += ENTRY)
-      if (words[at] === hash && (words[at + 1] ?? 0) > turn) return true
+      if (words[at] === hash && isLater(words[at + 1] ?? 0, turn)) return true
     return false
   }
 
@@ -180,10 +192,19 @@ export class AdapterTable implements Adapters {
     let count = 0
     for (let at = start; at < start + ROW; at += ENTRY) {
       const other = words[at] ?? 0
-      if ((words[at + 1] ?? 0) > turn && other !== hash && !holds(told, names, end, other)) count++
+      if (isLater(words[at + 1] ?? 0, turn) && other !== hash && !holds(told, names, end, other)) count++
     }
     return count
   }
+}
+
+/**
+ * Was the one turn after the other? Turns are counted in 32 bits, which at 1,000 requests a second are full after 25
+ * days and begin again; 0 is no turn at all, and before all others.
+ */
+function isLater(turn: number, than: number): boolean {
+  if (turn === 0 || than === 0) return turn !== 0
+  return ((turn - than) | 0) > 0
 }
 
 function holds(words: Int32Array, from: number, to: number, hash: number): boolean {

@@ -107,3 +107,29 @@ test('slots do not touch each other, and no list is longer than its row', t => {
   t.is(standingOf(table, 1, 'z'), 'active')
   t.is(standingOf(table, 1, 'y'), 'room')
 })
+
+test('after 2^31 requests the turns went negative, and every adapter counted as not loaded', t => {
+  for (const from of [2 ** 31 - 3, 2 ** 32 - 3]) {
+    const memory = createAdapterMemory(1)
+    new Int32Array(memory.memory)[0] = from | 0
+    const table = new AdapterTable(memory)
+    for (const each of 'abcdef') table.used(0, hashWord(each))
+    t.is(table.count(0), 6)
+    t.deepEqual(
+      [...'abcdef'].map(each => table.since(0, hashWord(each))),
+      [5, 4, 3, 2, 1, 0],
+    )
+    for (let i = 0; i < ADAPTERS; i++) table.used(0, hashWord(`later ${i}`))
+    t.is(table.since(0, hashWord('a')), -1)
+  }
+})
+
+test('a new pod in a slot had the adapters of the one before it', t => {
+  const table = new AdapterTable(createAdapterMemory(2))
+  for (const slot of [0, 1]) table.used(slot, hashWord('a'))
+  table.tell(0, { running: ['a'], waiting: [], max: 2 }, table.turn())
+  table.forget(0)
+  t.is(table.since(0, hashWord('a')), -1)
+  t.is(standingOf(table, 0, 'a'), 'untold')
+  t.is(table.since(1, hashWord('a')), 0)
+})

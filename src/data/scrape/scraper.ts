@@ -84,7 +84,7 @@ export class Scraper {
 
   constructor(
     private readonly state: Pick<SharedState, 'setEngineLoad' | 'setPodCache' | 'podStatus'>,
-    private readonly adapters: Pick<AdapterTable, 'turn' | 'tell'>,
+    private readonly adapters: Pick<AdapterTable, 'turn' | 'tell' | 'forget'>,
     private readonly options: ScrapeOptions,
     private readonly events: ScrapeEvents,
     private readonly world: ScrapeWorld = realWorld,
@@ -136,7 +136,7 @@ export class Scraper {
     if (target === undefined) return
     this.#tracks.delete(pod)
     // Whoever comes in its place has told nothing.
-    this.adapters.tell(slotOf(pod.ref), undefined, 0)
+    this.adapters.forget(slotOf(pod.ref))
     target.pods.delete(pod)
     if (target.pods.size > 0) return
     this.#setSaturated(target, false)
