@@ -21,6 +21,7 @@ export const USUAL_LOAD: Readonly<Record<LoadName, number>> = {
   waiting: 0,
   kvUse: 0,
   warmth: 1,
+  activeTokens: 0,
 }
 
 const numbers = z.array(z.number())
