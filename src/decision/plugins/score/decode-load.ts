@@ -8,9 +8,10 @@ import { inUnits, tokenUnit } from '../../token-unit.js'
  * booked at the decision, grow with the answer and are given back at its end (LOAD.activeTokens). Requests that others
  * sent there, by the pod's metrics, count for a typical one each.
  *
- * Two differences from Dynamo: a block that several running requests share counts here for each of them, since each
- * reads it at every step of decoding (to find shared ones, every hash of a prompt would have to be counted at every
- * booking); and blocks are not rounded up, so that one of 16 tokens is no dearer than two of 8.
+ * That is Dynamo with router_track_output_blocks and without router_assume_kv_reuse: answers count, and a block that
+ * several running requests share counts for each, since each reads it at every step of decoding. (To count it once, as
+ * Dynamo does unless told otherwise, every hash of a prompt would have to be counted at every booking.) Blocks are not
+ * rounded up, so that one of 16 tokens is no dearer than two of 8.
  *
  * With `kv-use`, which knows of everything on the pod, but only since its last metrics: give that the number of a pod's
  * blocks as its weight. Then a hundredth of the cache in use costs as much as as many blocks booked.
