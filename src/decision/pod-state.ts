@@ -18,6 +18,7 @@ export const LOAD_NAMES = [
   'waiting',
   'kvUse',
   'warmth',
+  'activeTokens',
 ] as const
 export type LoadName = (typeof LOAD_NAMES)[number]
 export type PodLoad = Record<LoadName, number>
@@ -95,5 +96,6 @@ function loadOf(lane: LaneView, slot: number): PodLoad {
     waiting: at(lane.waiting),
     kvUse: at(lane.kvUse),
     warmth: at(lane.warmth),
+    activeTokens: at(lane.activeTokens),
   }
 }

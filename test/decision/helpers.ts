@@ -159,7 +159,7 @@ export class TestWorker {
       if (isPodRef(code)) {
         profile.booked(ctx, slotOf(code))
         const end = () => {
-          this.lane.native.release(code, 0, 0)
+          this.lane.native.release(code, 0, 0, 0)
           this.contexts.give(ctx)
         }
         return { slot: slotOf(code), end }

@@ -13,6 +13,7 @@ import {
 export class CountingLane implements Lane {
   readonly inflight = new Map<number, number>()
   readonly pending = new Map<number, number>()
+  readonly active = new Map<number, number>()
   readonly refuse = new Map<number, number>()
   readonly samples: { ref: number; ms: number }[] = []
   readonly outcomes: { ref: number; outcome: number }[] = []
@@ -21,7 +22,7 @@ export class CountingLane implements Lane {
   booked = 0
   /** The bounds that bookings were asked with. */
   readonly bounds: number[] = []
-  /** What the prompt was counted to have; bookings find 7 of them uncached. */
+  /** What the prompt was counted to have; bookings find 7 of them uncached, and count 9 in the KV cache. */
   promptTokens = 0
   /** How `checkUsage` answers. */
   usageResult: number = USAGE.agrees
@@ -41,20 +42,25 @@ export class CountingLane implements Lane {
     this.booked++
     this.inflight.set(ref, (this.inflight.get(ref) ?? 0) + 1)
     this.pending.set(ref, (this.pending.get(ref) ?? 0) + 7)
-    out[0] = 7
+    this.active.set(ref, (this.active.get(ref) ?? 0) + 9)
+    out.set([7, 9])
     return ref
   }
   firstByte(ref: number, ms: number, pendingTokens: number): void {
     this.samples.push({ ref, ms })
     this.pending.set(ref, (this.pending.get(ref) ?? 0) - pendingTokens)
   }
-  release(ref: number, pendingTokens: number, outcome: number): void {
+  grow(ref: number, tokens: number): void {
+    this.active.set(ref, (this.active.get(ref) ?? 0) + tokens)
+  }
+  release(ref: number, pendingTokens: number, activeTokens: number, outcome: number): void {
+    this.active.set(ref, (this.active.get(ref) ?? 0) - activeTokens)
     this.outcomes.push({ ref, outcome })
     this.inflight.set(ref, (this.inflight.get(ref) ?? 0) - 1)
     this.pending.set(ref, (this.pending.get(ref) ?? 0) - pendingTokens)
   }
   get idle(): boolean {
-    return [...this.inflight.values(), ...this.pending.values()].every(n => n === 0)
+    return [this.inflight, this.pending, this.active].flatMap(of => [...of.values()]).every(n => n === 0)
   }
 
   scan = () => 0

@@ -21,6 +21,7 @@ export const USUAL_LOAD: Readonly<Record<LoadName, number>> = {
   waiting: 0,
   kvUse: 0,
   warmth: 1,
+  activeTokens: 0,
 }
 
 const numbers = z.array(z.number())
@@ -38,6 +39,7 @@ const load = z.object({
   waiting: column,
   kvUse: column,
   warmth: column,
+  activeTokens: column,
 } satisfies Record<LoadName, typeof column>)
 
 const pods = z

@@ -23,6 +23,7 @@ export function shake(fleet: FakeFleet, pods: number, random: Random): void {
   for (let slot = 0; slot < pods; slot++) {
     fleet.set('inflight', slot, whole(random, 6))
     fleet.set('pendingTokens', slot, whole(random, 3) * 500)
+    fleet.set('activeTokens', slot, whole(random, 5) * 700)
     fleet.set('waiting', slot, whole(random, 3))
     fleet.set('kvUse', slot, random())
     fleet.set('firstByteMs', slot, random() * 900)
@@ -94,7 +95,7 @@ export function decideAndLog(worker: TestWorker, profile: CompiledProfile, rando
     const booked = worker.lane.native.book(ctx.ticket, ref, 0, profile.bookFlags, new Uint32Array(1))
     if (isPodRef(booked)) {
       profile.booked(ctx, slotOf(booked))
-      worker.lane.native.release(booked, 0, 0)
+      worker.lane.native.release(booked, 0, 0, 0)
     }
   }
   const record = makeRecord(trace, {
