@@ -49,7 +49,7 @@ export function load(call: Call): void {
 
 export function metrics(call: Call): void {
   const { options, ranks } = call.runtime
-  const reports = ranks.map(({ engine, metrics }) => ({ stats: engine.stats(), metrics }))
+  const reports = ranks.map(rank => ({ stats: rank.stats(), parked: rank.parked, metrics: rank.metrics }))
   call.text(200, renderMetrics(options, reports), 'text/plain; version=1.0.0; charset=utf-8')
 }
 
@@ -68,10 +68,4 @@ export function tokenize(call: Call): void {
 export function detokenize(call: Call): void {
   const { tokens } = call.parse(detokenizeRequest)
   call.json(200, { prompt: call.runtime.tokenizer.decode(Uint32Array.from(tokens)) })
-}
-
-/** Not an engine's: what the model has done so far, and how often each path was asked, for tests and the demo. */
-export function simulationStats(call: Call): void {
-  const { runtime } = call
-  call.json(200, { ...runtime.stats(), requests: Object.fromEntries(runtime.requests) })
 }
