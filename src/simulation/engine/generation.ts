@@ -99,6 +99,7 @@ class Run {
 
   /** Starts at once, or once the other engine's blocks have come. */
   begin(): void {
+    this.leg?.watch?.(error => this.fail(error))
     const arrival = this.leg?.arrive?.()
     if (arrival === undefined) {
       try {

@@ -41,14 +41,14 @@ export class Sequence {
 
   /**
    * Counts what another engine has handed over as computed, past what is cached here. Answers how many tokens that
-   * is. The last token is computed here, as in vLLM: the next one is sampled from it.
+   * is. The prompt's last token is computed all the same, as in vLLM: the next one is sampled from it.
    */
   takeRemote(): number {
     const { remoteTokens = 0, promptTokens } = this.request
-    const known = Math.min(remoteTokens, promptTokens + this.generated - 1)
+    const known = Math.min(remoteTokens, promptTokens)
     if (this.preemptions > 0 || known <= this.computed) return 0
     const taken = known - this.computed
-    this.computed = known
+    this.computed = Math.min(known, promptTokens - 1)
     return taken
   }
 

@@ -40,6 +40,8 @@ export interface Leg {
   readonly holds?: boolean
   /** Resolves, one entry for each sequence, when the request may run. Without it the request runs at once. */
   arrive?(): Promise<readonly Arrival[]>
+  /** Hears how to end the request early, should its partner leave; called once, before `arrive`. */
+  watch?(fail: (error: unknown) => void): void
   /** A sequence is done. */
   finished?(piece: number, end: PieceEnd): void
   /** Fields to add to the answer, asked for once all sequences are done. */

@@ -31,6 +31,8 @@ interface Entry {
   reader: { readonly resolve: (offer: Offer) => void; readonly reject: (error: OfferError) => void } | null
   /** Called when a reader has come. */
   onReader: (() => void) | null
+  /** Called when its reader has gone away. */
+  onLost: (() => void) | null
   cancelTimer: () => void
 }
 
@@ -53,12 +55,13 @@ export class Offers {
   ) {}
 
   /** A prefill leg begins under that key. Throws an OfferError if one has, ever. */
-  reserve(key: string, onReader: (() => void) | null = null): void {
+  reserve(key: string, onReader: (() => void) | null = null, onLost: (() => void) | null = null): void {
     this.requireFresh(key)
     const entry = this.entryOf(key)
     if (entry.isOwned) throw new OfferError('is in use by another request')
     entry.isOwned = true
     entry.onReader = onReader
+    entry.onLost = onLost
     if (entry.reader !== null) onReader?.()
   }
 
@@ -142,6 +145,7 @@ export class Offers {
       entry.reader = null
       if (entry.isOwned) this.drop(key, 'lost its reader')
       else this.entries.delete(key)
+      entry.onLost?.()
       reject(new OfferError('was given up by its reader'))
     }
     if (gone.aborted) return leave()
@@ -178,6 +182,7 @@ export class Offers {
       isClaimed: false,
       reader: null,
       onReader: null,
+      onLost: null,
       cancelTimer: nothing,
     }
     this.entries.set(key, entry)

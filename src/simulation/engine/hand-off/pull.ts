@@ -38,21 +38,21 @@ export const transferMs = (tokens: number, gigabitsPerSecond: number): number =>
 export async function pull(context: HandOffContext, request: PullRequest): Promise<Arrival> {
   const { url, key, engine, rank, piece, gone } = request
   const claim = { key, digest: digestOf(piece.prompt), ...(engine === undefined ? {} : { engine }) }
-  const offer = await askWithin(context, `${url}/claim`, claim, gone)
-  const told = offerBody.parse(offer)
-  const missing = Math.max(0, told.tokens - rank.engine.cachedTokens(piece.keys, piece.prompt.length))
   const done = (isRead: boolean): Promise<unknown> =>
     // Without the client's signal: that it has gone is no reason to leave the blocks to their time-out.
     askWithin(context, `${url}/done`, { key, isRead }, new AbortController().signal)
   try {
-    await move(context, missing, gone)
+    const told = offerBody.parse(await askWithin(context, `${url}/claim`, claim, gone))
+    const missing = told.tokens - rank.engine.cachedTokens(piece.keys, piece.prompt.length)
+    await move(context, Math.max(0, missing), gone)
+    await done(true)
+    context.counts.received++
+    return { tokens: told.tokens, cachedTokens: told.cachedTokens }
   } catch (error) {
-    await done(false)
+    // Nobody knows how far the claim has come: if it holds nothing, this changes nothing.
+    if (gone.aborted) await done(false).catch(() => undefined)
     throw error
   }
-  await done(true)
-  context.counts.received++
-  return { tokens: told.tokens, cachedTokens: told.cachedTokens }
 }
 
 /** Takes as long as the bytes of so many tokens take. */

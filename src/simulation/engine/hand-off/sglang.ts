@@ -59,15 +59,17 @@ class Sglang implements Connector {
     const rooms = bootstraps.map(({ room }) => room)
     const isTaken = rooms.map(() => false)
     let heard = (): void => undefined
+    let fail = (_: unknown): void => undefined
     const dropAll = (reason: string): void => {
       for (const room of rooms) offers.drop(room, reason)
     }
     rooms.forEach((room, at) => {
       try {
-        offers.reserve(room, () => {
+        const come = (): void => {
           isTaken[at] = true
           heard()
-        })
+        }
+        offers.reserve(room, come, () => fail(failed(this.context, lostMessage(room))))
       } catch (error) {
         for (const mine of rooms.slice(0, at)) offers.drop(mine, 'was given up with another of its request')
         if (!(error instanceof OfferError)) throw error
@@ -76,6 +78,9 @@ class Sglang implements Connector {
     })
     return {
       holds: true,
+      watch: end => {
+        fail = end
+      },
       arrive: () =>
         new Promise((resolve, reject) => {
           const limitMs = kvTimeoutMs(this.context.options)
@@ -97,7 +102,7 @@ class Sglang implements Connector {
         if (room === undefined || piece === undefined) end.release()
         else this.holder.offer(room, rank, piece, end)
       },
-      abort: () => dropAll('Aborted by AbortReq.'),
+      abort: () => dropAll('was aborted by its prefill'),
     }
   }
 
@@ -119,3 +124,6 @@ class Sglang implements Connector {
     return { arrive: () => Promise.all(pieces.map(receive)), abort: () => gone.abort() }
   }
 }
+
+const lostMessage = (room: string): string =>
+  `Prefill transfer failed: bootstrap_room=${room} Aborted by its decode engine.`

@@ -1,5 +1,6 @@
 /** What an engine tells about itself, and tokenization. */
 import type { Call } from '../call.js'
+import { sglangLines, vllmHandOffLines } from '../hand-off/metrics.js'
 import { renderMetrics } from '../metrics.js'
 import { VLLM_VERSION } from '../runtime.js'
 import { detokenizeRequest, tokenizeRequest } from '../schemas.js'
@@ -48,9 +49,23 @@ export function load(call: Call): void {
 }
 
 export function metrics(call: Call): void {
-  const { options, ranks } = call.runtime
-  const reports = ranks.map(rank => ({ stats: rank.stats(), parked: rank.parked, metrics: rank.metrics }))
-  call.text(200, renderMetrics(options, reports), 'text/plain; version=1.0.0; charset=utf-8')
+  const { options, ranks, handOff } = call.runtime
+  const reports = ranks.map(rank => ({
+    rank: rank.index,
+    stats: rank.stats(),
+    parked: rank.parked,
+    metrics: rank.metrics,
+  }))
+  const { kvConnector } = options
+  const page = renderMetrics(options, reports)
+  const more =
+    kvConnector === undefined
+      ? []
+      : kvConnector === 'sglang'
+        ? sglangLines(options, reports, handOff.counts)
+        : vllmHandOffLines(options, reports, handOff.counts)
+  const text = page + more.map(line => `${line}\n`).join('')
+  call.text(200, text, 'text/plain; version=1.0.0; charset=utf-8')
 }
 
 export function tokenize(call: Call): void {
