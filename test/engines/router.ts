@@ -16,7 +16,7 @@ export interface Router {
 }
 
 /** What differs between the phases' routers. */
-export type FleetConfig = Pick<ConfigInput, 'pods' | 'models' | 'slowStartMs'>
+export type FleetConfig = Pick<ConfigInput, 'pods' | 'models' | 'slowStartMs' | 'profiles' | 'decisionLog'>
 
 const START_MS = 60_000
 

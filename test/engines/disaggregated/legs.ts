@@ -23,6 +23,9 @@ export interface Said {
   readonly handOff: HandOff | undefined
   /** From sending to the last byte. */
   readonly ms: number
+  /** A router's word on which pod answered, and the request's id; null where there is none. */
+  readonly pod: string | null
+  readonly id: string | null
 }
 
 /** Says one request and hears all of its answer: on the two pods by fetch, or through whatever stands before them. */
@@ -59,10 +62,11 @@ export async function say(url: string, path: Path, body: Body, signal?: AbortSig
   const answer = await fetch(`${url}${path}`, init)
   const raw = await answer.text()
   const ms = Math.round(performance.now() - started)
-  return { status: answer.status, ms, ...heard(answer.ok, raw) }
+  const pod = answer.headers.get('x-phyllo-pod')
+  return { status: answer.status, ms, pod, id: answer.headers.get('x-request-id'), ...heard(answer.ok, raw) }
 }
 
-function heard(ok: boolean, raw: string): Omit<Said, 'status' | 'ms'> {
+function heard(ok: boolean, raw: string): Omit<Said, 'status' | 'ms' | 'pod' | 'id'> {
   const pieces = ok ? piecesOf(raw).map(part => piece.parse(part)) : []
   const choices = pieces.flatMap(part => part.choices ?? [])
   const texts = choices.map(({ text, message, delta }) => text ?? message?.content ?? delta?.content ?? '')
