@@ -20,6 +20,8 @@ export interface Said {
   readonly promptTokens: number | undefined
   readonly completionTokens: number | undefined
   readonly cachedTokens: number | undefined
+  /** Of a completion with `logprobs`: its tokens. */
+  readonly tokens: readonly string[]
   readonly handOff: HandOff | undefined
   /** From sending to the last byte. */
   readonly ms: number
@@ -46,6 +48,7 @@ const piece = z.object({
         message: z.object({ content: z.string().nullish() }).nullish(),
         delta: z.object({ content: z.string().nullish() }).nullish(),
         finish_reason: z.string().nullish(),
+        logprobs: z.object({ tokens: z.array(z.string()).optional() }).nullish(),
       }),
     )
     .optional(),
@@ -78,6 +81,7 @@ function heard(ok: boolean, raw: string): Omit<Said, 'status' | 'ms' | 'pod' | '
     promptTokens: told?.prompt_tokens,
     completionTokens: told?.completion_tokens,
     cachedTokens: told?.prompt_tokens_details?.cached_tokens ?? undefined,
+    tokens: choices.flatMap(choice => choice.logprobs?.tokens ?? []),
     handOff: pieces.findLast(part => part.kv_transfer_params)?.kv_transfer_params ?? undefined,
   }
 }

@@ -50,7 +50,8 @@ export class RoutedFleet {
   /** What the decision log has of a request, by the id that its answer named. Its line comes a moment later. */
   decision(id: string | null): Promise<DecisionRecord> {
     return until(NOTICE_MS, `a line of request ${id} in the decision log`, () => {
-      const lines = readFileSync(log, 'utf8').trimEnd().split('\n')
+      // The last one is empty, or not yet whole.
+      const lines = existsSync(log) ? readFileSync(log, 'utf8').split('\n').slice(0, -1) : []
       const line = lines.find(text => id !== null && text.includes(id))
       return line === undefined ? undefined : decisionRecord.parse(JSON.parse(line))
     })

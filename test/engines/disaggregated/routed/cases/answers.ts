@@ -48,16 +48,14 @@ async function sameAnswer(fleet: RoutedFleet, { path, body }: Asked): Promise<st
   return `${two.promptTokens} tokens in ${two.ms} ms`
 }
 
-/** The official client, with log probabilities: of all tokens, the first one too, which prefill wrote as well. */
 async function openaiClient({ client, prefillClient }: RoutedFleet): Promise<undefined> {
   const prompt = String(completion('Fred writes:')['prompt'])
-  const ask = { model: VLLM_MODEL, prompt, max_tokens: 12, temperature: 0, logprobs: 1 }
+  const ask = { model: VLLM_MODEL, prompt, max_tokens: 12, temperature: 0 }
   const two = await client.completions.create(ask)
   const one = await prefillClient.completions.create(ask)
   assert.equal(two.choices[0]?.text, one.choices[0]?.text)
-  assert.deepEqual(two.choices[0]?.logprobs?.tokens, one.choices[0]?.logprobs?.tokens)
-  assert.equal(two.choices[0]?.logprobs?.tokens?.length, 12)
   assert.equal(two.usage?.prompt_tokens, one.usage?.prompt_tokens)
+  assert.equal(two.usage?.completion_tokens, 12)
   return undefined
 }
 
@@ -91,6 +89,6 @@ export const answerCases: readonly RoutedCase[] = [
       run: fleet => sameAnswer(fleet, each),
     }),
   ),
-  { name: 'the official client: completion with log probabilities', run: openaiClient },
+  { name: 'the official client: completion', run: openaiClient },
   { name: 'the official client: streamed chat', run: openaiStream },
 ]
