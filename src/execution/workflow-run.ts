@@ -105,8 +105,9 @@ export class WorkflowRun implements StepHost, StepPeers {
   check(now: number): void {
     for (const leg of this.#legs) {
       const { deadlineMs = 0, output } = leg.step
-      const isDue = deadlineMs > 0 && !leg.over && now - leg.sentAt > deadlineMs
-      if (isDue && !(output === 'relay' && leg.answered)) leg.expire()
+      // Without streaming, the first byte comes when the answer is complete: its absence tells nothing.
+      if (output === 'relay' && (leg.answered || !this.ctx.stream)) continue
+      if (deadlineMs > 0 && !leg.over && now - leg.sentAt > deadlineMs) leg.expire()
     }
   }
 
