@@ -18,7 +18,7 @@ import type { SelectingProfile } from './selector.js'
 import type { ClientSink } from './sink.js'
 import type { StepPeers } from './step-input.js'
 import { type ExecuteOptions, type ExecutionParts, type StepHost, StepRun } from './step-run.js'
-import { type Stage, type StepResult, stepsOf, type Workflow } from './workflow.js'
+import { deadlineOf, type Stage, type StepResult, stepsOf, type Workflow } from './workflow.js'
 
 /** The request that the run is of; the rest of what a step asks for comes from it too. */
 export interface WorkflowHost {
@@ -104,9 +104,9 @@ export class WorkflowRun implements StepHost, StepPeers {
   /** Ends the legs whose deadline has passed; `now`: milliseconds of the clock. */
   check(now: number): void {
     for (const leg of this.#legs) {
-      const { deadlineMs = 0, output } = leg.step
+      const deadlineMs = deadlineOf(leg.step, this.ctx)
       const isDue = deadlineMs > 0 && !leg.over && now - leg.sentAt > deadlineMs
-      if (isDue && !(output === 'relay' && leg.answered)) leg.expire()
+      if (isDue && !(leg.step.output === 'relay' && leg.answered)) leg.expire()
     }
   }
 

@@ -92,3 +92,12 @@ function ofStream(text: string): Omit<Said, 'status'> {
   }
   return { texts, usage: counted, ends }
 }
+
+/** The text of a first choice, as far as it came: the pieces of a stream that are events of an answer. */
+export function contentOf({ text, json }: Answer, isStream: boolean): string {
+  if (!isStream) return ofWhole(json).texts[0] ?? ''
+  const pieces = [...text.matchAll(/^data: (\{.*\})$/gm)].map(([, data = '']) =>
+    answerBody.parse(JSON.parse(data)),
+  )
+  return pieces.map(({ choices: [first] }) => first?.text ?? first?.delta?.content ?? '').join('')
+}
