@@ -9,11 +9,11 @@ import { type SharedState, slotOf } from '../data/native.js'
 import type { Pod, PodRegistry } from '../data/pod-registry.js'
 import { type Assignment, takesStep } from '../data/pod-role.js'
 import type { Scraper } from '../data/scrape/scraper.js'
-import { demandOf, type PodLook, type Split, splitFor } from '../data/split/demand.js'
+import { type Demand, demandOf, type PodLook, type Split, splitFor } from '../data/split/demand.js'
 import { DemandWindow } from '../data/split/demand-window.js'
-import { type Change, Reassigner } from '../data/split/reassign.js'
+import { type Change, ReassignCounts, Reassigner } from '../data/split/reassign.js'
 import type { Logger } from '../telemetry/log.js'
-import { type ModelSplit, ReassignCounts } from '../telemetry/split-metrics.js'
+import type { ModelSplit } from '../telemetry/split-metrics.js'
 import { podStatus } from './admin/gauges.js'
 import type { DisaggregationOptions } from './options.js'
 
@@ -89,6 +89,7 @@ export class SplitKeeper {
     if (on) return
     await this.#telling
     const kept = this.parts.registry.pods.filter(pod => pod.assigned !== undefined)
+    if (kept.length === 0) return
     this.#apply(kept.map(pod => ({ pod, to: undefined, reason: 'off', why: 'it is switched off' })))
     await this.#telling
   }
@@ -182,7 +183,7 @@ export class SplitKeeper {
       group = {
         window: new DemandWindow(Math.max(1, Math.round(windowMs / everyMs))),
         reassigner: new Reassigner({ ...reassign, windowMs }),
-        status: statusOf(model, [], undefined, 'nobody has looked yet'),
+        status: statusOf(model, [], { prefill: undefined, decode: undefined }, 'nobody has looked yet'),
       }
       this.#groups.set(model, group)
     }
@@ -200,7 +201,7 @@ export class SplitKeeper {
       const pod = this.parts.registry.pods.find(each => each.id === id)
       if (pod === undefined) continue
       assignments.set(pod, to)
-      this.counts.add(to ?? 'both', reason)
+      this.counts.add(to, reason)
       this.parts.log.info(`pod ${id} takes ${to ?? 'prefill and decode'} from now on: ${why}`)
     }
     this.#telling = this.parts.registry
@@ -217,7 +218,7 @@ export class SplitKeeper {
 function statusOf(
   model: string,
   pods: readonly Playing[],
-  demand: ModelSplit['demand'] | undefined,
+  demand: Demand,
   split: Split | string,
 ): ModelSplit {
   const taking = (step: Assignment): number => pods.filter(({ pod }) => takesStep(pod, step)).length
@@ -231,8 +232,8 @@ function statusOf(
     both,
     demand,
     pressure: {
-      prefill: pressure(demand?.prefill, prefill),
-      decode: pressure(demand?.decode, decode),
+      prefill: pressure(demand.prefill, prefill),
+      decode: pressure(demand.decode, decode),
     },
     recommended: typeof split === 'string' ? undefined : split,
     whyNone: typeof split === 'string' ? split : undefined,

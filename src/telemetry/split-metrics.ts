@@ -1,8 +1,11 @@
 /** Metrics of how each model's pods are divided into prefill and decode, and of how they should be. */
 import { Counter, type Registry } from 'prom-client'
-import type { Demand, Split } from '../data/split/demand.js'
-import { REASSIGN_REASONS, type ReassignReason } from '../data/split/reassign.js'
 import { Series } from './series.js'
+
+interface BySteps {
+  readonly prefill: number | undefined
+  readonly decode: number | undefined
+}
 
 /** A model whose requests can be split. Pods are those that take requests at present. */
 export interface ModelSplit {
@@ -13,34 +16,26 @@ export interface ModelSplit {
   /** Pods that take both. */
   readonly both: number
   /** Mean over the window; undefined: not known. In pods. */
-  readonly demand: Demand | undefined
+  readonly demand: BySteps
   /** Demand over the pods that take the step: 1 is as much as they can do. */
-  readonly pressure: Demand
+  readonly pressure: BySteps
   /** Undefined: `whyNone` says why. */
-  readonly recommended: Split | undefined
+  readonly recommended:
+    | { readonly ideal: number; readonly prefill: number; readonly decode: number }
+    | undefined
   readonly whyNone: string | undefined
 }
 
-/** What a pod was re-assigned to. */
-const TARGETS = ['prefill', 'decode', 'both'] as const
-type Target = (typeof TARGETS)[number]
-
-/** Pods re-assigned since the start. */
-export class ReassignCounts {
-  readonly #counts = new Map<string, number>()
-
-  add(to: Target, reason: ReassignReason): void {
-    this.#counts.set(`${to} ${reason}`, this.of(to, reason) + 1)
-  }
-
-  of(to: Target, reason: ReassignReason): number {
-    return this.#counts.get(`${to} ${reason}`) ?? 0
-  }
+/** Pods that were re-assigned since the start, by what they take since then, and why. */
+export interface Reassigned {
+  readonly to: string
+  readonly reason: string
+  readonly count: number
 }
 
 export interface SplitSource {
   splits(): readonly ModelSplit[]
-  reassigned(): ReassignCounts
+  reassigned(): readonly Reassigned[]
 }
 
 export function splitMetrics(registry: Registry, source: SplitSource): void {
@@ -82,9 +77,7 @@ export function splitMetrics(registry: Registry, source: SplitSource): void {
     registers: [registry],
     collect() {
       this.reset()
-      const counts = source.reassigned()
-      for (const to of TARGETS)
-        for (const reason of REASSIGN_REASONS) this.inc({ to, reason }, counts.of(to, reason))
+      for (const { to, reason, count } of source.reassigned()) this.inc({ to, reason }, count)
     },
   })
 }

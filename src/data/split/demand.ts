@@ -90,8 +90,8 @@ export interface Split {
 }
 
 /**
- * Below this mean utilisation there is nothing to divide by: a single request would say how the whole fleet should be.
- * A hundredth of the fleet is one prompt of 3,000 tokens in 30 s on one pod of an H100's 10,000 tokens/s.
+ * Below this mean utilisation there is nothing to divide by: single requests would say how the whole fleet should be. A
+ * hundredth of a pod is a prompt of 3,000 tokens every 30 s, where it prefills 10,000 tokens/s.
  */
 const IDLE = 0.01
 

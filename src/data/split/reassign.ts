@@ -40,7 +40,21 @@ export interface Player {
 }
 
 export const REASSIGN_REASONS = ['pressure', 'bounds', 'off'] as const
+const TARGETS = ['prefill', 'decode', 'both'] as const
 export type ReassignReason = (typeof REASSIGN_REASONS)[number]
+
+/** Pods that were re-assigned, all models' together. */
+export class ReassignCounts {
+  readonly #rows = TARGETS.flatMap(to => REASSIGN_REASONS.map(reason => ({ to, reason, count: 0 })))
+
+  add(to: Assignment | undefined, reason: ReassignReason): void {
+    for (const row of this.#rows) if (row.to === (to ?? 'both') && row.reason === reason) row.count++
+  }
+
+  get rows(): readonly { readonly to: string; readonly reason: string; readonly count: number }[] {
+    return this.#rows
+  }
+}
 
 export interface Change<P extends Player = Player> {
   readonly pod: P

@@ -75,7 +75,7 @@ export function gauges(sources: GaugeSources): Gauges {
     sources: () => discovery.status(),
     decisionLog: () => sources.decisionCounts,
     splits: () => sources.splits.status(),
-    reassigned: () => sources.splits.counts,
+    reassigned: () => sources.splits.counts.rows,
     models: () => sources.models.models,
     strayEvents: () => ({
       unknownTopics: kvEvents.count('unknownTopics'),

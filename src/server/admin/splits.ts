@@ -10,7 +10,7 @@ export function showSplits({ splits }: Pick<AdminDeps, 'splits'>) {
 function showSplit({ demand, pressure, recommended, whyNone, ...split }: ModelSplit) {
   return {
     ...split,
-    demand: { prefill: shown(demand?.prefill), decode: shown(demand?.decode) },
+    demand: { prefill: shown(demand.prefill), decode: shown(demand.decode) },
     pressure: { prefill: shown(pressure.prefill), decode: shown(pressure.decode) },
     recommended: recommended === undefined ? null : { ...recommended, ideal: shown(recommended.ideal) },
     whyNone: whyNone ?? null,
