@@ -1,6 +1,6 @@
 /** The pods of a workflow's steps: picked, booked until they are sent to, and remembered where they failed. */
 import { randomUUID } from 'node:crypto'
-import { OUTCOME, slotOf } from '../data/native.js'
+import { BOOK, OUTCOME, slotOf } from '../data/native.js'
 import type { PodInfo } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
@@ -61,12 +61,25 @@ export class PickedPods {
 
   /** Books the step's best pod but for those that have failed in it and `others`. */
   acquire(step: Step, others: readonly number[] = []): Lease | Refusal {
+    return this.#acquire(step, others, true)
+  }
+
+  /** The same for a step that may be picked again when it starts: nothing is expected of the pod's cache yet. */
+  acquireEarly(step: Step): Lease | Refusal {
+    return this.#acquire(step, [], step.repick !== true)
+  }
+
+  #acquire(step: Step, others: readonly number[], learns: boolean): Lease | Refusal {
     const { ctx, parts, profile, stepProfiles } = this.#chooser
     const pool = step.pool?.(ctx, parts.pods) ?? ctx.pool
     const selecting = step.profile === undefined ? profile : (stepProfiles.get(step.profile) ?? profile)
     ctx.earlierPick = this.#latest === step.name ? undefined : this.#pods.get(this.#latest)
+    if (ctx.trace !== undefined) ctx.trace.step = step.name
     const tried = this.#tried.get(step.name) ?? []
-    return parts.selector.acquire(ctx, selecting, pool, others.length === 0 ? tried : [...tried, ...others])
+    const all = others.length === 0 ? tried : [...tried, ...others]
+    const { bookFlags } = selecting
+    const flags = learns ? bookFlags : bookFlags & ~BOOK.learnPrefix
+    return parts.selector.acquire(ctx, selecting, pool, all, flags)
   }
 
   /** Keeps a booked pod for a step that is sent later. */
