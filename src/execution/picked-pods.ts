@@ -1,6 +1,6 @@
 /** The pods of a workflow's steps: picked, booked until they are sent to, and remembered where they failed. */
 import { randomUUID } from 'node:crypto'
-import { OUTCOME, slotOf } from '../data/native.js'
+import { NO_TICKET, OUTCOME, slotOf } from '../data/native.js'
 import type { PodInfo } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
@@ -65,8 +65,10 @@ export class PickedPods {
     const pool = step.pool?.(ctx, parts.pods) ?? ctx.pool
     const selecting = step.profile === undefined ? profile : (stepProfiles.get(step.profile) ?? profile)
     ctx.earlierPick = this.#latest === step.name ? undefined : this.#pods.get(this.#latest)
-    const tried = this.#tried.get(step.name) ?? []
-    return parts.selector.acquire(ctx, selecting, pool, others.length === 0 ? tried : [...tried, ...others])
+    const failed = this.#tried.get(step.name) ?? []
+    const tried = others.length === 0 ? failed : [...failed, ...others]
+    const acquire = (): Lease | Refusal => parts.selector.acquire(ctx, selecting, pool, tried)
+    return step.model === undefined ? acquire() : withoutTicket(ctx, acquire)
   }
 
   /** Keeps a booked pod for a step that is sent later. */
@@ -118,5 +120,16 @@ export class PickedPods {
     this.#held.set(step.name, lease)
     this.#pods.set(step.name, lease.pod)
     this.#latest = step.name
+  }
+}
+
+/** Runs work that must not see what was prepared: hashes of another model's blocks, tokens by another tokenizer. */
+function withoutTicket<T>(ctx: RoutingContext, work: () => T): T {
+  const { ticket } = ctx
+  ctx.ticket = NO_TICKET
+  try {
+    return work()
+  } finally {
+    ctx.ticket = ticket
   }
 }

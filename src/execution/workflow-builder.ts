@@ -129,6 +129,11 @@ function workflowFault(workflow: Workflow): string | undefined {
   if (idle !== undefined) return `step '${idle.name}' has no attempts`
   if (choice !== undefined && !names.includes(choice.step))
     return `it has no step '${choice.step}' to choose by`
+  const skipped = stages.find(
+    ({ steps }, i) => steps.some(step => step.skip) && (steps.length > 1 || i === stages.length - 1),
+  )
+  if (skipped !== undefined)
+    return `step '${skipped.steps.find(step => step.skip)?.name}' can only be skipped alone in a stage before the last`
   const bad = stages.findIndex(
     ({ restartAt }, i) => restartAt !== undefined && !(restartAt >= 0 && restartAt <= i),
   )

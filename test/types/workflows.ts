@@ -46,14 +46,14 @@ workflow('typed')
 workflow('unwritten').step({ ...decode, reads: [kv] })
 // @ts-expect-error written too late: by a step that runs beside it
 workflow('beside').together({ ...prefill, output: 'drain', writes: kv }, { ...decode, reads: [kv] })
+const prefilled = workflow('prefilled').step(prefill)
 // @ts-expect-error two steps of one name
-workflow('twice')
-  .step(prefill)
-  .step({ ...decode, name: 'prefill' })
+prefilled.step({ ...decode, name: 'prefill' })
 // @ts-expect-error two steps of one name, beside each other
 workflow('twice').together({ ...prefill, output: 'drain' }, { ...decode, name: 'prefill' })
+const answered = prefilled.step(decode)
 // @ts-expect-error what relays is the end
-workflow('on').step(decode).step(prefill)
+answered.step({ ...prefill, name: 'behind' })
 // @ts-expect-error a second answer
 workflow('relays').together(decode, { ...decode, name: 'again' })
 

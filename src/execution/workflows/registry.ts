@@ -1,6 +1,7 @@
 /** All workflows by name. A new one is a file here and a line in this list. */
 import type { AnyExecuteSpec, ExecuteFactory } from '../../decision/plugin.js'
 import type { Workflow } from '../workflow.js'
+import { hedged, hedgedWorkflow } from './hedged.js'
 import { generic, genericWorkflow } from './prefill-decode/generic.js'
 import type { ResolveWorkflow } from './prefill-decode/options.js'
 import { sglang, sglangWorkflow } from './prefill-decode/sglang.js'
@@ -17,6 +18,7 @@ interface Entry {
 
 const entries: readonly Entry[] = [
   { plugin: single, make: singleWorkflow },
+  { plugin: hedged, make: hedgedWorkflow },
   { plugin: vllmNixl, make: vllmNixlWorkflow },
   { plugin: vllmP2pNccl, make: vllmP2pNcclWorkflow },
   { plugin: sglang, make: sglangWorkflow },
