@@ -171,6 +171,7 @@ export class WorkflowRun implements StepHost, StepPeers {
   #enter(workflow: Workflow): void {
     this.#workflow = workflow
     this.#at = 0
+    this.attemptId = this.#picked.newAttempt()
     this.#picked.begin()
     const { fallback, choice, picksAhead } = workflow
     const why = workflow.unfit?.(this.ctx)
@@ -224,7 +225,6 @@ export class WorkflowRun implements StepHost, StepPeers {
     const [step] = stage.steps
     if (refusal !== undefined && step?.skip !== undefined) return this.#skip(step)
     if (refusal !== undefined) return this.#refused(refusal)
-    this.attemptId = this.#picked.newAttempt()
     this.#legs = stage.steps.map(step => new StepRun(this, step))
     // Of those sent, one may fail at once and end the others.
     const legs = this.#legs
@@ -334,17 +334,23 @@ export class WorkflowRun implements StepHost, StepPeers {
     const goOn = (): void => {
       if (typeof next === 'string') return this.#refused(next)
       this.#picked.hold(step, next)
-      this.#at = this.#restartOf(stages, cause)
+      if (!this.#isUntouched(cause)) {
+        this.#at = stages[this.#at]?.restartAt ?? this.#at
+        this.attemptId = this.#picked.newAttempt()
+      }
       this.#runStage()
     }
     this.#again(goOn)
     return true
   }
 
-  /** A pod that was never reached has not taken what earlier stages left for it. */
-  #restartOf(stages: readonly Stage[], cause: ErrorCode): number {
-    const again = stages[this.#at]?.restartAt ?? this.#at
-    return cause === 'pod_unreachable' ? this.#at : again
+  /**
+   * A pod that was never reached has not taken what earlier stages left for it, so that the next one can. Not where
+   * these named it, or left it there; nor where a step beside it has already used the attempt's id.
+   */
+  #isUntouched(cause: ErrorCode): boolean {
+    const { stages, picksAhead } = this.#workflow
+    return cause === 'pod_unreachable' && !picksAhead && stages[this.#at]?.steps.length === 1
   }
 
   #endOthers(winner: StepRun): void {

@@ -35,7 +35,10 @@ export interface StepInput<R extends AnySlot = AnySlot, Pods extends string = st
   readonly pod: PodInfo
   /** The client's address as text, for `x-forwarded-for`; empty if unknown. */
   readonly clientAddress: string
-  /** Drawn anew for each try of a stage, and the same for all its steps: what hand-offs are named by. */
+  /**
+   * What hand-offs are named by: the same for all steps of a workflow, and drawn anew when one has failed and the workflow
+   * begins again there, or at the stage's `restartAt`.
+   */
   readonly attemptId: string
   /** The pod of a step of this stage, or of one before it. */
   podOf(step: Pods): PodInfo

@@ -98,6 +98,8 @@ export interface WorkerOptions extends Partial<UpstreamOptions> {
   readonly room?: AnswerRoom
   /** Of each pod; 'mixed' unless given. */
   readonly roles?: readonly PodRole[]
+  /** Of each pod; ['m'] unless given. */
+  readonly models?: readonly (readonly string[])[]
   /** Of every pod. */
   readonly kvTransfer?: KvTransfer
 }
@@ -128,11 +130,12 @@ export function startWorker(
   options: WorkerOptions = {},
 ): Worker {
   const { requestMs = 0, maxInflight = 0, limits, room = new AnswerRoom(), ...others } = options
-  const { roles = [], kvTransfer, ...upstream } = others
+  const { roles = [], models = [], kvTransfer, ...upstream } = others
   const infos = origins.map((origin, slot) => ({
     ...podAt(origin, slot),
     maxInflight: limits?.[slot] ?? maxInflight,
     role: roles[slot],
+    models: models[slot] ?? ['m'],
     kvTransfer,
   }))
   const lane = new CountingLane()

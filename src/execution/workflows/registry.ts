@@ -1,6 +1,7 @@
 /** All workflows by name. A new one is a file here and a line in this list. */
 import type { AnyExecuteSpec, ExecuteFactory } from '../../decision/plugin.js'
 import type { Workflow } from '../workflow.js'
+import { cascade, cascadeWorkflow } from './cascade.js'
 import { hedged, hedgedWorkflow } from './hedged.js'
 import { generic, genericWorkflow } from './prefill-decode/generic.js'
 import type { ResolveWorkflow } from './prefill-decode/options.js'
@@ -18,6 +19,7 @@ interface Entry {
 
 const entries: readonly Entry[] = [
   { plugin: single, make: singleWorkflow },
+  { plugin: cascade, make: cascadeWorkflow },
   { plugin: hedged, make: hedgedWorkflow },
   { plugin: vllmNixl, make: vllmNixlWorkflow },
   { plugin: vllmP2pNccl, make: vllmP2pNcclWorkflow },
