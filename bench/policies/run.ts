@@ -29,8 +29,12 @@ const SETTINGS: readonly Setting[] = [
 export async function benchPolicies({ quick }: { readonly quick: boolean }): Promise<void> {
   const crew = new Crew(quick)
   try {
-    const cells = (await Promise.all(SETTINGS.map(setting => cellsOf(crew, setting)))).flat()
-    const sizes = await fleetSizes(crew)
+    // All at once, so that no core waits for a search.
+    const [sizes, ...settings] = await Promise.all([
+      fleetSizes(crew),
+      ...SETTINGS.map(setting => cellsOf(crew, setting)),
+    ])
+    const cells = settings.flat()
     const rows = [...cells.flatMap(cellRows), ...sizes.flatMap(cellRows)]
     printTable(rows)
     const verdict = judge(cells, DEFAULT)
@@ -84,8 +88,17 @@ async function cell(
       async (profile): Promise<[string, Outcome]> => [profile, await crew.run({ ...setting, profile, rate })],
     ),
   )
-  console.log(`${name}: done`)
+  console.log(`${name}: ${bestOf(outcomes)}`)
   return { name, outcomes: new Map(outcomes) }
+}
+
+/** The first few by mean time to the first token, and the default, in ms. */
+function bestOf(outcomes: readonly [string, Outcome][]): string {
+  return outcomes
+    .toSorted(([, a], [, b]) => a.ttftMeanMs - b.ttftMeanMs)
+    .filter(([name], place) => place < 3 || name === DEFAULT)
+    .map(([name, { ttftMeanMs }]) => `${name} ${ttftMeanMs.toFixed(0)}`)
+    .join(', ')
 }
 
 function cellRows({ name, outcomes }: Cell): Row[] {

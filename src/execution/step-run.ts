@@ -182,7 +182,13 @@ export class StepRun implements UpstreamHandler {
 
   onChunk(chunk: Buffer): boolean {
     if (!this.#answered && !this.#firstByte()) return true
-    return this.relay !== undefined ? this.relay.chunk(chunk) : (this.#collector?.chunk(chunk) ?? true)
+    const { relay } = this
+    if (relay === undefined) return this.#collector?.chunk(chunk) ?? true
+    // Engines send an event a token and a piece an event, which undici passes on piece by piece. Where something between
+    // joins them, or a step of the engine makes several tokens, fewer are counted than there are; in an answer that comes
+    // as a whole, none. That is the same on all pods, and of most requests the prompt is by far the greater part.
+    if (relay.events) this.#lease?.token()
+    return relay.chunk(chunk)
   }
 
   onEnd(): void {

@@ -6,7 +6,7 @@ import { CacheSizes } from '../data/cache-sizes.js'
 import type { FleetBoard } from '../data/fleet-board.js'
 import type { LaneView } from '../data/lane-view.js'
 import type { LatencyModel } from '../data/latency-model.js'
-import { BODY_KINDS, FIELDS, isPodRef, type PodRef, SCAN, slotOf } from '../data/native.js'
+import { BODY_KINDS, FIELDS, isPodRef, MAX_SLOTS, type PodRef, SCAN, slotOf } from '../data/native.js'
 import { PodView, type Pool } from '../data/pod-view.js'
 import type { PrepareQueue } from '../data/prepare-queue.js'
 import { TokenForwarding } from '../data/token-forwarding.js'
@@ -147,14 +147,14 @@ export class Decider {
     const name = ctx.stringField('model') ?? ''
     const asked = this.#models.get(name)
     if (asked === undefined) return this.#noModel(name)
-    const model = asked.fallbacks === undefined ? asked : this.#withFallbacks(asked, asked.fallbacks)
+    const previous = ctx.stringField('previous_response_id')
+    // A response nobody here knows of goes to any pod, whose own 404 names the cause best.
+    const holder = previous === undefined ? undefined : this.poolOfResponse(previous)
+    const model = this.#ofChain(asked, holder)
     if (name !== model.name) renameModel(ctx, model.name)
     ctx.model = model.name
     ctx.modelId = model.id
     ctx.forwarding = model.forwardTokens ? this.#forwardingOf(model.name) : undefined
-    const previous = ctx.stringField('previous_response_id')
-    // A response nobody here knows of goes to any pod, whose own 404 names the cause best.
-    const holder = previous === undefined ? undefined : this.poolOfResponse(previous)
     if (holder !== undefined) ctx.pinnedTo = previous ?? ''
     const pool = holder ?? this.pods.pool(model.name)
     if (pool === undefined)
@@ -162,6 +162,19 @@ export class Decider {
     ctx.pool = pool
     ctx.poolVersion = this.pods.version
     return undefined
+  }
+
+  /**
+   * Who of the model's chain serves the request. Where a response is gone on from, that is settled by the pod that holds
+   * it: it may have been asked in another one's place, and knows no model but its own.
+   */
+  #ofChain(model: WorkerModel, holder: Pool | undefined): WorkerModel {
+    const { fallbacks = [] } = model
+    if (holder === undefined) return this.#withFallbacks(model, fallbacks)
+    const served = this.pods.bySlot(holder.slots[0] ?? MAX_SLOTS)?.models ?? []
+    if (served.includes(model.name)) return model
+    const names = fallbacks.map(name => this.#models.get(name))
+    return names.find(fallback => fallback !== undefined && served.includes(fallback.name)) ?? model
   }
 
   /** The model itself while a pod takes requests for it, else the first of its fallbacks that one takes requests for. */

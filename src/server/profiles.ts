@@ -3,7 +3,7 @@ import { profileFromConfig } from '../decision/from-config.js'
 import { loadPluginModule } from '../decision/plugin-modules.js'
 import type { Profile } from '../decision/profile.js'
 import { shippedProfiles, stepProfiles } from '../decision/profiles/index.js'
-import { PluginRegistry, plugins } from '../decision/registry.js'
+import { type PluginRegistry, plugins } from '../decision/registry.js'
 import { preparedFor, type RouteFault } from '../execution/route.js'
 import { executors, workflowFor } from '../execution/workflows/registry.js'
 import { single } from '../execution/workflows/single.js'
@@ -11,10 +11,9 @@ import type { RouterOptions } from './options.js'
 
 /** All plugins that a profile can name: the process's registry, and the workflows in case nobody has added them yet. */
 export function knownPlugins(): PluginRegistry {
-  const { prepare, filter, score, pick, execute } = plugins
-  const workflows = executors.filter(({ pluginName }) => !execute.has(pluginName))
-  const all = [prepare, filter, score, pick, execute].flatMap(stage => [...stage.values()])
-  return new PluginRegistry([...all, ...workflows])
+  const all = plugins.copy()
+  for (const workflow of executors) if (!all.execute.has(workflow.pluginName)) all.register(workflow)
+  return all
 }
 
 /** Throws with every issue; `phyllo check` and the loading of a config file have found them before. */

@@ -106,6 +106,7 @@ class ControlPlane {
     )
     this.#latency = createLatencyMemory(options.cache.width, workers)
     this.#board = createBoard(options.cache.width)
+    const board = new FleetBoard(this.#board)
     this.#kvEvents = new KvEvents({
       stateName: this.#stateName,
       dialIn: options.kvEvents,
@@ -120,7 +121,7 @@ class ControlPlane {
     )
     this.#models = new ModelTable(this.state, options, this.log)
     this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())
-    this.#scraper = new Scraper(this.state, options.scrape, this.#scrapeEvents())
+    this.#scraper = new Scraper(this.state, board.adapters, options.scrape, this.#scrapeEvents())
     this.#fleet = new PodFleet(this.registry, this.#health, this.#scraper)
     this.#discovery = new Discovery(sourcesOf(options.discovery, options.kvEvents), this.#fleet, this.log)
     this.#workers = new WorkerPool({
@@ -138,7 +139,7 @@ class ControlPlane {
       prepareQueue: new PrepareQueue(this.#prepareQueue, workers),
       // /explain learns nothing, so it needs no row of its own.
       latency: new LatencyModel(this.#latency, 0, () => this.state.now()),
-      board: new FleetBoard(this.#board),
+      board,
       now: () => this.state.now(),
       random: Math.random,
       onPluginFailed: (profile, plugin, error) =>

@@ -17,6 +17,7 @@ export interface PodGauges {
   readonly slot: number
   readonly inflight: number
   readonly pendingTokens: number
+  readonly activeTokens: number
   readonly predictedBlocks: number
   /** 0 closed, 1 open, 2 and 3 half open. */
   readonly breaker: number
@@ -200,6 +201,11 @@ function podMetrics(registry: Registry, sums: CounterSums, gauges: Gauges): void
       'phyllo_pod_pending_prompt_tokens',
       'Uncached prompt tokens that await their first byte.',
       pod => pod.pendingTokens,
+    ],
+    [
+      'phyllo_pod_active_tokens',
+      'Tokens that the requests on the pod hold in its KV cache: their prompts, and their answers so far.',
+      pod => pod.activeTokens,
     ],
     [
       'phyllo_pod_predicted_blocks',

@@ -95,7 +95,10 @@ const branchExpectation = (first: ZodIssue | undefined, schema: JsonSchema | und
 function numberRange(schema: JsonSchema | undefined): string | undefined {
   if (schema?.type !== 'integer' && schema?.type !== 'number') return undefined
   const kind = schema.type === 'integer' ? 'a whole number' : 'a number'
-  const { minimum, maximum } = schema
+  const { minimum, maximum, exclusiveMinimum } = schema
+  if (minimum === undefined && maximum === undefined && typeof exclusiveMinimum === 'number') {
+    return `${kind} over ${exclusiveMinimum}`
+  }
   return minimum === undefined || maximum === undefined ? kind : `${kind} from ${minimum} to ${maximum}`
 }
 

@@ -172,5 +172,5 @@ test('explaining writes no session and counts nothing', async t => {
     t.is(answer.selections[0]?.sessionPod, null)
   }
   t.is(await metric(router, 'phyllo_sessions'), 0)
-  for (const pod of await router.pods()) t.like(pod, { inflight: 0, pendingTokens: 0 })
+  for (const pod of await router.pods()) t.like(pod, { inflight: 0, pendingTokens: 0, activeTokens: 0 })
 })

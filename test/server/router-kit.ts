@@ -42,6 +42,7 @@ const podRow = z.looseObject({
   breaker: z.string(),
   inflight: z.number(),
   pendingTokens: z.number(),
+  activeTokens: z.number(),
 })
 const podList = z.object({ pods: z.array(podRow) })
 export type PodRow = z.infer<typeof podRow>
@@ -151,7 +152,7 @@ function testRouter(running: RunningRouter): TestRouter {
 async function nothingInFlight(router: TestRouter): Promise<void> {
   let busy: readonly PodRow[] = []
   for (let i = 0; i < 100; i++) {
-    busy = (await router.pods()).filter(pod => pod.inflight !== 0 || pod.pendingTokens !== 0)
+    busy = (await router.pods()).filter(pod => pod.inflight + pod.pendingTokens + pod.activeTokens !== 0)
     if (busy.length === 0) return
     await sleep(50)
   }

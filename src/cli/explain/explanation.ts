@@ -5,7 +5,13 @@ const byPod = z.record(z.string(), z.number())
 
 const pod = z.object({
   id: z.string(),
-  load: z.object({ requests: z.number(), pendingTokens: z.number(), waiting: z.number(), kvUse: z.number() }),
+  load: z.object({
+    requests: z.number(),
+    pendingTokens: z.number(),
+    activeTokens: z.number(),
+    waiting: z.number(),
+    kvUse: z.number(),
+  }),
   cache: z.object({ source: z.string(), ageMs: z.number().nullable() }).nullable(),
 })
 

@@ -83,13 +83,18 @@ function podColumns({ pods, cache }: SelectionRecord, matched: Uint32Array | und
     ...(pods.every(pod => pod.cache === null) ? {} : { cache: cacheColumns(pods) }),
     ...(pods.every(pod => pod.latency === null) ? {} : { latency: latencyColumns(pods) }),
     ...(pods.every(pod => pod.coldTurn === 0) ? {} : { coldTurn: pods.map(pod => pod.coldTurn) }),
-    ...(pods.every(pod => pod.adapter.count === 0) ? {} : { adapter: adapterColumns(pods) }),
+    ...(pods.every(({ adapter }) => adapter.count === 0 && adapter.standing === 'untold')
+      ? {}
+      : { adapter: adapterColumns(pods) }),
   }
 }
 
 const adapterColumns = (pods: readonly PodState[]): NonNullable<RecordedPods['adapter']> => ({
   since: pods.map(pod => pod.adapter.since),
   count: pods.map(pod => pod.adapter.count),
+  ...(pods.every(pod => pod.adapter.standing === 'untold')
+    ? {}
+    : { standing: pods.map(pod => pod.adapter.standing) }),
 })
 
 function latencyColumns(pods: readonly PodState[]): NonNullable<RecordedPods['latency']> {

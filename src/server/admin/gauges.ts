@@ -17,6 +17,7 @@ export const POD_STATES = ['free', 'joining', 'ready', 'cordoned', 'leaving'] as
 export interface PodStatus {
   readonly inflight: number
   readonly pendingTokens: number
+  readonly activeTokens: number
   readonly predictedBlocks: number
   readonly breaker: number
   readonly state: (typeof POD_STATES)[number]
@@ -27,8 +28,10 @@ const out = new Float64Array(POD_STATUS_WORDS)
 export function podStatus(state: SharedState, pod: Pod): PodStatus {
   out.fill(0)
   state.podStatus(pod.ref, out)
-  const [inflight = 0, pendingTokens = 0, predictedBlocks = 0, breaker = 0, code = 0] = out
-  return { inflight, pendingTokens, predictedBlocks, breaker, state: POD_STATES[code] ?? 'free' }
+  const [inflight = 0, pendingTokens = 0, predictedBlocks = 0, breaker = 0, code = 0, , activeTokens = 0] =
+    out
+  const status = { inflight, pendingTokens, activeTokens, predictedBlocks, breaker }
+  return { ...status, state: POD_STATES[code] ?? 'free' }
 }
 
 /** Where the figures come from. */

@@ -89,6 +89,7 @@ class Run {
     }
     this.rank.driver.submit(request, event => this.hear(task, choice, answer, event))
     this.ids.push(id)
+    if (content.lora !== null) this.call.runtime.adapters.waits(id, content.lora)
     this.left++
     this.completionTokens += answer.tokens.length
   }
@@ -97,21 +98,26 @@ class Run {
     if (this.isOver) return
     this.isOver = true
     const { driver, metrics } = this.rank
-    for (const id of this.ids) driver.abort(id)
+    for (const id of this.ids) {
+      driver.abort(id)
+      this.call.runtime.adapters.leaves(id)
+    }
     metrics.finish('abort', 0)
   }
 
   private hear(task: number, choice: number, answer: Answer, event: EngineEvent): void {
     if (this.isOver) return
     const { metrics } = this.rank
-    const { timing } = this.call.runtime
+    const { timing, adapters } = this.call.runtime
     const seconds = (timing.now() - this.startedAt) / 1000
     if (event.type === 'first-token') {
+      adapters.runs(event.id)
       metrics.firstTokenAfter(seconds)
       this.sink.onToken?.(choice, 0)
     } else if (event.type === 'token') {
       this.sink.onToken?.(choice, event.index)
     } else {
+      adapters.leaves(event.id)
       metrics.finish(answer.finish, seconds)
       this.cached[task] ??= event.cachedTokens
       this.left--

@@ -133,15 +133,16 @@ class Run {
   }
 
   #hear(event: EngineEvent): void {
-    if (event.type === 'token') return
     const number = Number(event.id)
     const underway = this.#underway.get(number)
     if (underway === undefined) throw new Error(`an engine tells of request ${number}, which nobody sent`)
     const { decision, sentAt } = underway
+    if (event.type === 'token') return decision.lease.token()
     this.#tick()
     if (event.type === 'first-token') {
       this.#recorder.firstTokenAt[number] = event.at
       decision.lease.firstByte(event.at - sentAt)
+      decision.lease.token()
       return
     }
     this.#underway.delete(number)

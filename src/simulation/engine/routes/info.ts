@@ -48,9 +48,9 @@ export function load(call: Call): void {
 }
 
 export function metrics(call: Call): void {
-  const { options, ranks } = call.runtime
+  const { options, ranks, adapters } = call.runtime
   const reports = ranks.map(({ engine, metrics }) => ({ stats: engine.stats(), metrics }))
-  call.text(200, renderMetrics(options, reports), 'text/plain; version=1.0.0; charset=utf-8')
+  call.text(200, renderMetrics(options, reports, adapters), 'text/plain; version=1.0.0; charset=utf-8')
 }
 
 export function tokenize(call: Call): void {
