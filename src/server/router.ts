@@ -134,6 +134,7 @@ class ControlPlane {
     this.#decider = new Decider({
       lane: new LaneView(addon, this.state),
       profiles: resolveProfiles(options),
+      workflows: options.workflows,
       defaultProfile: options.defaults.profile,
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
       prepareQueue: new PrepareQueue(this.#prepareQueue, workers),

@@ -98,6 +98,8 @@ export interface WorkerOptions extends Partial<UpstreamOptions> {
   readonly room?: AnswerRoom
   /** Of each pod; 'mixed' unless given. */
   readonly roles?: readonly PodRole[]
+  /** Of each pod. */
+  readonly labels?: readonly Readonly<Record<string, string>>[]
   /** Of each pod; ['m'] unless given. */
   readonly models?: readonly (readonly string[])[]
   /** Of every pod. */
@@ -130,12 +132,13 @@ export function startWorker(
   options: WorkerOptions = {},
 ): Worker {
   const { requestMs = 0, maxInflight = 0, limits, room = new AnswerRoom(), ...others } = options
-  const { roles = [], models = [], kvTransfer, ...upstream } = others
+  const { roles = [], models = [], labels = [], kvTransfer, ...upstream } = others
   const infos = origins.map((origin, slot) => ({
     ...podAt(origin, slot),
     maxInflight: limits?.[slot] ?? maxInflight,
     role: roles[slot],
     models: models[slot] ?? ['m'],
+    labels: labels[slot] ?? {},
     kvTransfer,
   }))
   const lane = new CountingLane()
