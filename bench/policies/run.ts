@@ -5,6 +5,7 @@
 import { printTable, type Row, updateReadme, writeResults } from '../lib/results.js'
 import { type Outcome, PROFILES, type Setting } from './cells.js'
 import { Crew } from './crew.js'
+import { policyTables } from './tables.js'
 import { type Cell, judge } from './verdict.js'
 
 const DEFAULT = 'cache-aware'
@@ -43,7 +44,9 @@ export async function benchPolicies({ quick }: { readonly quick: boolean }): Pro
         `${verdict.worst.ratio.toFixed(3)} times that of ${verdict.worst.behind || 'none'} (${verdict.worst.cell || '-'})`,
     )
     for (const line of verdict.behind) console.log(`  ${line}`)
-    if (!quick) updateReadme('policies', writeResults('policies', ['npm run bench:policies'], rows))
+    if (quick) return
+    writeResults('policies', ['npm run bench:policies'], rows)
+    updateReadme('policies', policyTables(rows))
   } finally {
     crew.end()
   }

@@ -1,6 +1,6 @@
 /** The pods of a workflow's steps: picked, booked until they are sent to, and remembered where they failed. */
 import { randomUUID } from 'node:crypto'
-import { NO_TICKET, OUTCOME, slotOf } from '../data/native.js'
+import { BOOK, NO_TICKET, OUTCOME, slotOf } from '../data/native.js'
 import type { PodInfo } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
@@ -61,13 +61,24 @@ export class PickedPods {
 
   /** Books the step's best pod but for those that have failed in it and `others`. */
   acquire(step: Step, others: readonly number[] = []): Lease | Refusal {
+    return this.#acquire(step, others, true)
+  }
+
+  /** The same for a step that may be picked again when it starts: nothing is expected of the pod's cache yet. */
+  acquireEarly(step: Step): Lease | Refusal {
+    return this.#acquire(step, [], step.repick !== true)
+  }
+
+  #acquire(step: Step, others: readonly number[], learns: boolean): Lease | Refusal {
     const { ctx, parts, profile, stepProfiles } = this.#chooser
     const pool = step.pool?.(ctx, parts.pods) ?? ctx.pool
     const selecting = step.profile === undefined ? profile : (stepProfiles.get(step.profile) ?? profile)
     ctx.earlierPick = this.#latest === step.name ? undefined : this.#pods.get(this.#latest)
     const failed = this.#tried.get(step.name) ?? []
     const tried = others.length === 0 ? failed : [...failed, ...others]
-    const acquire = (): Lease | Refusal => parts.selector.acquire(ctx, selecting, pool, tried)
+    const { bookFlags } = selecting
+    const flags = learns ? bookFlags : bookFlags & ~BOOK.learnPrefix
+    const acquire = (): Lease | Refusal => parts.selector.acquire(ctx, selecting, pool, tried, flags)
     return step.model === undefined ? acquire() : withoutTicket(ctx, acquire)
   }
 

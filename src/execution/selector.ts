@@ -52,12 +52,16 @@ export class Selector {
     private readonly learning?: Learning,
   ) {}
 
-  /** Books the best pod of the pool that is not among the slots tried before. Throws what a plugin throws. */
+  /**
+   * Books the best pod of the pool that is not among the slots tried before. Throws what a plugin throws. `flags`: BOOK
+   * flags, the profile's own unless given.
+   */
   acquire(
     ctx: RoutingContext,
     profile: SelectingProfile,
     pool: Pool,
     tried: readonly number[],
+    flags = profile.bookFlags,
   ): Lease | Refusal {
     const version = pool === ctx.pool ? ctx.poolVersion : Number.POSITIVE_INFINITY
     const isWhole = tried.length === 0 && this.pods.version <= version
@@ -65,7 +69,7 @@ export class Selector {
     for (let round = 0; round < ROUNDS; round++) {
       const outcome = profile.select(ctx, candidates, this.#ranking, ctx.trace)
       if (outcome !== 'picked') return outcome
-      const lease = this.#bookFirst(ctx, profile.bookFlags, candidates)
+      const lease = this.#bookFirst(ctx, flags, candidates)
       if (lease !== undefined) {
         profile.booked?.(ctx, slotOf(lease.ref))
         return lease

@@ -188,7 +188,7 @@ export class WorkflowRun implements StepHost, StepPeers {
   #chooses({ name, choice, stages }: Workflow): boolean {
     const step = stages.flatMap(({ steps }) => steps).find(each => each.name === choice?.step)
     if (choice === undefined || step === undefined) return false
-    const lease = this.#picked.acquire(step)
+    const lease = this.#picked.acquireEarly(step)
     if (typeof lease === 'string') {
       this.#refused(lease)
       return true
@@ -325,7 +325,7 @@ export class WorkflowRun implements StepHost, StepPeers {
       return true
     }
     if (!mayRetry(errorCatalogue[cause], step.onFailure, failures)) return false
-    const next = this.#picked.acquire(step)
+    const next = this.#picked.acquireEarly(step)
     const { fallback, stages } = this.#workflow
     if (typeof next === 'string' && (fallback === undefined || step.skip !== undefined)) return false
     run.cancel(OUTCOME.failed)

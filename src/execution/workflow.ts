@@ -101,6 +101,8 @@ export interface Step<
    */
   readonly deadlineMs?: number | undefined
   readonly samples?: Samples | undefined
+  /** The beginning of a relayed stream is held back until it says something: until then, an error in it is the pod's. */
+  readonly holdsHead?: boolean | undefined
   /**
    * Its prompt is computed by another step, so that its pod's queue of prompt tokens does not grow by it.
    */

@@ -115,7 +115,8 @@ test('nixl: a decode that fails begins again with a prefill, since a hand-off is
 
   const gone = startWorker(t, [prefill.origin, 'http://127.0.0.1:9', good.origin], { roles })
   gone.lane.uncached = 300
-  t.like(await gone.run(new RecordingSink(), { ...long, workflow: nixl() }), { status: 200 })
+  const goneSink = new RecordingSink()
+  t.like(await gone.run(goneSink, { ...long, workflow: nixl() }), { status: 200 }, goneSink.text)
   t.is(prefill.requests.length, 3)
   await assertClean(t, gone)
 })
@@ -270,4 +271,39 @@ test('sglang: a prefill that is not there leaves decode in a room; the next pair
   t.is(new Set(rooms).size, rooms.length)
   t.regex(prefill.requests[0]?.body.toString() ?? '', new RegExp(`"bootstrap_room":${rooms.at(-1)}\\b`))
   await assertClean(t, worker)
+})
+
+const events = (...lines: string[]): string => lines.map(line => `data: ${line}\n\n`).join('')
+const role = '{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}'
+const failed = '{"error":{"message":"KV load failed","code":500}}'
+const hi = '{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}'
+const streamed = body.replace('"max_tokens"', '"stream":true,"max_tokens"')
+
+test('nixl: vLLM answers a failed pull with 200, a role piece and an error event; that went to the client as its answer', async t => {
+  for (const pieces of [[role, failed], [failed]]) {
+    const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, handedOff)))
+    const stream = (text: string) => answerWith(200, text, ['content-type: text/event-stream'])
+    const bad = await startPod(t, ({ socket }) => socket.write(stream(events(...pieces, '[DONE]'))))
+    const good = await startPod(t, ({ socket }) => socket.write(stream(events(role, hi, '[DONE]'))))
+    const roles = ['prefill', 'decode', 'decode'] as const
+    const worker = startWorker(t, [prefill.origin, bad.origin, good.origin], { roles })
+    worker.lane.uncached = 300
+    const sink = new RecordingSink()
+    t.like(await worker.run(sink, { ticket: 1, body: streamed, workflow: nixl() }), {
+      status: 200,
+      outcome: 'ok',
+    })
+    t.is(sink.text, events(role, hi, '[DONE]'))
+    t.deepEqual([prefill.requests.length, bad.requests.length, good.requests.length], [2, 1, 1])
+    await assertClean(t, worker)
+
+    const alone = startWorker(t, [prefill.origin, bad.origin], { roles })
+    alone.lane.uncached = 300
+    const told = new RecordingSink()
+    t.like(await alone.run(told, { ticket: 1, body: streamed, workflow: nixl({ attempts: 1 }) }), {
+      status: 502,
+    })
+    t.regex(told.text, /KV load failed/)
+    await assertClean(t, alone)
+  }
 })

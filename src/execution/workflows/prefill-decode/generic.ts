@@ -64,6 +64,7 @@ export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workf
       profile: chosen.decode,
       deadlineMs: chosen.prefillTimeoutMs + chosen.firstByteTimeoutMs,
       samples: 'nothing',
+      holdsHead: true,
       prefilled: true,
       repick: true,
       reads: [hint],

@@ -91,6 +91,8 @@ export function whole({ decode, attempts }: PairOptions): Workflow {
       output: 'relay',
       onFailure: { kind: 'retry', attempts },
       profile: decode,
+      // The choice has picked before, without expecting the prompt in the pod's cache.
+      repick: true,
       request: wholeRequest,
     })
     .build()

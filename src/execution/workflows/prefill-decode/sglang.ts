@@ -51,6 +51,7 @@ export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workfl
         profile: options.decode,
         deadlineMs: options.prefillTimeoutMs + options.firstByteTimeoutMs,
         samples: 'nothing',
+        holdsHead: true,
         prefilled: true,
         pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
         request: input => ({

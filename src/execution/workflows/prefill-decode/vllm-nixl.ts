@@ -58,6 +58,7 @@ export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Work
         profile: options.decode,
         deadlineMs: options.firstByteTimeoutMs,
         samples: 'nothing',
+        holdsHead: true,
         prefilled: true,
         repick: true,
         reads: [handOff],

@@ -43,6 +43,7 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
         profile: options.decode,
         deadlineMs: options.firstByteTimeoutMs,
         samples: 'nothing',
+        holdsHead: true,
         prefilled: true,
         pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
         request: input => ({ ...head(input), body: p2pDecodeBody(input.ctx), asTokens: false }),
