@@ -24,8 +24,14 @@ export interface KvTransfer {
   readonly address?: string | undefined
 }
 
+/** And what was learned of it since. */
+export interface LiveTransfer extends KvTransfer {
+  /** Ids of its engines by data-parallel rank, as its bootstrap server tells them (Mooncake); absent: not known yet. */
+  readonly engines?: ReadonlyMap<number, string> | undefined
+}
+
 /** As the pod schema's defaults have it, for pods that were added without one. */
-export const DEFAULT_TRANSFER: KvTransfer = { connector: 'nixl', bootstrapPort: 8998 }
+export const DEFAULT_TRANSFER: LiveTransfer = { connector: 'nixl', bootstrapPort: 8998 }
 
 /**
  * Whether a pod answers whole requests. vLLM's decode pods do with connectors that pull blocks where a request names
@@ -36,6 +42,13 @@ export function servesWhole(role: PodRole, connector: Connector): boolean {
   if (role === 'mixed' || role === 'both') return true
   return role === 'decode' && connector !== 'sglang' && connector !== 'p2p-nccl'
 }
+
+/**
+ * Whether a pod can be sent a prefill: decode must be told which engine of a Mooncake pod has the blocks, and who that is
+ * only its bootstrap server knows.
+ */
+export const canHandOver = ({ connector, engines }: LiveTransfer, rank = 0): boolean =>
+  connector !== 'mooncake' || engines?.has(rank) === true
 
 export function takesStep(role: PodRole, step: StepRole): boolean {
   return role === step || (role === 'both' && step !== 'encode')

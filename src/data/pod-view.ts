@@ -4,8 +4,9 @@
  */
 import { MAX_SLOTS, type PodRef, slotOf } from './native.js'
 import {
+  canHandOver,
   DEFAULT_TRANSFER,
-  type KvTransfer,
+  type LiveTransfer,
   type PodRole,
   STEP_ROLES,
   type StepRole,
@@ -27,7 +28,7 @@ export interface PodInfo {
   /** Steps of a request that it takes; absent: whole requests. */
   readonly role?: PodRole | undefined
   /** How it hands KV blocks over; absent: DEFAULT_TRANSFER. */
-  readonly kvTransfer?: KvTransfer | undefined
+  readonly kvTransfer?: LiveTransfer | undefined
   /** Most requests in flight on it, over all workers; 0 = no limit. */
   readonly maxInflight: number
   /** Its data-parallel rank, where several share the origin; requests name it in a header. */
@@ -82,7 +83,11 @@ export class PodView {
       servesWhole(role, kvTransfer.connector),
     )
     for (const step of STEP_ROLES) {
-      this.#stepPools[step] = poolsOf(byModel, ({ role = 'mixed' }) => takesStep(role, step))
+      this.#stepPools[step] = poolsOf(
+        byModel,
+        ({ role = 'mixed', kvTransfer = DEFAULT_TRANSFER, rank }) =>
+          takesStep(role, step) && (step !== 'prefill' || canHandOver(kvTransfer, rank)),
+      )
     }
     this.#all = toPool(pods.map(pod => slotOf(pod.ref)))
     this.#bySlot = bySlot

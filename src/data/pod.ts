@@ -1,7 +1,7 @@
 /** A pod: what an operator or a source of pods says of it, and what the control plane makes of that. */
 import type { PodRef } from './native.js'
 import { type FleetKvEvents, type KvEventsSpec, kvEventsOf } from './pod-events.js'
-import { DEFAULT_TRANSFER, type KvTransfer, type PodRole } from './pod-role.js'
+import { DEFAULT_TRANSFER, type KvTransfer, type LiveTransfer, type PodRole } from './pod-role.js'
 import { type PodUrl, parsePodUrl, podIdOf } from './pod-url.js'
 import type { PodInfo } from './pod-view.js'
 
@@ -43,7 +43,7 @@ export interface Pod {
   readonly basePath: string
   labels: Readonly<Record<string, string>>
   role: PodRole
-  readonly kvTransfer: KvTransfer
+  kvTransfer: LiveTransfer
   /** Most requests in flight on it; 0 = no limit. */
   maxInflight: number
   /** Where its events (its rank's) are published; undefined if nowhere. */

@@ -30,6 +30,7 @@ import { type Admin, startAdmin } from './admin/admin.js'
 import { Decider } from './decider.js'
 import { chooseListener } from './listener/choose.js'
 import { ModelTable } from './model-table.js'
+import { MooncakeBootstrap } from './mooncake-bootstrap.js'
 import type { RouterOptions } from './options.js'
 import { logPluginFailure } from './plugin-failures.js'
 import { PodFleet } from './pod-fleet.js'
@@ -81,6 +82,7 @@ class ControlPlane {
   readonly #models: ModelTable
   readonly #health: HealthChecker
   readonly #scraper: Scraper
+  readonly #bootstrap: MooncakeBootstrap
   readonly #kvEvents: KvEvents
   readonly #fleet: PodFleet
   readonly #discovery: Discovery
@@ -120,6 +122,7 @@ class ControlPlane {
       options.kvEvents,
     )
     this.#models = new ModelTable(this.state, options, this.log)
+    this.#bootstrap = new MooncakeBootstrap(this.registry, options.health, this.log)
     this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())
     this.#scraper = new Scraper(this.state, board.adapters, options.scrape, this.#scrapeEvents())
     this.#fleet = new PodFleet(this.registry, this.#health, this.#scraper)
@@ -159,6 +162,7 @@ class ControlPlane {
     await this.#models.load()
     await this.#fleet.addAll(pods)
     await this.#discovery.start()
+    this.#bootstrap.start()
     this.#chains = setInterval(() => this.#models.refreshChains(this.registry.pods), CHAINS_MS).unref()
     const port = await this.#startWorkers(count)
     this.#admin = await startAdmin({
@@ -229,6 +233,7 @@ class ControlPlane {
   #healthEvents(): HealthEvents {
     return {
       onChange: (pod, healthy, reason) => {
+        void this.#bootstrap.changed(pod, healthy)
         if (healthy) {
           this.log.info(`pod ${pod.id} is healthy`)
           // Started anew, perhaps with other blocks.
@@ -283,6 +288,7 @@ class ControlPlane {
   async #close(): Promise<void> {
     this.#discovery.stop()
     this.#health.stop()
+    this.#bootstrap.stop()
     this.#scraper.stop()
     clearInterval(this.#chains)
     const cut = await this.#workers.drain(this.options.timeouts.drainMs)

@@ -168,7 +168,7 @@ const cases: Record<string, Case> = {
       'f:2:3  profiles.a  a profile is a map with prepare, filter, score, pick, execute',
       "f:6:27  profiles.b.score[0].prefix-overlap.wight  plugin 'prefix-overlap': unknown option 'wight' (options: weight)",
       "f:7:5  profiles.b.pick  unknown pick plugin 'max-scor'; did you mean 'max-score'?",
-      "f:9:3  profiles.c.execute  a profile needs 'execute' (one of: cascade, hedged, prefill-decode/generic, prefill-decode/sglang, prefill-decode/vllm-nixl, prefill-decode/vllm-p2p-nccl, single)",
+      "f:9:3  profiles.c.execute  a profile needs 'execute' (one of: cascade, encode-prefill-decode, hedged, prefill-decode/generic, prefill-decode/sglang, prefill-decode/vllm-mooncake, prefill-decode/vllm-nixl, prefill-decode/vllm-p2p-nccl, single)",
       "f:12:5  profiles.c.exec  unknown stage 'exec'; did you mean 'execute'?",
     ],
   },

@@ -5,10 +5,12 @@ import type { Workflow } from '../workflow.js'
 import { cascade, cascadeWorkflow } from './cascade.js'
 import { workflowOf } from './described/build.js'
 import type { DescribedWorkflows } from './described/schema.js'
+import { encodePrefillDecode, encodePrefillDecodeWorkflow } from './encode-prefill-decode.js'
 import { hedged, hedgedWorkflow } from './hedged.js'
 import { generic, genericWorkflow } from './prefill-decode/generic.js'
 import type { ResolveWorkflow } from './prefill-decode/options.js'
 import { sglang, sglangWorkflow } from './prefill-decode/sglang.js'
+import { vllmMooncake, vllmMooncakeWorkflow } from './prefill-decode/vllm-mooncake.js'
 import { vllmNixl, vllmNixlWorkflow } from './prefill-decode/vllm-nixl.js'
 import { vllmP2pNccl, vllmP2pNcclWorkflow } from './prefill-decode/vllm-p2p-nccl.js'
 import { single, singleWorkflow } from './single.js'
@@ -26,8 +28,10 @@ const entries: readonly Entry[] = [
   { plugin: hedged, make: hedgedWorkflow },
   { plugin: vllmNixl, make: vllmNixlWorkflow },
   { plugin: vllmP2pNccl, make: vllmP2pNcclWorkflow },
+  { plugin: vllmMooncake, make: vllmMooncakeWorkflow },
   { plugin: sglang, make: sglangWorkflow },
   { plugin: generic, make: genericWorkflow },
+  { plugin: encodePrefillDecode, make: encodePrefillDecodeWorkflow },
 ]
 
 /** For the plugin registry: documentation, JSON Schema, YAML. */

@@ -55,7 +55,7 @@ function restartOf(
 }
 
 function stepOf(described: DescribedStep, slots: KeptSlots, isLast: boolean): Step {
-  const { name, profile, model, attempts, timeoutMs, prefilled, repick } = described
+  const { name, profile, model, attempts, timeoutMs, prefilled, repick, holdsHead } = described
   const edits = bodyEdits(described, slots)
   const headers = headerEdits(described, slots)
   const kept = slots.get(name)
@@ -70,6 +70,7 @@ function stepOf(described: DescribedStep, slots: KeptSlots, isLast: boolean): St
     samples: samplesOf(described),
     prefilled,
     repick,
+    holdsHead,
     reads: readBy(described, slots),
     ...(kept && { writes: kept, read: keeper(described, kept) }),
     ...(described.optional && { skip: ctx => void (kept && ctx.set(kept, new Map())) }),

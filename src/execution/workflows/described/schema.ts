@@ -160,6 +160,12 @@ const stepFields = {
     .boolean()
     .default(false)
     .describe('A pod picked in advance is picked again when the step starts.'),
+  holdsHead: z
+    .boolean()
+    .default(false)
+    .describe(
+      'The beginning of a relayed stream is held back until it says something: an error before that is a failure of the pod, and goes to the next.',
+    ),
   request,
 }
 
