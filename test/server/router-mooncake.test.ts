@@ -17,7 +17,13 @@ test('the prefill’s engine is asked for, and decode is told of it; a pod whose
   const prefill = await engineFor(t, { ...shared, role: 'prefill', seed: 1 })
   const decode = await engineFor(t, { ...shared, role: 'decode', seed: 2 })
   // A bootstrap server that knows no engine yet.
-  const early = createServer((_, answer) => answer.end('{}'))
+  let told = '{}'
+  let status = 200
+  let asked = 0
+  const early = createServer((_, answer) => {
+    asked++
+    answer.writeHead(status).end(told)
+  })
   await new Promise<void>(resolve => early.listen(0, '127.0.0.1', resolve))
   t.teardown(() => early.close())
   const address = early.address()
@@ -58,4 +64,31 @@ test('the prefill’s engine is asked for, and decode is told of it; a pod whose
     })
     t.is(answer.choices.length, 1)
   }
+
+  // It registers, it restarts with another id, and its bootstrap server stumbles while it is well.
+  let shown = ''
+  const shows = (text: string) => () => {
+    void router.admin('GET', '/pods/q').then(async answer => {
+      shown = await answer.text()
+    })
+    return shown.includes(text)
+  }
+  for (const id of ['first-id', 'second-id']) {
+    told = `{"0":{"engine_id":"${id}","worker_addr":{}}}`
+    await until(t, shows(id), `${id} is known`)
+  }
+  for (const [answer, code] of [
+    ['<html>', 200],
+    ['{}', 503],
+  ] as const) {
+    told = answer
+    status = code
+    const before = asked
+    await until(t, () => asked > before + 2, 'it is asked again')
+    t.true(shows('second-id')())
+  }
+  // Several ranks behind one URL: nobody could say which has the blocks.
+  told = '{"0":{"engine_id":"a"},"1":{"engine_id":"b"}}'
+  status = 200
+  await until(t, () => !shows('engines')(), 'it takes no prefill any more')
 })
