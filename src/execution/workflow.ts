@@ -91,13 +91,13 @@ export interface Step<
   /** Name of the profile that selects its pod; absent: the request's own. */
   readonly profile?: string | undefined
   /**
-   * Most milliseconds from sending to the end of the answer; of a relayed one, to its first byte. Past it the pod has
-   * failed. 0 or absent: the client's time-outs alone.
+   * Most milliseconds from sending to the end of the answer; of a relayed stream, to its first byte. Past it the pod has
+   * failed. 0 or absent, and for other relayed answers: the client's time-outs alone.
    */
   readonly deadlineMs?: number | undefined
   /**
    * The same for the relayed answer to a request that does not stream: its first byte comes when all of it is there, which
-   * takes as long as the client's answer is. Absent: `deadlineMs`.
+   * takes as long as the client's answer is. 0 or absent: the client's time-outs alone.
    */
   readonly wholeDeadlineMs?: number | undefined
   readonly samples?: Samples | undefined
@@ -186,7 +186,7 @@ export function onlyStep({ stages, choice, unfit }: Workflow): Step | undefined 
 
 /** Milliseconds that a step's pod has for a request; 0: as long as the time-outs of all requests. */
 export function deadlineOf(step: Step, { stream }: StepContext): number {
-  const { deadlineMs = 0, wholeDeadlineMs = deadlineMs, output } = step
+  const { deadlineMs = 0, wholeDeadlineMs = 0, output } = step
   return output === 'relay' && !stream ? wholeDeadlineMs : deadlineMs
 }
 
