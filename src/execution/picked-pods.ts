@@ -74,6 +74,7 @@ export class PickedPods {
     const pool = step.pool?.(ctx, parts.pods) ?? ctx.pool
     const selecting = step.profile === undefined ? profile : (stepProfiles.get(step.profile) ?? profile)
     ctx.earlierPick = this.#latest === step.name ? undefined : this.#pods.get(this.#latest)
+    if (ctx.trace !== undefined) ctx.trace.step = step.name
     const tried = this.#tried.get(step.name) ?? []
     const all = others.length === 0 ? tried : [...tried, ...others]
     const { bookFlags } = selecting

@@ -22,7 +22,7 @@ import { StreamHead } from './stream-head.js'
 import type { UpstreamClient } from './upstream/client.js'
 import type { UpstreamHandler } from './upstream/handler.js'
 import type { UpstreamRequest } from './upstream/request.js'
-import type { Step, StepResult } from './workflow.js'
+import { deadlineOf, type Step, type StepResult } from './workflow.js'
 
 /** What a request may bring along besides its context. */
 export interface ExecuteOptions {
@@ -159,8 +159,8 @@ export class StepRun implements UpstreamHandler {
   expire(): void {
     if (this.#over) return
     this.#upstream?.abort()
-    const { deadlineMs = 0, name } = this.step
-    const what = `pod ${this.pod?.id ?? ''} did not finish step '${name}' within ${deadlineMs} ms`
+    const deadlineMs = deadlineOf(this.step, this.#host.ctx)
+    const what = `pod ${this.pod?.id ?? ''} did not finish step '${this.step.name}' within ${deadlineMs} ms`
     this.onFault(new PhylloError('step_timeout', what), false)
   }
 

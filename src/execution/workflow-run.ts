@@ -18,7 +18,7 @@ import type { SelectingProfile } from './selector.js'
 import type { ClientSink } from './sink.js'
 import type { StepPeers } from './step-input.js'
 import { type ExecuteOptions, type ExecutionParts, type StepHost, StepRun } from './step-run.js'
-import { type Stage, type StepResult, stepsOf, type Workflow } from './workflow.js'
+import { deadlineOf, type Stage, type StepResult, stepsOf, type Workflow } from './workflow.js'
 
 /** The request that the run is of; the rest of what a step asks for comes from it too. */
 export interface WorkflowHost {
@@ -104,10 +104,9 @@ export class WorkflowRun implements StepHost, StepPeers {
   /** Ends the legs whose deadline has passed; `now`: milliseconds of the clock. */
   check(now: number): void {
     for (const leg of this.#legs) {
-      const { deadlineMs = 0, output } = leg.step
-      // Without streaming, the first byte comes when the answer is complete: its absence tells nothing.
-      if (output === 'relay' && (leg.answered || !this.ctx.stream)) continue
-      if (deadlineMs > 0 && !leg.over && now - leg.sentAt > deadlineMs) leg.expire()
+      const deadlineMs = deadlineOf(leg.step, this.ctx)
+      const isDue = deadlineMs > 0 && !leg.over && now - leg.sentAt > deadlineMs
+      if (isDue && !(leg.step.output === 'relay' && leg.answered)) leg.expire()
     }
   }
 
@@ -171,6 +170,7 @@ export class WorkflowRun implements StepHost, StepPeers {
   #enter(workflow: Workflow): void {
     this.#workflow = workflow
     this.#at = 0
+    this.attemptId = this.#picked.newAttempt()
     this.#picked.begin()
     const { fallback, choice, picksAhead } = workflow
     const why = workflow.unfit?.(this.ctx)
@@ -222,7 +222,6 @@ export class WorkflowRun implements StepHost, StepPeers {
     if (stage === undefined) throw new PhylloError('internal_error', 'a workflow ran past its last stage')
     const refusal = this.#picked.pickAll(stage.steps)
     if (refusal !== undefined) return this.#refused(refusal)
-    this.attemptId = this.#picked.newAttempt()
     this.#legs = stage.steps.map(step => new StepRun(this, step))
     // Of those sent, one may fail at once and end the others.
     const legs = this.#legs
@@ -295,17 +294,23 @@ export class WorkflowRun implements StepHost, StepPeers {
     const goOn = (): void => {
       if (typeof next === 'string') return this.#refused(next)
       this.#picked.hold(step, next)
-      this.#at = this.#restartOf(stages, cause)
+      if (!this.#isUntouched(cause)) {
+        this.#at = stages[this.#at]?.restartAt ?? this.#at
+        this.attemptId = this.#picked.newAttempt()
+      }
       this.#runStage()
     }
     this.#again(goOn)
     return true
   }
 
-  /** A pod that was never reached has not taken what earlier stages left for it. */
-  #restartOf(stages: readonly Stage[], cause: ErrorCode): number {
-    const again = stages[this.#at]?.restartAt ?? this.#at
-    return cause === 'pod_unreachable' ? this.#at : again
+  /**
+   * A pod that was never reached has not taken what earlier stages left for it, so that the next one can. Not where
+   * these named it, or left it there; nor where a step beside it has already used the attempt's id.
+   */
+  #isUntouched(cause: ErrorCode): boolean {
+    const { stages, picksAhead } = this.#workflow
+    return cause === 'pod_unreachable' && !picksAhead && stages[this.#at]?.steps.length === 1
   }
 
   #endOthers(winner: StepRun): void {

@@ -35,7 +35,10 @@ export interface StepInput<R extends AnySlot = AnySlot, Pods extends string = st
   readonly pod: PodInfo
   /** The client's address as text, for `x-forwarded-for`; empty if unknown. */
   readonly clientAddress: string
-  /** Drawn anew for each try of a stage, and the same for all its steps: what hand-offs are named by. */
+  /**
+   * What hand-offs are named by: the same for all steps of a workflow, and drawn anew when one has failed and the workflow
+   * begins again there, or at the stage's `restartAt`.
+   */
   readonly attemptId: string
   /** The pod of a step of this stage, or of one before it. */
   podOf(step: Pods): PodInfo
@@ -92,6 +95,11 @@ export interface Step<
    * failed. 0 or absent, and for other relayed answers: the client's time-outs alone.
    */
   readonly deadlineMs?: number | undefined
+  /**
+   * The same for the relayed answer to a request that does not stream: its first byte comes when all of it is there, which
+   * takes as long as the client's answer is. Absent: `deadlineMs`.
+   */
+  readonly wholeDeadlineMs?: number | undefined
   readonly samples?: Samples | undefined
   /** The beginning of a relayed stream is held back until it says something: until then, an error in it is the pod's. */
   readonly holdsHead?: boolean | undefined
@@ -174,6 +182,12 @@ export function onlyStep({ stages, choice, unfit }: Workflow): Step | undefined 
   return isOnly && choice === undefined && unfit === undefined && step?.hedgeAfterMs === undefined
     ? step
     : undefined
+}
+
+/** Milliseconds that a step's pod has for a request; 0: as long as the time-outs of all requests. */
+export function deadlineOf(step: Step, { stream }: StepContext): number {
+  const { deadlineMs = 0, wholeDeadlineMs = deadlineMs, output } = step
+  return output === 'relay' && !stream ? wholeDeadlineMs : deadlineMs
 }
 
 /** All steps, in the order of their stages. */

@@ -127,7 +127,7 @@ export async function join(
   return router
 }
 
-function testRouter(running: RunningRouter): TestRouter {
+export function testRouter(running: RunningRouter): TestRouter {
   const { url, adminUrl } = running
   const admin: TestRouter['admin'] = (method, path, body, headers) => {
     const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
@@ -149,7 +149,7 @@ function testRouter(running: RunningRouter): TestRouter {
 }
 
 /** A booking that is never given back makes its pod look busy for ever. */
-async function nothingInFlight(router: TestRouter): Promise<void> {
+export async function nothingInFlight(router: TestRouter): Promise<void> {
   let busy: readonly PodRow[] = []
   for (let i = 0; i < 100; i++) {
     busy = (await router.pods()).filter(pod => pod.inflight + pod.pendingTokens + pod.activeTokens !== 0)

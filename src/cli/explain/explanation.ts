@@ -16,6 +16,8 @@ const pod = z.object({
 })
 
 const selection = z.object({
+  step: z.string().optional(),
+  profile: z.string(),
   pods: z.array(pod),
   filters: z.array(
     z.object({ plugin: z.string(), dropped: z.array(z.string()), reasons: z.record(z.string(), z.string()) }),
@@ -43,6 +45,7 @@ export const explanation = z.object({
     }),
   }),
   keys: z.object({ session: z.string().nullable(), affinity: z.string() }).nullable(),
+  ways: z.array(z.object({ workflow: z.string(), why: z.string() })).default([]),
   selections: z.array(selection),
   timings: z.record(z.string(), z.number()),
 })

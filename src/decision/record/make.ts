@@ -33,7 +33,7 @@ export function makeRecord(trace: Trace, request: RecordedRequest): DecisionReco
     time: new Date(time).toISOString(),
     id: head.id,
     model: trace.model,
-    profile: trace.profile,
+    profile: first.profile,
     endpoint: head.kind,
     stream,
     prompt: trace.prepare.prompt,
@@ -52,8 +52,17 @@ export function makeRecord(trace: Trace, request: RecordedRequest): DecisionReco
     },
     micros: { ...trace.timings },
     outcome,
+    ...wayOf(trace),
     ...(body === undefined ? {} : { body }),
   }
+}
+
+/** Of workflows of several steps: which way they took, and whom each selection picked. */
+function wayOf({ ways, selections }: Trace): Pick<DecisionRecord, 'ways' | 'steps'> {
+  const steps = selections.flatMap(({ step, profile, ranking: [pick = null], outcome }) =>
+    step === undefined ? [] : [{ step, profile, pick, outcome }],
+  )
+  return { ...(ways.length === 0 ? {} : { ways: [...ways] }), ...(steps.length === 0 ? {} : { steps }) }
 }
 
 function hashedKeys(keys: RequestKeys | undefined, { sessionPod }: SelectionRecord): DecisionRecord['keys'] {

@@ -63,6 +63,7 @@ export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workf
       onFailure: retry(chosen),
       profile: chosen.decode,
       deadlineMs: chosen.prefillTimeoutMs + chosen.firstByteTimeoutMs,
+      wholeDeadlineMs: chosen.prefillTimeoutMs + chosen.answerTimeoutMs,
       samples: 'nothing',
       holdsHead: true,
       prefilled: true,

@@ -33,6 +33,16 @@ const common = {
     .max(3_600_000)
     .default(30_000)
     .describe("From sending to a stream's first byte, once the prompt is computed. In milliseconds."),
+  // As timeouts.firstByteMs: an answer that comes whole takes minutes where it is long, and nothing tells a pod that
+  // writes it from one that hangs.
+  answerTimeoutMs: z
+    .int()
+    .min(1)
+    .max(3_600_000)
+    .default(600_000)
+    .describe(
+      'From sending to the answer, once the prompt is computed, of a request that does not stream. In milliseconds.',
+    ),
   fallback: name
     .optional()
     .describe(

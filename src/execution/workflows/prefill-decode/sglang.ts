@@ -50,6 +50,7 @@ export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workfl
         onFailure: retry(options),
         profile: options.decode,
         deadlineMs: options.prefillTimeoutMs + options.firstByteTimeoutMs,
+        wholeDeadlineMs: options.prefillTimeoutMs + options.answerTimeoutMs,
         samples: 'nothing',
         holdsHead: true,
         prefilled: true,

@@ -57,6 +57,7 @@ export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Work
         onFailure: retry(options),
         profile: options.decode,
         deadlineMs: options.firstByteTimeoutMs,
+        wholeDeadlineMs: options.answerTimeoutMs,
         samples: 'nothing',
         holdsHead: true,
         prefilled: true,

@@ -42,6 +42,7 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
         onFailure: retry(options),
         profile: options.decode,
         deadlineMs: options.firstByteTimeoutMs,
+        wholeDeadlineMs: options.answerTimeoutMs,
         samples: 'nothing',
         holdsHead: true,
         prefilled: true,
