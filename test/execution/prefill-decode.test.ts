@@ -122,7 +122,7 @@ test('nixl: a decode that fails begins again with a prefill, since a hand-off is
   await assertClean(t, gone)
 })
 
-test('nixl: a stream that does not begin is given up at its deadline; an answer that comes as a whole has none', async t => {
+test('nixl: a stream that does not begin is given up at its deadline, which is not that of an answer that comes whole', async t => {
   const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, handedOff)))
   const later = ({ socket }: Pod['requests'][0]) =>
     void setTimeout(() => socket.write(answerWith(200, '{"text":"late"}')), 400)

@@ -40,7 +40,6 @@ export function makeRecord(trace: Trace, request: RecordedRequest): DecisionReco
     keys: hashedKeys(trace.keys, first),
     followUp: trace.isFollowUp,
     pods: podColumns(first, trace.match?.cached),
-    ...(trace.ways.length === 0 ? {} : { ways: [...trace.ways] }),
     decision: {
       filters: first.filters.map(({ plugin, dropped, reasons }) => ({ plugin, dropped, reasons })),
       scores: first.scores.map(({ plugin, weight, raw }) => ({ plugin, weight, raw })),

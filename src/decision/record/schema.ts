@@ -124,11 +124,6 @@ export const decisionRecord = z.object({
   /** The request goes on with a conversation; left out: nobody looked. */
   followUp: z.boolean().optional(),
   pods,
-  /**
-   * Workflows that the request went by, and why, in the order in which they were chosen; left out where its profile's has
-   * no choice to make.
-   */
-  ways: z.array(z.object({ workflow: z.string(), why: z.string() })).optional(),
   decision: z.object({
     filters: z.array(
       z.object({
