@@ -9,6 +9,7 @@ import type { RoutingContext } from '../decision/context.js'
 import { selectionError } from '../decision/outcome.js'
 import type { Refusal } from '../decision/plugin.js'
 import { type ErrorCode, errorCatalogue, PhylloError, toPhylloError } from '../errors.js'
+import type { Way } from './events.js'
 import type { Lease, LeaseOutcome } from './lease.js'
 import { LegTimers } from './leg-timers.js'
 import { PickedPods } from './picked-pods.js'
@@ -48,6 +49,8 @@ export class WorkflowRun implements StepHost, StepPeers {
   #winner: StepRun | undefined
   #last: StepRun | undefined
   #over = false
+  /** Not told yet. */
+  #way: Way | undefined
   attemptId = ''
 
   constructor(host: WorkflowHost, workflow: Workflow) {
@@ -128,12 +131,15 @@ export class WorkflowRun implements StepHost, StepPeers {
 
   answering(): void {
     this.#timers.clear()
+    // An error answer is no step done: it is the client's fault, or was counted as the pod's.
+    if ((this.#winner?.status ?? 0) < 400) this.#done(this.#winner)
     this.#host.answering()
   }
 
   kept(run: StepRun, result: StepResult | undefined, fault: string | undefined): void {
     if (this.#over) return
     this.#again(() => {
+      if (fault === undefined) this.#done(run)
       if (fault !== undefined && this.#winner === undefined) this.#badResult(run, fault)
       else if (result !== undefined && run.step.suffices?.(result, this.ctx)) this.#suffices(run, result)
       else this.#advance()
@@ -162,19 +168,22 @@ export class WorkflowRun implements StepHost, StepPeers {
 
   failed(error: PhylloError, begun: boolean, run?: StepRun): void {
     if (this.#over) return
+    // What failed before it answered was told when the next pod was looked for.
+    if (run !== undefined && run === this.#winner) this.#done(run, error.code)
     this.#over = true
     this.#stop(OUTCOME.cancelled)
     this.#host.failed(error, begun, run)
   }
 
-  #enter(workflow: Workflow): void {
+  #enter(workflow: Workflow, way?: Way): void {
     this.#workflow = workflow
+    this.#way = way ?? (stepsOf(workflow).length > 1 ? 'split' : 'direct')
     this.#at = 0
     this.attemptId = this.#picked.newAttempt()
     this.#picked.begin()
     const { fallback, choice, picksAhead } = workflow
     const why = workflow.unfit?.(this.ctx)
-    if (why !== undefined && fallback !== undefined) return this.#turnTo(fallback, why)
+    if (why !== undefined && fallback !== undefined) return this.#turnTo(fallback, why, 'fallback')
     if (choice !== undefined && this.#chooses(workflow)) return
     if (picksAhead) {
       const refusal = this.#picked.pickAll(stepsOf(workflow))
@@ -201,19 +210,19 @@ export class WorkflowRun implements StepHost, StepPeers {
     }
     const [first] = stepsOf(choice.otherwise)
     if (first !== undefined) this.#picked.holdWhole(first, lease)
-    this.#turnTo(choice.otherwise, why)
+    this.#turnTo(choice.otherwise, why, 'direct')
     return true
   }
 
-  #turnTo(workflow: Workflow, why: string): void {
+  #turnTo(workflow: Workflow, why: string, way: Way): void {
     this.ctx.trace?.took(workflow.name, why)
-    this.#enter(workflow)
+    this.#enter(workflow, way)
   }
 
   #refused(refusal: Refusal): void {
     const { fallback, name } = this.#workflow
     this.#picked.letGo(OUTCOME.cancelled)
-    if (fallback !== undefined) this.#turnTo(fallback, `${name}: a step has no pod to go to`)
+    if (fallback !== undefined) this.#turnTo(fallback, `${name}: a step has no pod to go to`, 'fallback')
     else this.failed(selectionError(refusal, this.ctx), false)
   }
 
@@ -222,6 +231,7 @@ export class WorkflowRun implements StepHost, StepPeers {
     if (stage === undefined) throw new PhylloError('internal_error', 'a workflow ran past its last stage')
     const refusal = this.#picked.pickAll(stage.steps)
     if (refusal !== undefined) return this.#refused(refusal)
+    this.#tellWay()
     this.#legs = stage.steps.map(step => new StepRun(this, step))
     // Of those sent, one may fail at once and end the others.
     const legs = this.#legs
@@ -229,6 +239,17 @@ export class WorkflowRun implements StepHost, StepPeers {
       if (this.#legs !== legs || this.#winner !== undefined) break
       this.#send(leg)
     }
+  }
+
+  #tellWay(): void {
+    if (this.#way !== undefined) this.parts.events.onWay(this.ctx, this.#way)
+    this.#way = undefined
+  }
+
+  /** Tells of a step's end. */
+  #done(run: StepRun | undefined, cause?: ErrorCode): void {
+    if (run !== undefined)
+      this.parts.events.onStep(this.ctx, run.step.name, this.parts.now() - run.sentAt, cause)
   }
 
   #send(leg: StepRun): void {
@@ -279,6 +300,7 @@ export class WorkflowRun implements StepHost, StepPeers {
   /** Goes on without the pod that failed. False: that can't be. */
   #retry(run: StepRun, cause: ErrorCode): boolean {
     const { step, pod } = run
+    this.#done(run, cause)
     if (this.#legs.some(leg => leg !== run && leg.step === step && !leg.over)) {
       run.cancel(OUTCOME.failed)
       return true

@@ -153,6 +153,23 @@ export interface SessionOptions {
   readonly ttlMs: number
 }
 
+/** How fleets of prefill and decode pods are measured and divided; see data/split. */
+export interface DisaggregationOptions {
+  /** Between two looks. */
+  readonly everyMs: number
+  readonly windowMs: number
+  readonly reassign: {
+    readonly enabled: boolean
+    /** Fewest pods of a model that take each step. */
+    readonly minPrefill: number
+    readonly minDecode: number
+    /** In pods, a half at least. */
+    readonly hysteresis: number
+    /** Between two changes of a model's pods; 0: none. */
+    readonly cooldownMs: number
+  }
+}
+
 /** The log of sampled decisions. */
 export interface DecisionLogOptions {
   /** Absolute. */
@@ -194,6 +211,7 @@ export interface RouterOptions {
   readonly breaker: BreakerOptions
   readonly cache: CacheOptions
   readonly sessions: SessionOptions
+  readonly disaggregation: DisaggregationOptions
   readonly log: LogOptions
   /** Absent: none is kept. */
   readonly decisionLog?: DecisionLogOptions | undefined

@@ -35,6 +35,7 @@ import { logPluginFailure } from './plugin-failures.js'
 import { PodFleet } from './pod-fleet.js'
 import { resolveProfiles } from './profiles.js'
 import type { FleetUpdate, WorkerBirth } from './protocol.js'
+import { SplitKeeper } from './split-keeper.js'
 import { stateOptions } from './state-options.js'
 import { WorkerPool } from './worker-pool.js'
 
@@ -86,6 +87,8 @@ class ControlPlane {
   readonly #discovery: Discovery
   readonly #workers: WorkerPool
   readonly #decider: Decider
+  readonly #sums: CounterSums
+  readonly #splits: SplitKeeper
   #admin: Admin | undefined
   #chains: NodeJS.Timeout | undefined
   /** Why the process should be replaced. */
@@ -128,6 +131,21 @@ class ControlPlane {
       onExit: (row, error) => this.#workerDied(row, error),
       onDecisions: batch => this.#decisions?.write(batch),
     })
+    this.#sums = new CounterSums(this.#counters)
+    // /explain and the split learn nothing, so that they need no row of their own.
+    const latency = new LatencyModel(this.#latency, 0, () => this.state.now())
+    this.#splits = new SplitKeeper(
+      {
+        registry: this.registry,
+        state: this.state,
+        scraper: this.#scraper,
+        latency,
+        sentTokens: slot => this.#sums.prefillTokens(slot),
+        log: this.log,
+        now: () => performance.now(),
+      },
+      options.disaggregation,
+    )
     const { decisionLog } = options
     this.#decisions =
       decisionLog && new DecisionWriter(decisionLog, new DecisionCounts(this.#decisionCounts), this.log)
@@ -137,8 +155,7 @@ class ControlPlane {
       defaultProfile: options.defaults.profile,
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
       prepareQueue: new PrepareQueue(this.#prepareQueue, workers),
-      // /explain learns nothing, so it needs no row of its own.
-      latency: new LatencyModel(this.#latency, 0, () => this.state.now()),
+      latency,
       board,
       now: () => this.state.now(),
       random: Math.random,
@@ -160,6 +177,7 @@ class ControlPlane {
     await this.#discovery.start()
     this.#chains = setInterval(() => this.#models.refreshChains(this.registry.pods), CHAINS_MS).unref()
     const port = await this.#startWorkers(count)
+    this.#splits.start()
     this.#admin = await startAdmin({
       host: admin.host,
       port: admin.port,
@@ -168,7 +186,9 @@ class ControlPlane {
       decider: this.#decider,
       look: new CacheLook(this.state, new CacheAges(this.#cacheAges)),
       decisionCounts: this.#decisions && new DecisionCounts(this.#decisionCounts),
-      sums: new CounterSums(this.#counters),
+      sums: this.#sums,
+      splits: this.#splits,
+      models: this.#models,
       prepareQueue: this.#prepareQueue,
       kvEvents: this.#kvEvents,
       scraper: this.#scraper,
@@ -283,6 +303,7 @@ class ControlPlane {
     this.#discovery.stop()
     this.#health.stop()
     this.#scraper.stop()
+    this.#splits.stop()
     clearInterval(this.#chains)
     const cut = await this.#workers.drain(this.options.timeouts.drainMs)
     if (cut > 0) this.log.warn(`${cut} request(s) were cut off at the end of the drain`)

@@ -17,7 +17,7 @@ import type { TokenForwarding } from '#phyllo/data/token-forwarding.js'
 import { type RequestHead, type RoutingContext, RoutingContexts } from '#phyllo/decision/context.js'
 import type { ErrorCode } from '#phyllo/errors.js'
 import { Answers, type UsageCheck } from '#phyllo/execution/answers.js'
-import type { ExecutionRecord } from '#phyllo/execution/events.js'
+import type { ExecutionRecord, Way } from '#phyllo/execution/events.js'
 import { Executor } from '#phyllo/execution/executor.js'
 import { AnswerRoom } from '#phyllo/execution/kept-answer.js'
 import type { Lease } from '#phyllo/execution/lease.js'
@@ -75,6 +75,10 @@ export interface Worker {
   readonly infos: readonly PodInfo[]
   readonly pods: PodView
   readonly retries: ErrorCode[]
+  /** Ways that requests of several steps took. */
+  readonly ways: Way[]
+  /** Their steps that ended: the name, and where one failed the cause behind it. */
+  readonly steps: string[]
   readonly picks: string[]
   /** What was read in answers. */
   readonly checks: (UsageCheck & { pod: string })[]
@@ -142,6 +146,8 @@ export function startWorker(
   const watchdog = new Watchdog(20)
   const client = new UpstreamClient({ ...upstreamDefaults, ...upstream }, watchdog)
   const retries: ErrorCode[] = []
+  const ways: Way[] = []
+  const steps: string[] = []
   const picks: string[] = []
   const checks: (UsageCheck & { pod: string })[] = []
   const learned: number[] = []
@@ -166,6 +172,8 @@ export function startWorker(
     events: {
       onPick: (_ctx, { pod }) => void picks.push(pod.id),
       onRetry: (_ctx, _pod, cause) => void retries.push(cause),
+      onWay: (_ctx, way) => void ways.push(way),
+      onStep: (_ctx, step, _ms, cause) => void steps.push(cause === undefined ? step : `${step} ${cause}`),
       onDone(ctx, record) {
         waiting.get(ctx)?.({ ...snapshot(record) })
         waiting.delete(ctx)
@@ -181,6 +189,8 @@ export function startWorker(
     infos,
     pods,
     retries,
+    ways,
+    steps,
     picks,
     checks,
     learned,

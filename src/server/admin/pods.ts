@@ -10,6 +10,7 @@ import type { AdminAnswer, AdminDeps, AdminRoute } from './admin.js'
 import { showCache } from './cache.js'
 import { showEngine } from './engine.js'
 import { podStatus } from './gauges.js'
+import { showSplits } from './splits.js'
 
 const bodySchema = toJsonSchema(podSchema)
 
@@ -19,7 +20,7 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
   const show = (pod: Pod) => {
     const { breaker, ...status } = podStatus(deps.state, pod)
     const { id, url, models, labels, maxInflight, cordoned, healthy = null, reason = null } = pod
-    const { rank = null, variant = null, role, kvTransfer } = pod
+    const { rank = null, variant = null, role, assigned = null, kvTransfer } = pod
     return {
       id,
       url,
@@ -27,6 +28,7 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
       models,
       variant,
       role,
+      assigned,
       kvTransfer: role === 'mixed' ? null : kvTransfer,
       labels,
       maxInflight,
@@ -55,7 +57,11 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
       return { status: 200, body: showAll(found) }
     }
   return [
-    ['GET', /^\/pods$/, () => ({ status: 200, body: { pods: deps.registry.pods.map(show) } })],
+    [
+      'GET',
+      /^\/pods$/,
+      () => ({ status: 200, body: { pods: deps.registry.pods.map(show), splits: showSplits(deps) } }),
+    ],
     ['GET', /^\/pods\/([^/]+)$/, (_exchange, match) => ({ status: 200, body: showAll(find(match[1])) })],
     [
       'GET',
