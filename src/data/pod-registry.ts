@@ -210,6 +210,14 @@ export class PodRegistry {
     await this.publish()
   }
 
+  /** Takes over what a pod's bootstrap server says of its engines (all ranks of the pod), and tells the workers. */
+  async setEngines(name: string, engines: ReadonlyMap<number, string> | undefined): Promise<void> {
+    const pods = this.named(name).filter(({ kvTransfer }) => !sameEngines(kvTransfer.engines, engines))
+    if (pods.length === 0) return
+    for (const pod of pods) pod.kvTransfer = { ...pod.kvTransfer, engines }
+    await this.publish()
+  }
+
   /** Sends the present list to the workers. */
   async publish(): Promise<void> {
     this.#version += 1
@@ -224,6 +232,11 @@ export class PodRegistry {
   #applyReadiness(pod: Pod): void {
     if (isPodRef(pod.ref)) this.state.cordonPod(pod.ref, pod.cordoned || pod.healthy === false)
   }
+}
+
+function sameEngines(a: ReadonlyMap<number, string> | undefined, b: typeof a): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return a.size === b.size && [...a].every(([rank, id]) => b.get(rank) === id)
 }
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {

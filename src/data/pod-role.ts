@@ -27,8 +27,14 @@ export interface KvTransfer {
   readonly address?: string | undefined
 }
 
+/** And what was learned of it since. */
+export interface LiveTransfer extends KvTransfer {
+  /** Ids of its engines by data-parallel rank, as its bootstrap server tells them (Mooncake); absent: not known yet. */
+  readonly engines?: ReadonlyMap<number, string> | undefined
+}
+
 /** As the pod schema's defaults have it, for pods that were added without one. */
-export const DEFAULT_TRANSFER: KvTransfer = { connector: 'nixl', bootstrapPort: 8998 }
+export const DEFAULT_TRANSFER: LiveTransfer = { connector: 'nixl', bootstrapPort: 8998 }
 
 /** What decides on a pod's steps. */
 export interface Playing {
@@ -47,6 +53,13 @@ export function servesWhole({ role, assigned }: Playing, connector: Connector): 
   if (role === 'mixed') return true
   return role === 'decode' && connector !== 'sglang' && connector !== 'p2p-nccl'
 }
+
+/**
+ * Whether a pod can be sent a prefill: decode must be told which engine of a Mooncake pod has the blocks, and who that is
+ * only its bootstrap server knows.
+ */
+export const canHandOver = ({ connector, engines }: LiveTransfer, rank = 0): boolean =>
+  connector !== 'mooncake' || engines?.has(rank) === true
 
 export function takesStep({ role, assigned }: Playing, step: StepRole): boolean {
   if (role !== 'both') return role === step

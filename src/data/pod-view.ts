@@ -5,8 +5,9 @@
 import { MAX_SLOTS, type PodRef, slotOf } from './native.js'
 import {
   type Assignment,
+  canHandOver,
   DEFAULT_TRANSFER,
-  type KvTransfer,
+  type LiveTransfer,
   type PodRole,
   STEP_ROLES,
   type StepRole,
@@ -30,7 +31,7 @@ export interface PodInfo {
   /** The one step that a pod of role `both` is kept to for the time being; absent: it takes both. */
   readonly assigned?: Assignment | undefined
   /** How it hands KV blocks over; absent: DEFAULT_TRANSFER. */
-  readonly kvTransfer?: KvTransfer | undefined
+  readonly kvTransfer?: LiveTransfer | undefined
   /** Most requests in flight on it, over all workers; 0 = no limit. */
   readonly maxInflight: number
   /** Its data-parallel rank, where several share the origin; requests name it in a header. */
@@ -85,8 +86,10 @@ export class PodView {
       servesWhole({ role, assigned }, kvTransfer.connector),
     )
     for (const step of STEP_ROLES) {
-      this.#stepPools[step] = poolsOf(byModel, ({ role = 'mixed', assigned }) =>
-        takesStep({ role, assigned }, step),
+      this.#stepPools[step] = poolsOf(
+        byModel,
+        ({ role = 'mixed', assigned, kvTransfer = DEFAULT_TRANSFER, rank }) =>
+          takesStep({ role, assigned }, step) && (step !== 'prefill' || canHandOver(kvTransfer, rank)),
       )
     }
     this.#all = toPool(pods.map(pod => slotOf(pod.ref)))

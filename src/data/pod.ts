@@ -1,7 +1,13 @@
 /** A pod: what an operator or a source of pods says of it, and what the control plane makes of that. */
 import type { PodRef } from './native.js'
 import { type FleetKvEvents, type KvEventsSpec, kvEventsOf } from './pod-events.js'
-import { type Assignment, DEFAULT_TRANSFER, type KvTransfer, type PodRole } from './pod-role.js'
+import {
+  type Assignment,
+  DEFAULT_TRANSFER,
+  type KvTransfer,
+  type LiveTransfer,
+  type PodRole,
+} from './pod-role.js'
 import { type PodUrl, parsePodUrl, podIdOf } from './pod-url.js'
 import type { PodInfo } from './pod-view.js'
 
@@ -45,7 +51,7 @@ export interface Pod {
   role: PodRole
   /** What a pod of role `both` is kept to for the time being. */
   assigned?: Assignment | undefined
-  readonly kvTransfer: KvTransfer
+  kvTransfer: LiveTransfer
   /** Most requests in flight on it; 0 = no limit. */
   maxInflight: number
   /** Where its events (its rank's) are published; undefined if nowhere. */

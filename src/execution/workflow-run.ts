@@ -19,7 +19,7 @@ import type { SelectingProfile } from './selector.js'
 import type { ClientSink } from './sink.js'
 import type { StepPeers } from './step-input.js'
 import { type ExecuteOptions, type ExecutionParts, type StepHost, StepRun } from './step-run.js'
-import { deadlineOf, type Stage, type StepResult, stepsOf, type Workflow } from './workflow.js'
+import { deadlineOf, type Stage, type Step, type StepResult, stepsOf, type Workflow } from './workflow.js'
 
 /** The request that the run is of; the rest of what a step asks for comes from it too. */
 export interface WorkflowHost {
@@ -120,6 +120,7 @@ export class WorkflowRun implements StepHost, StepPeers {
   }
 
   mayAnswer(run: StepRun): boolean {
+    if (run.status >= 400 && this.#winner === undefined && this.#goesOnWithout(run)) return false
     if (this.#winner === undefined) {
       this.#winner = run
       this.#endOthers(run)
@@ -154,7 +155,7 @@ export class WorkflowRun implements StepHost, StepPeers {
       run.cancel(OUTCOME.failed)
       return true
     }
-    return this.#retry(run, cause)
+    return this.#retry(run, cause) || this.#skips(run)
   }
 
   relayed(run: StepRun, podFailed: boolean): void {
@@ -230,6 +231,8 @@ export class WorkflowRun implements StepHost, StepPeers {
     const stage: Stage | undefined = this.#workflow.stages[this.#at]
     if (stage === undefined) throw new PhylloError('internal_error', 'a workflow ran past its last stage')
     const refusal = this.#picked.pickAll(stage.steps)
+    const [step] = stage.steps
+    if (refusal !== undefined && step?.skip !== undefined) return this.#skip(step)
     if (refusal !== undefined) return this.#refused(refusal)
     this.#tellWay()
     this.#legs = stage.steps.map(step => new StepRun(this, step))
@@ -259,15 +262,19 @@ export class WorkflowRun implements StepHost, StepPeers {
     if (step.prefilled) lease.prefilledElsewhere()
     this.#last = leg
     leg.startOn(lease, this.#picked.failures(step.name))
-    const wait = step.hedgeAfterMs?.(this.ctx)
+    const wait = step.hedge?.afterMs(this.ctx)
     if (wait !== undefined) this.#timers.set(wait, () => this.#again(() => this.#hedge(leg, lease)))
   }
 
   /** Nothing has come of the first: a second pod gets the request too. */
   #hedge(leg: StepRun, first: Lease): void {
-    if (this.#over || leg.over || this.#winner !== undefined) return
+    if (this.#over || leg.over || this.#winner !== undefined || leg.step.hedge?.spend() !== true) return
     const lease = this.#picked.acquire(leg.step, [slotOf(first.ref)])
     if (typeof lease === 'string') return
+    this.ctx.trace?.took(
+      this.#workflow.name,
+      `pod ${first.pod.id} was silent, so ${lease.pod.id} was asked too`,
+    )
     const second = new StepRun(this, leg.step)
     this.#legs.push(second)
     second.startOn(lease, leg.attempts)
@@ -285,7 +292,40 @@ export class WorkflowRun implements StepHost, StepPeers {
       'pod_bad_response',
       `pod ${run.pod?.id ?? ''}, step '${run.step.name}': ${fault}`,
     )
-    if (!this.#retry(run, error.code)) this.failed(error, false, run)
+    if (!this.#retry(run, error.code) && !this.#skips(run)) this.failed(error, false, run)
+  }
+
+  /** Whether an error answer of that leg is not the client's: another pod may still do better, or nobody needs it. */
+  #goesOnWithout(run: StepRun): boolean {
+    if (this.#hasTwin(run)) {
+      run.letGo()
+      return true
+    }
+    if (run.step.skip === undefined) return false
+    run.letGo()
+    this.#again(() => this.#skip(run.step))
+    return true
+  }
+
+  /** Another pod tries the same step. */
+  #hasTwin(run: StepRun): boolean {
+    return this.#legs.some(leg => leg !== run && leg.step === run.step && !leg.over)
+  }
+
+  /** Ends a leg that failed, and goes on without its step where the workflow can. */
+  #skips(run: StepRun): boolean {
+    if (run.step.skip === undefined) return false
+    run.cancel(OUTCOME.failed)
+    this.#again(() => this.#skip(run.step))
+    return true
+  }
+
+  #skip(step: Step): void {
+    this.ctx.trace?.took(this.#workflow.name, `step '${step.name}' came to nothing, and is not needed`)
+    step.skip?.(this.ctx)
+    this.#legs = []
+    this.#at++
+    this.#runStage()
   }
 
   /** To the next stage, once all of this one is done. */
@@ -301,15 +341,15 @@ export class WorkflowRun implements StepHost, StepPeers {
   #retry(run: StepRun, cause: ErrorCode): boolean {
     const { step, pod } = run
     this.#done(run, cause)
-    if (this.#legs.some(leg => leg !== run && leg.step === step && !leg.over)) {
+    const failures = this.#picked.failed(step.name, pod)
+    if (this.#hasTwin(run)) {
       run.cancel(OUTCOME.failed)
       return true
     }
-    const failures = this.#picked.failed(step.name, pod)
     if (!mayRetry(errorCatalogue[cause], step.onFailure, failures)) return false
     const next = this.#picked.acquireEarly(step)
     const { fallback, stages } = this.#workflow
-    if (typeof next === 'string' && fallback === undefined) return false
+    if (typeof next === 'string' && (fallback === undefined || step.skip !== undefined)) return false
     run.cancel(OUTCOME.failed)
     this.#stop(OUTCOME.cancelled)
     if (pod !== undefined) this.parts.events.onRetry(this.ctx, pod, cause)
@@ -339,6 +379,8 @@ export class WorkflowRun implements StepHost, StepPeers {
     const isError = winner.step.output !== 'relay' || winner.status >= 400
     for (const leg of this.#legs) {
       if (leg === winner) continue
+      const isSlower = leg.step === winner.step && leg.sentAt <= winner.sentAt && !leg.over
+      if (isSlower && !isError) leg.step.hedge?.sample(this.ctx, this.parts.now() - leg.sentAt)
       // A leg that the answer rests on goes on to its end; of two that try the same, or besides an error, none does.
       if (isError || leg.step === winner.step || leg.step.output === 'relay') leg.cancel(OUTCOME.cancelled)
     }

@@ -9,6 +9,7 @@ import type { DiscoveryOptions } from '../data/discovery/discovery.js'
 import type { HealthOptions } from '../data/health.js'
 import type { FleetKvEvents, KvEventsSpec } from '../data/pod-events.js'
 import type { KvTransfer, PodRole } from '../data/pod-role.js'
+import type { DescribedWorkflows } from '../execution/workflows/described/schema.js'
 import type { LogOptions } from '../telemetry/log.js'
 
 /** The public port. */
@@ -200,6 +201,8 @@ export interface RouterOptions {
    * layer's `profileFromConfig` builds them.
    */
   readonly profiles: Readonly<Record<string, unknown>>
+  /** Workflows as data, by name, beside those that ship; absent: none. */
+  readonly workflows?: DescribedWorkflows | undefined
   /** Exact paths that go to a pod besides the API's own. A control path (see control-paths.ts) stays closed even so. */
   readonly passthrough: readonly string[]
   readonly kvEvents: KvEventsOptions

@@ -30,6 +30,7 @@ import { type Admin, startAdmin } from './admin/admin.js'
 import { Decider } from './decider.js'
 import { chooseListener } from './listener/choose.js'
 import { ModelTable } from './model-table.js'
+import { MooncakeBootstrap } from './mooncake-bootstrap.js'
 import type { RouterOptions } from './options.js'
 import { logPluginFailure } from './plugin-failures.js'
 import { PodFleet } from './pod-fleet.js'
@@ -82,6 +83,7 @@ class ControlPlane {
   readonly #models: ModelTable
   readonly #health: HealthChecker
   readonly #scraper: Scraper
+  readonly #bootstrap: MooncakeBootstrap
   readonly #kvEvents: KvEvents
   readonly #fleet: PodFleet
   readonly #discovery: Discovery
@@ -123,6 +125,7 @@ class ControlPlane {
       options.kvEvents,
     )
     this.#models = new ModelTable(this.state, options, this.log)
+    this.#bootstrap = new MooncakeBootstrap(this.registry, options.health, this.log)
     this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())
     this.#scraper = new Scraper(this.state, board.adapters, options.scrape, this.#scrapeEvents())
     this.#fleet = new PodFleet(this.registry, this.#health, this.#scraper)
@@ -152,6 +155,7 @@ class ControlPlane {
     this.#decider = new Decider({
       lane: new LaneView(addon, this.state),
       profiles: resolveProfiles(options),
+      workflows: options.workflows,
       defaultProfile: options.defaults.profile,
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
       prepareQueue: new PrepareQueue(this.#prepareQueue, workers),
@@ -175,6 +179,7 @@ class ControlPlane {
     await this.#models.load()
     await this.#fleet.addAll(pods)
     await this.#discovery.start()
+    this.#bootstrap.start()
     this.#chains = setInterval(() => this.#models.refreshChains(this.registry.pods), CHAINS_MS).unref()
     const port = await this.#startWorkers(count)
     this.#splits.start()
@@ -248,6 +253,7 @@ class ControlPlane {
   #healthEvents(): HealthEvents {
     return {
       onChange: (pod, healthy, reason) => {
+        void this.#bootstrap.changed(pod, healthy)
         if (healthy) {
           this.log.info(`pod ${pod.id} is healthy`)
           // Started anew, perhaps with other blocks.
@@ -302,6 +308,7 @@ class ControlPlane {
   async #close(): Promise<void> {
     this.#discovery.stop()
     this.#health.stop()
+    this.#bootstrap.stop()
     this.#scraper.stop()
     this.#splits.stop()
     clearInterval(this.#chains)

@@ -124,6 +124,11 @@ export const decisionRecord = z.object({
   /** The request goes on with a conversation; left out: nobody looked. */
   followUp: z.boolean().optional(),
   pods,
+  /**
+   * Workflows that the request went by, and why, in the order in which they were chosen; left out where its profile's has
+   * no choice to make.
+   */
+  ways: z.array(z.object({ workflow: z.string(), why: z.string() })).optional(),
   decision: z.object({
     filters: z.array(
       z.object({
@@ -160,8 +165,6 @@ export const decisionRecord = z.object({
     promptTokens: z.number().nullable(),
     cachedTokens: z.number().nullable(),
   }),
-  /** Workflows that were chosen or turned to, in this order, and why; left out where there was no choice. */
-  ways: z.array(z.object({ workflow: z.string(), why: z.string() })).optional(),
   /** Selections of a workflow of several steps, in their order, with their first pick; `decision` is the first of them. */
   steps: z
     .array(

@@ -2,6 +2,7 @@
 
 import { checkPod } from '../../data/pod-checks.js'
 import type { Pod } from '../../data/pod-registry.js'
+import type { LiveTransfer } from '../../data/pod-role.js'
 import { podSchema } from '../../data/pod-schema.js'
 import { PhylloError } from '../../errors.js'
 import { toJsonSchema } from '../../yaml/json-schema.js'
@@ -29,7 +30,7 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
       variant,
       role,
       assigned,
-      kvTransfer: role === 'mixed' ? null : kvTransfer,
+      kvTransfer: role === 'mixed' ? null : shown(kvTransfer),
       labels,
       maxInflight,
       cordoned,
@@ -129,3 +130,7 @@ function parseJson(body: Buffer): unknown {
     throw new PhylloError('bad_json', 'the body is not valid JSON')
   }
 }
+
+/** JSON knows no maps. */
+const shown = ({ engines, ...rest }: LiveTransfer) =>
+  engines === undefined ? rest : { ...rest, engines: Object.fromEntries(engines) }
