@@ -96,8 +96,8 @@ export interface Step<
    */
   readonly model?: string | undefined
   /**
-   * Most milliseconds from sending to the end of the answer; of a relayed stream, to its first byte. Past it the pod has
-   * failed. 0 or absent, and for other relayed answers: the client's time-outs alone.
+   * Most milliseconds from sending to the end of the answer; of a relayed one, to its first byte. Past it the pod has
+   * failed. 0 or absent: the client's time-outs alone.
    */
   readonly deadlineMs?: number | undefined
   /**

@@ -17,6 +17,7 @@ const jsonOf = (pod: Pod, request = 0): unknown =>
   JSON.parse(pod.requests[request]?.body.toString() ?? 'null')
 
 const body = '{"model":"m","max_tokens":7,"messages":[{"role":"user","content":"hi"}],"unknown":1e400}'
+const streamed = body.replace('"max_tokens"', '"stream":true,"max_tokens"')
 /** More uncached tokens than any threshold here. */
 const long = { ticket: 1, body }
 
@@ -120,6 +121,33 @@ test('nixl: a decode that fails begins again with a prefill, since a hand-off is
   t.like(await gone.run(goneSink, { ...long, workflow: nixl() }), { status: 200 }, goneSink.text)
   t.is(prefill.requests.length, 3)
   await assertClean(t, gone)
+})
+
+test('nixl: a stream that does not begin is given up at its deadline, which is not that of an answer that comes whole', async t => {
+  const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, handedOff)))
+  const later = ({ socket }: Pod['requests'][0]) =>
+    void setTimeout(() => socket.write(answerWith(200, '{"text":"late"}')), 400)
+  const slow = await startPod(t, later)
+  const other = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const roles = ['prefill', 'decode', 'decode'] as const
+  const workflow = nixl({ firstByteTimeoutMs: 60 })
+  for (const [stream, text] of [
+    [false, '{"text":"late"}'],
+    [true, '{"text":"hi"}'],
+  ] as const) {
+    const worker = startWorker(t, [prefill.origin, slow.origin, other.origin], { roles })
+    worker.lane.uncached = 300
+    const sink = new RecordingSink()
+    const asked = { ticket: 1, body: stream ? streamed : body, workflow }
+    t.like(await worker.run(sink, asked), { status: 200, outcome: 'ok', attempts: stream ? 2 : 1 })
+    t.is(sink.text, text)
+    await assertClean(t, worker)
+  }
+  // Each try on decode had a hand-off of its own.
+  t.deepEqual(
+    [prefill, slow, other].map(pod => pod.requests.length),
+    [3, 2, 1],
+  )
 })
 
 test('nixl: a client that leaves ends the leg under way', async t => {
@@ -278,7 +306,6 @@ const events = (...lines: string[]): string => lines.map(line => `data: ${line}\
 const role = '{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}'
 const failed = '{"error":{"message":"KV load failed","code":500}}'
 const hi = '{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}'
-const streamed = body.replace('"max_tokens"', '"stream":true,"max_tokens"')
 
 test('nixl: vLLM answers a failed pull with 200, a role piece and an error event; that went to the client as its answer', async t => {
   for (const pieces of [[role, failed], [failed]]) {

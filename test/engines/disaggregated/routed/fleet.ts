@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type OpenAI from 'openai'
 import { z } from 'zod'
 import { type DecisionRecord, decisionRecord } from '#phyllo/decision/record/schema.js'
-import { type Engine, VLLM_MODEL } from '../../engine.js'
+import { VLLM_MODEL } from '../../engine.js'
 import { cacheOf } from '../../explain.js'
 import { clientOf, post } from '../../fleet.js'
 import { until } from '../../harness.js'
@@ -24,11 +24,13 @@ const NAME = 'router-disaggregated'
 const log = join(paths.cache, `${NAME}-decisions.jsonl`)
 
 const podStatus = z.object({
+  id: z.enum(['prefill', 'decode', 'spare']),
   inflight: z.number(),
   healthy: z.boolean().nullable(),
   breaker: z.string(),
 })
 export type PodStatus = z.infer<typeof podStatus>
+const podList = z.object({ pods: z.array(podStatus) })
 
 export class RoutedFleet {
   readonly client: OpenAI
@@ -64,16 +66,22 @@ export class RoutedFleet {
   }
 
   async status(pod: Role): Promise<PodStatus> {
-    const answer = await fetch(`${this.router.adminUrl}/pods/${pod}`)
-    return podStatus.parse(await answer.json())
+    const found = (await this.#statuses()).find(({ id }) => id === pod)
+    if (found === undefined) throw new Error(`the router has no pod ${pod}`)
+    return found
   }
 
-  /** Waits until requests are under way on the pods in these numbers, by the router's count. */
+  /**
+   * Waits until requests are under way on the pods in these numbers, by the router's count. Twice in a row: pods of a request
+   * are booked one after the other.
+   */
   async inFlight(counts: Partial<Record<Role, number>>): Promise<void> {
-    const wanted = this.#roles().filter(role => counts[role] !== undefined)
+    let times = 0
     await until(NOTICE_MS, `in flight: ${JSON.stringify(counts)}`, async () => {
-      for (const role of wanted) if ((await this.status(role)).inflight !== counts[role]) return undefined
-      return true
+      const statuses = await this.#statuses()
+      const isSo = statuses.every(({ id, inflight }) => inflight === (counts[id] ?? inflight))
+      times = isSo ? times + 1 : 0
+      return times >= 2 || undefined
     })
   }
 
@@ -95,17 +103,12 @@ export class RoutedFleet {
   }
 
   async startedUp(): Promise<void> {
-    for (const role of this.#roles()) await this.inService(role)
+    for (const role of this.pair.places.keys()) await this.inService(role)
   }
 
-  engineOf(pod: string | null): Engine {
-    const engine = this.pair.engines.find(({ name }) => name === pod)
-    if (engine === undefined) throw new Error(`no engine is named ${pod}`)
-    return engine
-  }
-
-  #roles(): readonly Role[] {
-    return [...this.pair.places.keys()]
+  /** All at one moment. */
+  async #statuses(): Promise<readonly PodStatus[]> {
+    return podList.parse(await (await fetch(`${this.router.adminUrl}/pods`)).json()).pods
   }
 
   async #isExact(pod: Role): Promise<boolean> {

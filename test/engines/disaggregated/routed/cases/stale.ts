@@ -37,8 +37,7 @@ async function frozenPastTheLease(fleet: RoutedFleet): Promise<string> {
     // The first hand-off's blocks become another prompt's, while the engine that was to pull them still sleeps.
     await overwriteCache(prefill, 'After Olga')
     return told
-  })
-  await fleet.cordon('spare', true)
+  }).finally(() => fleet.cordon('spare', true))
   assert.equal((await fleet.decision(said.id)).outcome.attempts, 2)
   // The first hand-off ran out, the second was taken.
   assert.equal(await counted(prefill, EXPIRED), expired + 1)
