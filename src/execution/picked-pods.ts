@@ -1,6 +1,6 @@
 /** The pods of a workflow's steps: picked, booked until they are sent to, and remembered where they failed. */
 import { randomUUID } from 'node:crypto'
-import { BOOK, OUTCOME, slotOf } from '../data/native.js'
+import { BOOK, NO_TICKET, OUTCOME, slotOf } from '../data/native.js'
 import type { PodInfo } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
@@ -84,16 +84,18 @@ export class PickedPods {
     const selecting = step.profile === undefined ? profile : (stepProfiles.get(step.profile) ?? profile)
     ctx.earlierPick = this.#latest === step.name ? undefined : this.#pods.get(this.#latest)
     if (ctx.trace !== undefined) ctx.trace.step = step.name
-    const tried = this.#tried.get(step.name) ?? []
-    const all = others.length === 0 ? tried : [...tried, ...others]
+    const failed = this.#tried.get(step.name) ?? []
+    const tried = others.length === 0 ? failed : [...failed, ...others]
     const { bookFlags } = selecting
     const flags = learns ? bookFlags : bookFlags & ~BOOK.learnPrefix
     const doubted = this.#doubted.get(step.name)
-    if (doubted !== undefined) {
-      const lease = parts.selector.acquire(ctx, selecting, pool, [...all, ...doubted], flags)
-      if (typeof lease !== 'string') return lease
-    }
-    return parts.selector.acquire(ctx, selecting, pool, all, flags)
+    const acquire = (but: readonly number[]): Lease | Refusal =>
+      step.model === undefined
+        ? parts.selector.acquire(ctx, selecting, pool, but, flags)
+        : withoutTicket(ctx, () => parts.selector.acquire(ctx, selecting, pool, but, flags))
+    if (doubted === undefined) return acquire(tried)
+    const undoubted = acquire([...tried, ...doubted])
+    return typeof undoubted === 'string' ? acquire(tried) : undoubted
   }
 
   /** Keeps a booked pod for a step that is sent later. */
@@ -145,5 +147,16 @@ export class PickedPods {
     this.#held.set(step.name, lease)
     this.#pods.set(step.name, lease.pod)
     this.#latest = step.name
+  }
+}
+
+/** Runs work that must not see what was prepared: hashes of another model's blocks, tokens by another tokenizer. */
+function withoutTicket<T>(ctx: RoutingContext, work: () => T): T {
+  const { ticket } = ctx
+  ctx.ticket = NO_TICKET
+  try {
+    return work()
+  } finally {
+    ctx.ticket = ticket
   }
 }

@@ -331,7 +331,8 @@ export class StepRun implements UpstreamHandler {
   }
 
   #sample(ms: number): void {
-    const { samples = 'first-byte' } = this.step
+    const { samples = 'first-byte', hedge } = this.step
+    hedge?.sample(this.#host.ctx, ms)
     if (samples === 'prefill') this.#lease?.prefillDone(ms)
     else if (samples === 'first-byte' && this.#host.ctx.stream) this.#lease?.firstByte(ms)
   }

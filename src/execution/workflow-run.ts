@@ -9,6 +9,7 @@ import type { RoutingContext } from '../decision/context.js'
 import { selectionError } from '../decision/outcome.js'
 import type { Refusal } from '../decision/plugin.js'
 import { type ErrorCode, errorCatalogue, PhylloError, toPhylloError } from '../errors.js'
+import type { Way } from './events.js'
 import type { Lease, LeaseOutcome } from './lease.js'
 import { LegTimers } from './leg-timers.js'
 import { PickedPods } from './picked-pods.js'
@@ -48,6 +49,8 @@ export class WorkflowRun implements StepHost, StepPeers {
   #winner: StepRun | undefined
   #last: StepRun | undefined
   #over = false
+  /** Not told yet. */
+  #way: Way | undefined
   attemptId = ''
 
   constructor(host: WorkflowHost, workflow: Workflow) {
@@ -117,6 +120,7 @@ export class WorkflowRun implements StepHost, StepPeers {
   }
 
   mayAnswer(run: StepRun): boolean {
+    if (run.status >= 400 && this.#winner === undefined && this.#goesOnWithout(run)) return false
     if (this.#winner === undefined) {
       this.#winner = run
       this.#endOthers(run)
@@ -128,12 +132,15 @@ export class WorkflowRun implements StepHost, StepPeers {
 
   answering(): void {
     this.#timers.clear()
+    // An error answer is no step done: it is the client's fault, or was counted as the pod's.
+    if ((this.#winner?.status ?? 0) < 400) this.#done(this.#winner)
     this.#host.answering()
   }
 
   kept(run: StepRun, result: StepResult | undefined, fault: string | undefined): void {
     if (this.#over) return
     this.#again(() => {
+      if (fault === undefined) this.#done(run)
       if (fault !== undefined && this.#winner === undefined) this.#badResult(run, fault)
       else if (result !== undefined && run.step.suffices?.(result, this.ctx)) this.#suffices(run, result)
       else this.#advance()
@@ -148,7 +155,7 @@ export class WorkflowRun implements StepHost, StepPeers {
       run.cancel(OUTCOME.failed)
       return true
     }
-    return this.#retry(run, cause)
+    return this.#retry(run, cause) || this.#skips(run)
   }
 
   relayed(run: StepRun, podFailed: boolean): void {
@@ -162,19 +169,22 @@ export class WorkflowRun implements StepHost, StepPeers {
 
   failed(error: PhylloError, begun: boolean, run?: StepRun): void {
     if (this.#over) return
+    // What failed before it answered was told when the next pod was looked for.
+    if (run !== undefined && run === this.#winner) this.#done(run, error.code)
     this.#over = true
     this.#stop(OUTCOME.cancelled)
     this.#host.failed(error, begun, run)
   }
 
-  #enter(workflow: Workflow): void {
+  #enter(workflow: Workflow, way?: Way): void {
     this.#workflow = workflow
+    this.#way = way ?? (stepsOf(workflow).length > 1 ? 'split' : 'direct')
     this.#at = 0
     this.attemptId = this.#picked.newAttempt()
     this.#picked.begin()
     const { fallback, choice, picksAhead } = workflow
     const why = workflow.unfit?.(this.ctx)
-    if (why !== undefined && fallback !== undefined) return this.#turnTo(fallback, why)
+    if (why !== undefined && fallback !== undefined) return this.#turnTo(fallback, why, 'fallback')
     if (choice !== undefined && this.#chooses(workflow)) return
     if (picksAhead) {
       const refusal = this.#picked.pickAll(stepsOf(workflow))
@@ -201,19 +211,19 @@ export class WorkflowRun implements StepHost, StepPeers {
     }
     const [first] = stepsOf(choice.otherwise)
     if (first !== undefined) this.#picked.holdWhole(first, lease)
-    this.#turnTo(choice.otherwise, why)
+    this.#turnTo(choice.otherwise, why, 'direct')
     return true
   }
 
-  #turnTo(workflow: Workflow, why: string): void {
+  #turnTo(workflow: Workflow, why: string, way: Way): void {
     this.ctx.trace?.took(workflow.name, why)
-    this.#enter(workflow)
+    this.#enter(workflow, way)
   }
 
   #refused(refusal: Refusal): void {
     const { fallback, name } = this.#workflow
     this.#picked.letGo(OUTCOME.cancelled)
-    if (fallback !== undefined) this.#turnTo(fallback, `${name}: a step has no pod to go to`)
+    if (fallback !== undefined) this.#turnTo(fallback, `${name}: a step has no pod to go to`, 'fallback')
     else this.failed(selectionError(refusal, this.ctx), false)
   }
 
@@ -221,7 +231,10 @@ export class WorkflowRun implements StepHost, StepPeers {
     const stage: Stage | undefined = this.#workflow.stages[this.#at]
     if (stage === undefined) throw new PhylloError('internal_error', 'a workflow ran past its last stage')
     const refusal = this.#picked.pickAll(stage.steps)
+    const [step] = stage.steps
+    if (refusal !== undefined && step?.skip !== undefined) return this.#skip(step)
     if (refusal !== undefined) return this.#refused(refusal)
+    this.#tellWay()
     this.#legs = stage.steps.map(step => new StepRun(this, step))
     // Of those sent, one may fail at once and end the others.
     const legs = this.#legs
@@ -231,6 +244,17 @@ export class WorkflowRun implements StepHost, StepPeers {
     }
   }
 
+  #tellWay(): void {
+    if (this.#way !== undefined) this.parts.events.onWay(this.ctx, this.#way)
+    this.#way = undefined
+  }
+
+  /** Tells of a step's end. */
+  #done(run: StepRun | undefined, cause?: ErrorCode): void {
+    if (run !== undefined)
+      this.parts.events.onStep(this.ctx, run.step.name, this.parts.now() - run.sentAt, cause)
+  }
+
   #send(leg: StepRun): void {
     const { step } = leg
     const lease = this.#picked.take(step.name)
@@ -238,15 +262,19 @@ export class WorkflowRun implements StepHost, StepPeers {
     if (step.prefilled) lease.prefilledElsewhere()
     this.#last = leg
     leg.startOn(lease, this.#picked.failures(step.name))
-    const wait = step.hedgeAfterMs?.(this.ctx)
+    const wait = step.hedge?.afterMs(this.ctx)
     if (wait !== undefined) this.#timers.set(wait, () => this.#again(() => this.#hedge(leg, lease)))
   }
 
   /** Nothing has come of the first: a second pod gets the request too. */
   #hedge(leg: StepRun, first: Lease): void {
-    if (this.#over || leg.over || this.#winner !== undefined) return
+    if (this.#over || leg.over || this.#winner !== undefined || leg.step.hedge?.spend() !== true) return
     const lease = this.#picked.acquire(leg.step, [slotOf(first.ref)])
     if (typeof lease === 'string') return
+    this.ctx.trace?.took(
+      this.#workflow.name,
+      `pod ${first.pod.id} was silent, so ${lease.pod.id} was asked too`,
+    )
     const second = new StepRun(this, leg.step)
     this.#legs.push(second)
     second.startOn(lease, leg.attempts)
@@ -264,7 +292,40 @@ export class WorkflowRun implements StepHost, StepPeers {
       'pod_bad_response',
       `pod ${run.pod?.id ?? ''}, step '${run.step.name}': ${fault}`,
     )
-    if (!this.#retry(run, error.code)) this.failed(error, false, run)
+    if (!this.#retry(run, error.code) && !this.#skips(run)) this.failed(error, false, run)
+  }
+
+  /** Whether an error answer of that leg is not the client's: another pod may still do better, or nobody needs it. */
+  #goesOnWithout(run: StepRun): boolean {
+    if (this.#hasTwin(run)) {
+      run.letGo()
+      return true
+    }
+    if (run.step.skip === undefined) return false
+    run.letGo()
+    this.#again(() => this.#skip(run.step))
+    return true
+  }
+
+  /** Another pod tries the same step. */
+  #hasTwin(run: StepRun): boolean {
+    return this.#legs.some(leg => leg !== run && leg.step === run.step && !leg.over)
+  }
+
+  /** Ends a leg that failed, and goes on without its step where the workflow can. */
+  #skips(run: StepRun): boolean {
+    if (run.step.skip === undefined) return false
+    run.cancel(OUTCOME.failed)
+    this.#again(() => this.#skip(run.step))
+    return true
+  }
+
+  #skip(step: Step): void {
+    this.ctx.trace?.took(this.#workflow.name, `step '${step.name}' came to nothing, and is not needed`)
+    step.skip?.(this.ctx)
+    this.#legs = []
+    this.#at++
+    this.#runStage()
   }
 
   /** To the next stage, once all of this one is done. */
@@ -279,18 +340,19 @@ export class WorkflowRun implements StepHost, StepPeers {
   /** Goes on without the pod that failed. False: that can't be. */
   #retry(run: StepRun, cause: ErrorCode): boolean {
     const { step, pod } = run
-    if (this.#legs.some(leg => leg !== run && leg.step === step && !leg.over)) {
+    this.#done(run, cause)
+    const failures = this.#picked.failed(step.name, pod)
+    if (this.#hasTwin(run)) {
       run.cancel(OUTCOME.failed)
       return true
     }
-    const failures = this.#picked.failed(step.name, pod)
     if (cause === 'step_timeout' || (step.output === 'relay' && cause !== 'pod_unreachable')) {
       this.#doubtOthers(step)
     }
     if (!mayRetry(errorCatalogue[cause], step.onFailure, failures)) return false
     const next = this.#picked.acquireEarly(step)
     const { fallback, stages } = this.#workflow
-    if (typeof next === 'string' && fallback === undefined) return false
+    if (typeof next === 'string' && (fallback === undefined || step.skip !== undefined)) return false
     run.cancel(OUTCOME.failed)
     this.#stop(OUTCOME.cancelled)
     if (pod !== undefined) this.parts.events.onRetry(this.ctx, pod, cause)
@@ -334,6 +396,8 @@ export class WorkflowRun implements StepHost, StepPeers {
     const isError = winner.step.output !== 'relay' || winner.status >= 400
     for (const leg of this.#legs) {
       if (leg === winner) continue
+      const isSlower = leg.step === winner.step && leg.sentAt <= winner.sentAt && !leg.over
+      if (isSlower && !isError) leg.step.hedge?.sample(this.ctx, this.parts.now() - leg.sentAt)
       // A leg that the answer rests on goes on to its end; of two that try the same, or besides an error, none does.
       if (isError || leg.step === winner.step || leg.step.output === 'relay') leg.cancel(OUTCOME.cancelled)
     }

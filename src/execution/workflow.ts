@@ -91,6 +91,11 @@ export interface Step<
   /** Name of the profile that selects its pod; absent: the request's own. */
   readonly profile?: string | undefined
   /**
+   * Name of the model that it asks, where that is not the request's: its profile must not read what was prepared of the
+   * prompt (checked when the configuration is loaded), and nothing of it is booked as cached.
+   */
+  readonly model?: string | undefined
+  /**
    * Most milliseconds from sending to the end of the answer; of a relayed stream, to its first byte. Past it the pod has
    * failed. 0 or absent, and for other relayed answers: the client's time-outs alone.
    */
@@ -127,10 +132,26 @@ export interface Step<
   /** Whether a kept answer is good enough for the client; then it is the client's, and no later step runs. */
   suffices?(answer: StepResult, ctx: RoutingContext): boolean
   /**
-   * A second pod gets the request too where the first has sent nothing after so many milliseconds; who answers first,
-   * answers. Undefined: not known yet, so no.
+   * Called where the step's pods have failed, have answered with an error, or there are none: the workflow goes on
+   * without it, and what stands for no result goes into its slot. Absent: its failure is the request's. Only for a step
+   * that has its stage to itself.
    */
-  hedgeAfterMs?(ctx: RoutingContext): number | undefined
+  skip?(ctx: StepContext & Writer<R, W>): void
+  /** A second pod gets the request too, where the first has sent nothing for long; who answers first, answers. */
+  readonly hedge?: Hedge | undefined
+}
+
+/** When a second pod gets a request too. One for all requests of a step, in one worker. */
+export interface Hedge {
+  /** Milliseconds without a byte after which it is time; undefined: not for this request, or not known yet. */
+  afterMs(ctx: StepContext): number | undefined
+  /** Takes one hedge from what may be spent on them; false: there is nothing left. */
+  spend(): boolean
+  /**
+   * Told what the first byte of a good answer took; of a pod that was hedged and came second, how long it had been
+   * waited for by then.
+   */
+  sample(ctx: StepContext, ms: number): void
 }
 
 export interface Stage {
@@ -179,9 +200,7 @@ export function onlyStep({ stages, choice, unfit }: Workflow): Step | undefined 
   const [stage] = stages
   const [step] = stage?.steps ?? []
   const isOnly = stages.length === 1 && stage?.steps.length === 1
-  return isOnly && choice === undefined && unfit === undefined && step?.hedgeAfterMs === undefined
-    ? step
-    : undefined
+  return isOnly && choice === undefined && unfit === undefined && step?.hedge === undefined ? step : undefined
 }
 
 /** Milliseconds that a step's pod has for a request; 0: as long as the time-outs of all requests. */
@@ -193,10 +212,12 @@ export function deadlineOf(step: Step, { stream }: StepContext): number {
 /** All steps, in the order of their stages. */
 export const stepsOf = ({ stages }: Workflow): readonly Step[] => stages.flatMap(({ steps }) => steps)
 
-/** Names of the profiles that steps select with, of this workflow and those it may turn to. */
-export function profilesOf(workflow: Workflow): ReadonlySet<string> {
-  const { choice, fallback } = workflow
-  const own = stepsOf(workflow).flatMap(({ profile }) => profile ?? [])
-  const others = [choice?.otherwise, fallback].flatMap(other => (other ? [...profilesOf(other)] : []))
-  return new Set([...own, ...others])
+/** The same of this workflow and those that it may turn to. */
+export function allStepsOf(workflow: Workflow): readonly Step[] {
+  const others = [workflow.choice?.otherwise, workflow.fallback]
+  return [...stepsOf(workflow), ...others.flatMap(other => (other ? allStepsOf(other) : []))]
 }
+
+/** Names of the profiles that these select with. */
+export const profilesOf = (workflow: Workflow): ReadonlySet<string> =>
+  new Set(allStepsOf(workflow).flatMap(({ profile }) => profile ?? []))

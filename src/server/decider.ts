@@ -17,6 +17,7 @@ import type { Profile } from '../decision/profile.js'
 import { PhylloError } from '../errors.js'
 import { type ExecutionRoute, preparedFor } from '../execution/route.js'
 import { profilesOf } from '../execution/workflow.js'
+import type { DescribedWorkflows } from '../execution/workflows/described/schema.js'
 import { workflowFor } from '../execution/workflows/registry.js'
 import type { FleetUpdate, WorkerModel } from './protocol.js'
 
@@ -28,6 +29,8 @@ export interface Route extends ExecutionRoute {
 export interface DeciderOptions {
   readonly lane: LaneView
   readonly profiles: ReadonlyMap<string, Profile>
+  /** The configured ones. */
+  readonly workflows?: DescribedWorkflows | undefined
   readonly defaultProfile: string
   readonly asyncPrepareBytes: number
   readonly prepareQueue: PrepareQueue
@@ -64,7 +67,7 @@ export class Decider {
     const alone = new Map<string, CompiledProfile>()
     for (const [name, profile] of options.profiles) alone.set(name, compileProfile(profile, env))
     for (const [name, profile] of options.profiles) {
-      const workflow = workflowFor(profile.execute)
+      const workflow = workflowFor(profile.execute, options.workflows)
       const used = profilesOf(workflow)
       const prepare = preparedFor(profile, workflow, options.profiles)
       if ('message' in prepare) throw new Error(`profile '${prepare.profile}': ${prepare.message}`)

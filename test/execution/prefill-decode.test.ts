@@ -116,7 +116,8 @@ test('nixl: a decode that fails begins again with a prefill, since a hand-off is
 
   const gone = startWorker(t, [prefill.origin, 'http://127.0.0.1:9', good.origin], { roles })
   gone.lane.uncached = 300
-  t.like(await gone.run(new RecordingSink(), { ...long, workflow: nixl() }), { status: 200 })
+  const goneSink = new RecordingSink()
+  t.like(await gone.run(goneSink, { ...long, workflow: nixl() }), { status: 200 }, goneSink.text)
   t.is(prefill.requests.length, 3)
   await assertClean(t, gone)
 })
@@ -214,6 +215,63 @@ test('without a pod for a step and without a fallback, the client is told', asyn
 test('a workflow that falls back to itself is refused when it is made', t => {
   t.throws(() => sglang({ fallback: 'prefill-decode/sglang' }), { message: /falls back to itself/ })
   t.throws(() => sglang({ fallback: 'nonesuch' }), { message: /no workflow is named 'nonesuch'/ })
+})
+
+const p2p = (options: Record<string, unknown> = {}) =>
+  workflowFor({ name: 'prefill-decode/vllm-p2p-nccl', options })
+const idOf = (pod: Pod, request = 0): string =>
+  /x-request-id: (\S+)/.exec(pod.requests[request]?.head ?? '')?.[1] ?? ''
+const pair = { connector: 'p2p-nccl', bootstrapPort: 8998, address: '10.0.0.1:14579' } as const
+
+test('p2p-nccl: the legs had ids of their own, so that decode waited for blocks under another name', async t => {
+  const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
+  const decode = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const worker = startWorker(t, [prefill.origin, decode.origin], {
+    roles: ['prefill', 'decode'],
+    kvTransfer: pair,
+  })
+  for (const turn of [0, 1]) {
+    t.like(await worker.run(new RecordingSink(), { ...long, workflow: p2p() }), { status: 200 })
+    t.regex(
+      idOf(prefill, turn),
+      /^___prefill_addr_10\.0\.0\.1:14579___decode_addr_10\.0\.0\.1:14579_[0-9a-f]{32}$/,
+    )
+    t.is(idOf(prefill, turn), idOf(decode, turn))
+  }
+  t.not(idOf(prefill, 0), idOf(prefill, 1))
+  await assertClean(t, worker)
+})
+
+test('p2p-nccl: blocks that were pushed to a decode pod which is not there were expected by the next one', async t => {
+  const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
+  const good = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const roles = ['prefill', 'decode', 'decode'] as const
+  const worker = startWorker(t, [prefill.origin, 'http://127.0.0.1:9', good.origin], {
+    roles,
+    kvTransfer: pair,
+  })
+  t.like(await worker.run(new RecordingSink(), { ...long, workflow: p2p() }), { status: 200 })
+  t.is(prefill.requests.length, 2)
+  t.not(idOf(prefill, 0), idOf(prefill, 1))
+  t.is(idOf(prefill, 1), idOf(good))
+  await assertClean(t, worker)
+})
+
+test('sglang: a prefill that is not there leaves decode in a room; the next pair gets another', async t => {
+  const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
+  const rooms: string[] = []
+  const decode = await startPod(t, ({ socket, body: sent }) => {
+    rooms.push(/"bootstrap_room":(\d+)/.exec(sent.toString())?.[1] ?? '')
+    if (prefill.requests.at(-1)?.body.includes(rooms.at(-1) ?? 'x'))
+      socket.write(answerWith(200, '{"text":"hi"}'))
+    else setTimeout(() => socket.write(answerWith(200, '{"text":"hi"}')), 200)
+  })
+  const roles = ['prefill', 'prefill', 'decode'] as const
+  const worker = startWorker(t, ['http://127.0.0.1:9', prefill.origin, decode.origin], { roles })
+  t.like(await worker.run(new RecordingSink(), { ...long, workflow: sglang() }), { status: 200 })
+  t.is(new Set(rooms).size, rooms.length)
+  t.regex(prefill.requests[0]?.body.toString() ?? '', new RegExp(`"bootstrap_room":${rooms.at(-1)}\\b`))
+  await assertClean(t, worker)
 })
 
 const events = (...lines: string[]): string => lines.map(line => `data: ${line}\n\n`).join('')

@@ -52,17 +52,17 @@ export function makeRecord(trace: Trace, request: RecordedRequest): DecisionReco
     },
     micros: { ...trace.timings },
     outcome,
-    ...wayOf(trace),
+    ...stepsOf(trace),
     ...(body === undefined ? {} : { body }),
   }
 }
 
-/** Of workflows of several steps: which way they took, and whom each selection picked. */
-function wayOf({ ways, selections }: Trace): Pick<DecisionRecord, 'ways' | 'steps'> {
+/** Of workflows of several steps: whom each selection picked. */
+function stepsOf({ selections }: Trace): Pick<DecisionRecord, 'steps'> {
   const steps = selections.flatMap(({ step, profile, ranking: [pick = null], outcome }) =>
     step === undefined ? [] : [{ step, profile, pick, outcome }],
   )
-  return { ...(ways.length === 0 ? {} : { ways: [...ways] }), ...(steps.length === 0 ? {} : { steps }) }
+  return steps.length === 0 ? {} : { steps }
 }
 
 function hashedKeys(keys: RequestKeys | undefined, { sessionPod }: SelectionRecord): DecisionRecord['keys'] {

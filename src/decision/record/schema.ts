@@ -165,8 +165,6 @@ export const decisionRecord = z.object({
     promptTokens: z.number().nullable(),
     cachedTokens: z.number().nullable(),
   }),
-  /** Workflows that were chosen or turned to, in this order, and why; left out where there was no choice. */
-  ways: z.array(z.object({ workflow: z.string(), why: z.string() })).optional(),
   /** Selections of a workflow of several steps, in their order, with their first pick; `decision` is the first of them. */
   steps: z
     .array(

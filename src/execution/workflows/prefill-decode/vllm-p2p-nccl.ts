@@ -22,7 +22,7 @@ export const vllmP2pNccl = executor({
 
 export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const options = always.parse(given)
-  return workflow('prefill-decode/vllm-p2p-nccl')
+  return workflow('prefill-decode/vllm-p2p-nccl', { ahead: ['prefill', 'decode'] })
     .step({
       name: 'prefill',
       output: 'keep',
@@ -31,7 +31,7 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
       deadlineMs: options.prefillTimeoutMs,
       samples: 'prefill',
       pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
-      request: (input: StepInput<never, 'prefill' | 'decode'>) => {
+      request: input => {
         const { ctx } = input
         return { ...head(input), body: p2pPrefillBody(ctx, ctx.request.kind), asTokens: false }
       },
@@ -55,7 +55,7 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
       // Another decode pod has been pushed nothing.
       0,
     )
-    .build({ picksAhead: true, unfit: unfitFor('vllm-p2p-nccl'), fallback: fallbackOf(options, resolve) })
+    .build({ unfit: unfitFor('vllm-p2p-nccl'), fallback: fallbackOf(options, resolve) })
 }
 
 const head = (input: StepInput<never, 'prefill' | 'decode'>) =>
