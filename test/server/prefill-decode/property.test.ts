@@ -142,7 +142,7 @@ for (const connector of connectors) {
     const fleet = await shared()
     await fc.assert(
       fc.asyncProperty(turn, each => run(t, fleet, each)),
-      { numRuns: 8, endOnFailure: true },
+      { numRuns: 10, endOnFailure: true },
     )
     // And then it serves as ever.
     const body = chat()
