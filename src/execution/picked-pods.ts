@@ -24,6 +24,8 @@ export class PickedPods {
   /** Also of steps that were sent. */
   readonly #pods = new Map<string, PodInfo>()
   readonly #tried = new Map<string, number[]>()
+  /** Pods that may have been at fault for another's failure. */
+  readonly #doubted = new Map<string, number[]>()
   #latest = ''
 
   constructor(chooser: Chooser) {
@@ -33,6 +35,7 @@ export class PickedPods {
   /** A workflow begins: what failed in another one counts there alone. Held pods stay, for its choice's sake. */
   begin(): void {
     this.#tried.clear()
+    this.#doubted.clear()
     this.#pods.clear()
     this.#latest = ''
   }
@@ -53,6 +56,12 @@ export class PickedPods {
     tried.push(pod === undefined ? -1 : slotOf(pod.ref))
     this.#tried.set(step, tried)
     return tried.length
+  }
+
+  /** The step's pod may be what another one failed of: others come first from now on. */
+  doubt(step: string): void {
+    const pod = this.#pods.get(step)
+    if (pod !== undefined) this.#doubted.set(step, [...(this.#doubted.get(step) ?? []), slotOf(pod.ref)])
   }
 
   newAttempt(): string {
@@ -79,7 +88,14 @@ export class PickedPods {
     const tried = others.length === 0 ? failed : [...failed, ...others]
     const { bookFlags } = selecting
     const flags = learns ? bookFlags : bookFlags & ~BOOK.learnPrefix
-    const acquire = (): Lease | Refusal => parts.selector.acquire(ctx, selecting, pool, tried, flags)
+    const acquire = (): Lease | Refusal => {
+      const doubted = this.#doubted.get(step.name)
+      if (doubted !== undefined) {
+        const lease = parts.selector.acquire(ctx, selecting, pool, [...tried, ...doubted], flags)
+        if (typeof lease !== 'string') return lease
+      }
+      return parts.selector.acquire(ctx, selecting, pool, tried, flags)
+    }
     return step.model === undefined ? acquire() : withoutTicket(ctx, acquire)
   }
 

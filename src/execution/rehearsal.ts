@@ -40,7 +40,10 @@ class Rehearsal {
       if (direct !== undefined) return this.#turnTo(choice.otherwise, direct)
       this.trace.took(name, `${uncachedTokens} uncached tokens on ${pod.id}`)
     }
-    for (const step of steps) if (this.#select(step) === undefined) return this.#refused(workflow)
+    for (const step of steps) {
+      const isNeeded = step.skip === undefined
+      if (this.#select(step) === undefined && isNeeded) return this.#refused(workflow)
+    }
   }
 
   #turnTo(workflow: Workflow, why: string): void {

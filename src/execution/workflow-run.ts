@@ -346,6 +346,9 @@ export class WorkflowRun implements StepHost, StepPeers {
       run.cancel(OUTCOME.failed)
       return true
     }
+    if (cause === 'step_timeout' || (step.output === 'relay' && cause !== 'pod_unreachable')) {
+      this.#doubtOthers(step)
+    }
     if (!mayRetry(errorCatalogue[cause], step.onFailure, failures)) return false
     const next = this.#picked.acquireEarly(step)
     const { fallback, stages } = this.#workflow
@@ -360,10 +363,24 @@ export class WorkflowRun implements StepHost, StepPeers {
         this.#at = stages[this.#at]?.restartAt ?? this.#at
         this.attemptId = this.#picked.newAttempt()
       }
-      this.#runStage()
+      const refusal = this.#workflow.picksAhead
+        ? this.#picked.pickAll(stages.slice(this.#at).flatMap(({ steps }) => steps))
+        : undefined
+      if (refusal !== undefined) this.#refused(refusal)
+      else this.#runStage()
     }
     this.#again(goOn)
     return true
+  }
+
+  /**
+   * Of steps that meet, each may wait in vain for what the other leaves undone, and the one that answers fails of it too.
+   * Who is at fault can't be told: the next try is on another pair, where there is one.
+   */
+  #doubtOthers({ name }: Step): void {
+    const { stages, picksAhead } = this.#workflow
+    const steps = picksAhead ? stepsOf(this.#workflow) : (stages[this.#at]?.steps ?? [])
+    for (const other of steps) if (other.name !== name) this.#picked.doubt(other.name)
   }
 
   /**

@@ -102,7 +102,7 @@ export interface Step<
   readonly deadlineMs?: number | undefined
   /**
    * The same for the relayed answer to a request that does not stream: its first byte comes when all of it is there, which
-   * takes as long as the client's answer is. Absent: `deadlineMs`.
+   * takes as long as the client's answer is. 0 or absent: the client's time-outs alone.
    */
   readonly wholeDeadlineMs?: number | undefined
   readonly samples?: Samples | undefined
@@ -205,7 +205,7 @@ export function onlyStep({ stages, choice, unfit }: Workflow): Step | undefined 
 
 /** Milliseconds that a step's pod has for a request; 0: as long as the time-outs of all requests. */
 export function deadlineOf(step: Step, { stream }: StepContext): number {
-  const { deadlineMs = 0, wholeDeadlineMs = deadlineMs, output } = step
+  const { deadlineMs = 0, wholeDeadlineMs = 0, output } = step
   return output === 'relay' && !stream ? wholeDeadlineMs : deadlineMs
 }
 

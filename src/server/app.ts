@@ -196,8 +196,10 @@ export function countingEvents(counters: Counters): ExecutionEvents {
   const words = new Uint32Array(SUMMARY_WORDS)
   return {
     onPick(ctx, lease, attempt) {
+      // Its prompt is counted where it is computed.
+      if (lease.isPrefilledElsewhere) return
       const { ref, role = 'mixed' } = lease.pod
-      if (role !== 'mixed' && !lease.isPrefilledElsewhere) counters.prefill(slotOf(ref), lease.uncachedTokens)
+      if (role !== 'mixed') counters.prefill(slotOf(ref), lease.uncachedTokens)
       if (attempt > 1 || ctx.ticket === NO_TICKET) return
       ctx.lane.native.summary(ctx.ticket, words)
       const prompt = words[SUMMARY.promptTokens] ?? 0

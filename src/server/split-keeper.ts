@@ -9,8 +9,16 @@ import { type SharedState, slotOf } from '../data/native.js'
 import type { Pod, PodRegistry } from '../data/pod-registry.js'
 import { type Assignment, takesStep } from '../data/pod-role.js'
 import type { Scraper } from '../data/scrape/scraper.js'
-import { type Demand, demandOf, type PodLook, type Split, splitFor } from '../data/split/demand.js'
-import { DemandWindow } from '../data/split/demand-window.js'
+import {
+  type Demand,
+  demandOf,
+  loadOf,
+  msPerTokenOf,
+  type PodLook,
+  type Split,
+  splitFor,
+} from '../data/split/demand.js'
+import { LoadWindow } from '../data/split/load-window.js'
 import { type Change, ReassignCounts, Reassigner } from '../data/split/reassign.js'
 import type { Logger } from '../telemetry/log.js'
 import type { ModelSplit } from '../telemetry/split-metrics.js'
@@ -34,7 +42,7 @@ const STALE_MS = 10_000
 
 /** A model's pods. */
 interface Group {
-  readonly window: DemandWindow
+  readonly window: LoadWindow
   readonly reassigner: Reassigner
   status: ModelSplit
 }
@@ -69,6 +77,7 @@ export class SplitKeeper {
   }
 
   start(): void {
+    this.look()
     this.#timer = setInterval(() => this.look(), this.options.everyMs).unref()
   }
 
@@ -162,16 +171,14 @@ export class SplitKeeper {
 
   #lookAt(model: string, pods: readonly Playing[], elapsedMs: number, now: number): Change<Playing>[] {
     const group = this.#group(model)
-    const demand = demandOf(
-      pods.map(pod => pod.look),
-      elapsedMs,
-      this.options.windowMs,
-    )
-    group.window.add(demand)
-    const { mean, isFull } = group.window
-    const known = splitFor((isFull ? mean : undefined) ?? demand, pods.length)
+    const looks = pods.map(pod => pod.look)
+    const load = loadOf(looks, elapsedMs, this.options.windowMs)
+    group.window.add(load)
+    const { mean = load, isFull } = group.window
+    const demand = demandOf(mean, msPerTokenOf(looks))
+    const known = splitFor(demand, pods.length)
     const split = isFull || typeof known === 'string' ? known : 'the first window of looks is not over'
-    group.status = statusOf(model, pods, mean ?? demand, split)
+    group.status = statusOf(model, pods, demand, split)
     if (!this.#enabled || this.#telling !== undefined) return []
     return group.reassigner.next(now, typeof split === 'string' ? undefined : split.ideal, pods)
   }
@@ -181,7 +188,7 @@ export class SplitKeeper {
     if (group === undefined) {
       const { windowMs, everyMs, reassign } = this.options
       group = {
-        window: new DemandWindow(Math.max(1, Math.round(windowMs / everyMs))),
+        window: new LoadWindow(Math.max(1, Math.round(windowMs / everyMs))),
         reassigner: new Reassigner({ ...reassign, windowMs }),
         status: statusOf(model, [], { prefill: undefined, decode: undefined }, 'nobody has looked yet'),
       }

@@ -194,6 +194,20 @@ test('an idle fleet, and one of which nothing is known, stays as it is', async t
   t.is(fleet.versions, 0)
 })
 
+test('while no rate is known, looks that see no tokens do not say that there is nothing to prefill', async t => {
+  const fleet = new FakeFleet(['both', 'both', 'both', 'both'])
+  for (const load of fleet.loads.values()) load.msPerToken = -1
+  for (let i = 0; i < 20; i++) {
+    await fleet.run(1, 2, 1)
+    await fleet.run(1, 0, 1)
+  }
+  t.is(fleet.versions, 0)
+  for (const load of fleet.loads.values()) load.msPerToken = 0.1
+  await fleet.run(1, 2, 1)
+  // Of five looks, three saw two pods' worth.
+  t.true(near(fleet.split?.demand.prefill, 1.2))
+})
+
 test('switched off, all pods take both again; switched on, they follow once more', async t => {
   const fleet = new FakeFleet(['both', 'both', 'both', 'both'])
   await fleet.run(60, 0.5, 1.5)

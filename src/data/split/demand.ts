@@ -34,34 +34,48 @@ export interface PodLook {
   readonly engine: { readonly kvUse: number; readonly running: number; readonly waiting: number } | undefined
 }
 
-/** In pods; undefined: there is work, and nobody knows how much. */
+/** What pods have to do at a look. */
+export interface Load {
+  /** Prompt tokens to compute in a millisecond. */
+  readonly tokensPerMs: number
+  /** In pods; undefined: nobody knows. */
+  readonly decode: number | undefined
+}
+
+/** `elapsedMs`: since the last look. `windowMs`: within which a queue should be worked off. */
+export function loadOf(pods: readonly PodLook[], elapsedMs: number, windowMs: number): Load {
+  let tokensPerMs = 0
+  for (const { takesPrefill, arrivedTokens, pendingTokens } of pods)
+    if (takesPrefill) tokensPerMs += arrivedTokens / Math.max(elapsedMs, 1) + pendingTokens / windowMs
+  return { tokensPerMs, decode: decodeDemand(pods) }
+}
+
+/** In pods; undefined: nobody knows. */
 export interface Demand {
   readonly prefill: number | undefined
   readonly decode: number | undefined
 }
 
-/** `elapsedMs`: since the last look. `windowMs`: within which a queue should be worked off. */
-export function demandOf(pods: readonly PodLook[], elapsedMs: number, windowMs: number): Demand {
-  return { prefill: prefillDemand(pods, elapsedMs, windowMs), decode: decodeDemand(pods) }
+/**
+ * Of the mean load. What a token takes is not averaged with it: while that is not known, looks that happen to see no
+ * tokens would say that there is nothing to prefill.
+ */
+export function demandOf({ tokensPerMs, decode }: Load, msPerToken: number | undefined): Demand {
+  if (tokensPerMs === 0) return { prefill: 0, decode }
+  return { prefill: msPerToken === undefined ? undefined : tokensPerMs * msPerToken, decode }
 }
 
-function prefillDemand(pods: readonly PodLook[], elapsedMs: number, windowMs: number): number | undefined {
-  let tokensPerMs = 0
-  for (const { takesPrefill, arrivedTokens, pendingTokens } of pods)
-    if (takesPrefill) tokensPerMs += arrivedTokens / Math.max(elapsedMs, 1) + pendingTokens / windowMs
-  if (tokensPerMs === 0) return 0
-  // Of all pods, those that decode at present among them: the split is for whoever prefills after it.
+/** Of the median of all pods, those that decode at present among them: the split is for whoever prefills after it. */
+export function msPerTokenOf(pods: readonly PodLook[]): number | undefined {
   const known = pods.map(pod => pod.msPerToken).filter(ms => ms > 0)
-  const ms = known.sort((a, b) => a - b)[(known.length - 1) >> 1]
-  return ms === undefined ? undefined : tokensPerMs * ms
+  return known.sort((a, b) => a - b)[(known.length - 1) >> 1]
 }
 
 /** Pods of which nothing is known are taken to be as full as the others. */
 function decodeDemand(pods: readonly PodLook[]): number | undefined {
   const decoding = pods.filter(pod => pod.takesDecode)
   const known = decoding.flatMap(pod => useOf(pod) ?? [])
-  if (known.length > 0) return (sum(known) / known.length) * decoding.length
-  return decoding.some(pod => pod.inflight > 0) ? undefined : 0
+  return known.length === 0 ? undefined : (sum(known) / known.length) * decoding.length
 }
 
 /** The share of a pod that its decoding takes: of its KV blocks, or of the requests that it is allowed. */

@@ -1,8 +1,15 @@
 /** Demand and split: figures computed by hand, and what must hold for any. */
 import test from 'ava'
 import fc from 'fast-check'
-import { demandOf, type PodLook, type Split, splitFor } from '#phyllo/data/split/demand.js'
-import { DemandWindow } from '#phyllo/data/split/demand-window.js'
+import {
+  demandOf,
+  loadOf,
+  msPerTokenOf,
+  type PodLook,
+  type Split,
+  splitFor,
+} from '#phyllo/data/split/demand.js'
+import { LoadWindow } from '#phyllo/data/split/load-window.js'
 
 const prefillPod: PodLook = {
   takesPrefill: true,
@@ -26,16 +33,19 @@ test('prefill: tokens that arrive, and those that wait over a window, times what
     { ...decodePod, arrivedTokens: 9999, msPerToken: 0.2 },
   ]
   // 7,500 tokens in 1,500 ms are 5 a ms, 30,000 over 30 s one more: 6 tokens/ms · 0.2 ms/token.
-  t.deepEqual(demandOf(pods, 1500, 30_000), { prefill: 6 * 0.2, decode: 0 })
-  const unknown = pods.map(pod => ({ ...pod, msPerToken: -1 }))
-  t.is(demandOf(unknown, 1500, 30_000).prefill, undefined)
+  const load = loadOf(pods, 1500, 30_000)
+  t.is(load.tokensPerMs, 6)
+  t.is(msPerTokenOf(pods), 0.2)
+  t.is(demandOf(load, 0.2).prefill, 6 * 0.2)
+  t.is(msPerTokenOf([prefillPod]), undefined)
+  t.is(demandOf(load, undefined).prefill, undefined)
   // Nothing to do takes no time, however long a token takes.
-  t.is(demandOf([prefillPod], 1000, 30_000).prefill, 0)
-  t.is(demandOf([], 0, 30_000).prefill, 0)
+  t.is(demandOf(loadOf([prefillPod], 1000, 30_000), undefined).prefill, 0)
+  t.is(loadOf([], 0, 30_000).tokensPerMs, 0)
 })
 
 test('decode: KV use and the queue behind it, requests over their limit where that is more', t => {
-  const decode = (...pods: PodLook[]) => demandOf(pods, 1000, 30_000).decode
+  const decode = (...pods: PodLook[]) => loadOf(pods, 1000, 30_000).decode
   t.is(decode({ ...decodePod, engine: engine(0.5) }, { ...decodePod, engine: engine(0.25) }), 0.75)
   // 4 wait behind 8: half as much again.
   t.is(decode({ ...decodePod, engine: engine(0.8, 8, 4) }), 0.8 * 1.5)
@@ -44,7 +54,8 @@ test('decode: KV use and the queue behind it, requests over their limit where th
   // One of which nothing is known is as full as the others.
   t.is(decode({ ...decodePod, engine: engine(0.5) }, { ...decodePod, inflight: 1 }), 1)
   t.is(decode({ ...decodePod, inflight: 1 }), undefined)
-  t.is(decode(decodePod), 0)
+  // Idle it may be, but nobody says so.
+  t.is(decode(decodePod), undefined)
   // Of a pod that does both, a quarter of the tokens are still being computed; its queue is prefill's.
   const both = { ...decodePod, takesPrefill: true, pendingTokens: 250, activeTokens: 1000 }
   t.is(decode({ ...both, engine: engine(0.8, 8, 4) }), 0.8 * 0.75)
@@ -95,16 +106,15 @@ function found(split: Split | string): Split {
 }
 
 test('a window is the mean of its last looks; looks that do not say are passed over, a window of them empties it', t => {
-  const window = new DemandWindow(3)
+  const window = new LoadWindow(3)
   t.is(window.mean, undefined)
-  for (const prefill of [9, 1, 2]) window.add({ prefill, decode: 1 })
+  for (const tokensPerMs of [9, 1, 2]) window.add({ tokensPerMs, decode: 1 })
   t.true(window.isFull)
-  window.add({ prefill: 3, decode: 4 })
-  t.deepEqual(window.mean, { prefill: 2, decode: 2 })
-  window.add({ prefill: undefined, decode: 0 })
-  window.add({ prefill: 0, decode: undefined })
-  t.deepEqual(window.mean, { prefill: 2, decode: 2 })
-  window.add({ prefill: undefined, decode: undefined })
+  window.add({ tokensPerMs: 3, decode: 4 })
+  t.deepEqual(window.mean, { tokensPerMs: 2, decode: 2 })
+  for (let i = 0; i < 2; i++) window.add({ tokensPerMs: 100, decode: undefined })
+  t.deepEqual(window.mean, { tokensPerMs: 2, decode: 2 })
+  window.add({ tokensPerMs: 100, decode: undefined })
   t.is(window.mean, undefined)
   t.false(window.isFull)
 })

@@ -33,6 +33,8 @@ export interface FleetOptions {
   readonly workers?: number
   /** Options of the workflow. */
   readonly execute?: Record<string, unknown>
+  /** The profile of the decode step, in place of the one that knows its turns. */
+  readonly decode?: Record<string, unknown>
   /** More of the file. */
   readonly file?: Record<string, unknown>
   readonly engines?: EngineOptionsInput
@@ -51,7 +53,10 @@ export interface FilePod {
  * The file. Of each role's pods the one labelled `turn: first` is picked while it may be, so that a test knows whom its
  * fault hits; and nothing opens a circuit or marks a pod unhealthy, so that it is picked again in the next test.
  */
-export function fileFor({ connector, workers = 1, execute, file }: FleetOptions, pods: readonly FilePod[]) {
+export function fileFor(
+  { connector, workers = 1, execute, decode, file }: FleetOptions,
+  pods: readonly FilePod[],
+) {
   const first = { 'label-match': { label: 'turn', value: 'first' } }
   const step = {
     prepare: ['tokenize', 'hash-blocks', 'match-prefix'],
@@ -72,7 +77,7 @@ export function fileFor({ connector, workers = 1, execute, file }: FleetOptions,
     scrape: { intervalMs: 0 },
     profiles: {
       prefill: step,
-      decode: step,
+      decode: decode ?? step,
       split: {
         ...step,
         execute: own === undefined ? workflowOf[connector] : { [workflowOf[connector]]: own },

@@ -5,6 +5,7 @@
 import { DEFAULT_TRANSFER } from '../../../data/pod-role.js'
 import { executor } from '../../../decision/factories.js'
 import { PhylloError } from '../../../errors.js'
+import { answerFault } from '../../hand-off/fault.js'
 import { type P2pPair, p2pDecodeBody, p2pHeaders, p2pPrefillBody } from '../../hand-off/vllm-p2p-nccl.js'
 import { leg } from '../../leg-request.js'
 import type { StepInput, Workflow } from '../../workflow.js'
@@ -34,6 +35,8 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
         const { ctx } = input
         return { ...head(input), body: p2pPrefillBody(ctx, ctx.request.kind), asTokens: false }
       },
+      // What answered was no engine: nothing has been pushed, and decode would wait for it until its deadline.
+      read: ({ body }) => answerFault(body),
     })
     .step(
       {

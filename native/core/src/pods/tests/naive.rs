@@ -43,9 +43,9 @@ fn step() -> impl Strategy<Value = Step> {
         .prop_map(|(huge, pending, active)| Tokens { pending, active: if huge { u32::MAX } else { active } });
     prop_oneof![
         4 => (pod.clone(), 0..6u32, tokens).prop_map(|(pod, bound, tokens)| Step::Book { pod, bound, tokens }),
-        2 => booking.clone().prop_map(|booking| Step::FirstByte { booking }),
-        4 => (booking.clone(), 0..40u32).prop_map(|(booking, tokens)| Step::Grow { booking, tokens }),
-        3 => (booking.clone(), 0..3u32).prop_map(|(booking, outcome)| Step::Release { booking, outcome }),
+        2 => booking.prop_map(|booking| Step::FirstByte { booking }),
+        4 => (booking, 0..40u32).prop_map(|(booking, tokens)| Step::Grow { booking, tokens }),
+        3 => (booking, 0..3u32).prop_map(|(booking, outcome)| Step::Release { booking, outcome }),
         1 => (booking, pod.clone()).prop_map(|(booking, to)| Step::Retry { booking, to }),
         1 => pod.clone().prop_map(|pod| Step::Cordon { pod }),
         1 => pod.prop_map(|pod| Step::Replace { pod }),
