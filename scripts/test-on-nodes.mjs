@@ -43,6 +43,17 @@ function uwsFault(node) {
   return message.replace(/^Error: | \(required by [^)]*\)/g, '')
 }
 
+/**
+ * What takes minutes and asks nothing of a Node version that other tests do not: the whole matrix of faults, random
+ * sequences of them, and searches by simulation. They run on the Node that `npm test` is started with.
+ */
+const files = [
+  'build/test/**/*.test.js',
+  '!build/test/server/prefill-decode/faults.test.js',
+  '!build/test/server/prefill-decode/property.test.js',
+  '!build/test/simulation/tune/*.test.js',
+]
+
 /** All tests on one version; a line for the summary. */
 function testOn(major) {
   const started = performance.now()
@@ -54,7 +65,7 @@ function testOn(major) {
   console.log(`== Node ${version}: the tests start; ${uws}`)
   // ava starts its workers, and tests their children, with process.execPath; the path is for whoever says `node`.
   const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` }
-  const ok = run(node, ['node_modules/ava/entrypoints/cli.mjs'], env)
+  const ok = run(node, ['node_modules/ava/entrypoints/cli.mjs', ...files], env)
   const result = `${ok ? 'passed' : 'FAILED'} in ${seconds(started)}; ${uws}`
   console.log(`== Node ${version}: ${result}`)
   return { ok, line: `Node ${version}: ${result}` }
