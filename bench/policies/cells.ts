@@ -13,7 +13,7 @@ export const PROFILES: readonly string[] = shippedProfiles(single()).map(({ name
 export interface Setting {
   readonly name: string
   readonly trace: 'mooncake' | 'swe-agent'
-  /** Pods, of an H100 with an 8B model each. */
+  /** Pods, of an H100 with an 8B model each; for the agents' conversations of an A10G, which they keep busy. */
   readonly pods: number
   /** Tokens that a pod's KV cache holds, as a multiple of what the GPU has room for. */
   readonly cache: number
@@ -35,18 +35,22 @@ export interface Outcome {
   readonly imbalance: number
 }
 
-/** Tokens for which an H100 has room beside an 8B model: (0.92 · 85.5 GB − 20.1 GB) / 131 kB, as its pod class has it. */
-const KV_TOKENS = 447_000
+/**
+ * Tokens for which a GPU has room beside an 8B model, as the pod classes have it: (0.92 · 85.5 GB − 20.1 GB) / 131 kB on
+ * an H100, 33,000 on an A10G.
+ */
+const KV_TOKENS = { 'h100-8b': 447_000, 'a10g-8b': 33_000 } as const
 
 /** The first third of the trace, 20 minutes as recorded: as many requests as allow all cells in half an hour. */
 const MOONCAKE_REQUESTS = 4000
 /** The trace's own blocks: hit rates are within a tenth of a percentage point of those at 16, in two thirds of the time. */
 const MOONCAKE_BLOCK = 512
-/** Of 20 turns each on average, with up to 30,000 tokens of real text: a run takes a minute of CPU. */
-const SWE_CONVERSATIONS = 32
+/** Of 11 turns each on average, whose prompts are 4,800 tokens of real text in the mean. */
+const SWE_CONVERSATIONS = 80
 
 export async function run({ trace, pods, cache, profile, rate }: Run, quick: boolean): Promise<Outcome> {
   const part = quick ? 0.1 : 1
+  const gpu = trace === 'mooncake' ? 'h100-8b' : 'a10g-8b'
   const source =
     trace === 'mooncake'
       ? { trace: `${benchDir}data/mooncake_conversation_trace.jsonl.zst`, limit: MOONCAKE_REQUESTS * part }
@@ -55,8 +59,8 @@ export async function run({ trace, pods, cache, profile, rate }: Run, quick: boo
     ...source,
     profile,
     rate,
-    fleet: `h100-8b:${pods}`,
-    kvTokens: Math.round(KV_TOKENS * cache),
+    fleet: `${gpu}:${pods}`,
+    kvTokens: Math.round(KV_TOKENS[gpu] * cache),
     blockSize: trace === 'mooncake' ? MOONCAKE_BLOCK : 16,
   }
   const overrides = Object.entries(values).map(([key, value]) => ({ flag: `--${key}`, path: [key], value }))
@@ -78,6 +82,8 @@ function outcomeOf(result: SimulationResult): Outcome {
 
 /** Requests of which as many must be in the SLO for the fleet to meet it. */
 const MEETS = 0.9
+/** Conversations that all come within a second are no rate any more. */
+const MOST_RATE = 64
 /** The rate is found within so much of itself. */
 const PRECISION = 1.05
 
@@ -86,7 +92,11 @@ export async function capacity(setting: Setting, quick: boolean): Promise<number
   const meets = async (rate: number): Promise<boolean> =>
     (await run({ ...setting, profile: 'least-request', rate }, quick)).inSlo >= MEETS
   let good = setting.pods / 8
-  while (await meets(good * 2)) good *= 2
+  while (await meets(good * 2)) {
+    good *= 2
+    if (good > MOST_RATE)
+      throw new Error(`${setting.name}: no rate is too much for the fleet; give it fewer pods`)
+  }
   let bad = good * 2
   while (bad / good > PRECISION) {
     const middle = Math.sqrt(good * bad)
