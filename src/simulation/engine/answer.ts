@@ -20,6 +20,8 @@ export interface AnswerLimits {
   readonly stop: readonly string[]
   /** Mean natural length. */
   readonly mean: number
+  /** Always the likeliest token (`temperature: 0`): no seed has a say. */
+  readonly isGreedy: boolean
 }
 
 export interface Answer {

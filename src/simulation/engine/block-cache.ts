@@ -76,6 +76,14 @@ export class BlockCache {
     return blocks
   }
 
+  /** Length in blocks of the longest cached prefix of `keys`, at most `limit`. */
+  cachedPrefix(keys: Float64Array, limit: number): number {
+    const most = Math.min(limit, keys.length)
+    let found = 0
+    while (found < most && this.byKey.has(keys[found] ?? Number.NaN)) found++
+    return found
+  }
+
   /** An unnamed block for new tokens, evicting the least recently used leaf if need be; -1 if all are in use. */
   allocate(): number {
     const block = this.head

@@ -13,7 +13,7 @@ let engine: RunningEngine | null = null
 try {
   const options: unknown = JSON.parse(process.argv[2] ?? '{}')
   engine = await startEngine(engineOptions.parse(options))
-  tell({ url: engine.url, kvEvents: engine.kvEvents })
+  tell({ url: engine.url, kvEvents: engine.kvEvents, kvAddress: engine.kvAddress })
 } catch (error) {
   process.exitCode = 1
   tell({ error: error instanceof Error ? error.message : String(error) })

@@ -52,6 +52,12 @@ export class EngineDriver {
     this.arm()
   }
 
+  /** Gives back the blocks that a finished request holds for another engine. */
+  release(id: string): void {
+    this.engine.release(id, this.now())
+    this.arm()
+  }
+
   close(): void {
     this.cancel?.()
     this.cancel = null

@@ -1,12 +1,15 @@
 /** The engine's HTTP front: which path does what, and the start of it all. */
 import { chooseListener } from '../../server/listener/choose.js'
-import type { Exchange } from '../../server/listener/listener.js'
+import type { Exchange, ListenerFactory } from '../../server/listener/listener.js'
 import { Call } from './call.js'
 import type { Timing } from './driver.js'
-import { type Fault, faultOf } from './faults.js'
+import { answerFault, type FaultLeg, misbehave } from './faults.js'
+import { Front } from './front.js'
+import type { KvAddress } from './hand-off/connector.js'
+import type { HandOffCounts } from './hand-off/counters.js'
 import { type InstantAnswers, instantAnswers } from './instant.js'
 import type { WireFaults } from './kv-events/wire-faults.js'
-import { type EngineOptionsInput, engineOptions } from './options.js'
+import { type EngineOptions, type EngineOptionsInput, engineOptions } from './options.js'
 import { openPublishers } from './rank.js'
 import type { EngineStats } from './request.js'
 import { ApiError, sendJson } from './respond.js'
@@ -17,13 +20,13 @@ import { embeddings } from './routes/embeddings.js'
 import * as info from './routes/info.js'
 import { countTokens, messages } from './routes/messages.js'
 import { cancelResponse, createResponse, getResponse } from './routes/responses.js'
+import * as simulation from './routes/simulation.js'
 import { Runtime } from './runtime.js'
 import type { EngineTokenizer } from './tokens.js'
 
 /** As much as an engine would take; its own length check comes first for anything sensible. */
 const MAX_BODY_BYTES = 64 * 1024 * 1024
 const BODY_TIMEOUT_MS = 60_000
-const MAX_HEADER_BYTES = 64 * 1024
 
 /** Faults and sleep apply to these. */
 const inference: Readonly<Record<string, (call: Call) => void>> = {
@@ -44,7 +47,11 @@ const other: Readonly<Record<string, (call: Call) => void>> = {
   'GET /metrics': info.metrics,
   'POST /tokenize': info.tokenize,
   'POST /detokenize': info.detokenize,
-  'GET /sim/stats': info.simulationStats,
+  'GET /sim/stats': simulation.simulationStats,
+  'GET /sim/hand-offs': simulation.handOffs,
+  'GET /sim/fault': simulation.getFault,
+  'POST /sim/fault': simulation.setFault,
+  'POST /sim/listen': simulation.stopListening,
   'POST /reset_prefix_cache': control.resetPrefixCache,
   'POST /sleep': control.sleep,
   'POST /wake_up': control.wakeUp,
@@ -78,6 +85,19 @@ export interface RunningEngine {
   stats(): EngineStats
   /** Requests seen, by `METHOD /path`. */
   requests(): Readonly<Record<string, number>>
+  /** Where other engines reach it for hand-offs (side channel or bootstrap server); null if none does. */
+  readonly kvAddress: KvAddress | null
+  /** Its name in hand-offs. */
+  readonly engineId: string
+  /** What became of its hand-offs so far. */
+  handOffs(): Readonly<HandOffCounts>
+  /**
+   * Misbehaves from now on, as `--fault` says (null: no more), on requests of that leg, so many times. Throws a
+   * RangeError for a text that is no fault.
+   */
+  setFault(fault: string | null, leg?: FaultLeg, times?: number): void
+  /** Stops listening, or listens again on the same port; the model goes on, and so do hand-offs. */
+  setListening(isWanted: boolean): Promise<void>
 }
 
 /** Starts an engine in this thread. Rejects if the port is taken or the model directory has no tokenizer. */
@@ -89,31 +109,43 @@ export async function startEngine(
   const publishers = await openPublishers(options, parts.faults)
   const runtime = new Runtime(options, publishers, parts.tokenizer, parts.timing)
   const instant = options.instant ? instantAnswers(options) : null
-  const { factory } = await chooseListener(options.listen)
-  const { host } = options
-  const listener = factory.create(
-    { host, port: options.port, shared: false, maxHeaderBytes: MAX_HEADER_BYTES },
-    exchange => receive(runtime, instant, exchange),
+  const closeModel = async (): Promise<void> => {
+    await Promise.all([runtime.handOff.close(), ...runtime.ranks.map(rank => rank.close())])
+  }
+  const front = new Front(options, await listenerFactory(options), exchange =>
+    receive(runtime, instant, exchange),
   )
-  const closeRanks = (): Promise<unknown> => Promise.all(runtime.ranks.map(rank => rank.close()))
-  const port = await listener.listen().catch(async (error: unknown) => {
-    await closeRanks()
+  try {
+    await runtime.handOff.open(runtime.ranks)
+    await front.listen()
+  } catch (error) {
+    await closeModel()
     throw error
-  })
+  }
+  runtime.closeFor = ms => front.closeFor(ms)
+  const { host } = options
   return {
-    port,
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    port: front.port,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${front.port}`,
     async close() {
-      await closeRanks()
-      await listener.close()
+      await closeModel()
+      await front.close()
     },
     kvEvents: publishers.flatMap(publisher =>
       publisher === null ? [] : [{ endpoint: publisher.endpoint, replay: publisher.replayEndpoint }],
     ),
     stats: () => runtime.stats(),
     requests: () => Object.fromEntries(runtime.requests),
+    kvAddress: runtime.handOff.address,
+    engineId: runtime.handOff.engineId,
+    handOffs: () => ({ ...runtime.handOff.counts }),
+    setFault: (fault, leg, times) => runtime.faults.set(fault, leg, times),
+    setListening: isWanted => (isWanted ? front.listen() : front.close()),
   }
 }
+
+const listenerFactory = async ({ listen }: EngineOptions): Promise<ListenerFactory> =>
+  (await chooseListener(listen)).factory
 
 function receive(runtime: Runtime, instant: InstantAnswers | null, exchange: Exchange): void {
   const route = `${exchange.method} ${exchange.path}`
@@ -139,9 +171,9 @@ function answer(runtime: Runtime, exchange: Exchange, body: Buffer): void {
     run(new Call(runtime, exchange, body, null), describe)
     return
   }
-  const fault = faultOf(exchange, runtime.options, runtime.random)
-  const call = new Call(runtime, exchange, body, fault?.name === 'die' ? (fault.amount ?? 3) : null)
-  if (fault !== null && misbehave(call, fault, handler)) return
+  const fault = runtime.faults.of(exchange.header('x-sim-fault'), () => runtime.legOf(body))
+  const call = new Call(runtime, exchange, body, answerFault(fault))
+  if (fault !== null && misbehave(call, fault, () => run(call, handler))) return
   run(call, handler)
 }
 
@@ -156,37 +188,6 @@ function describe(call: Call): void {
   else throw new ApiError(404, 'NotFoundError', 'Not Found')
 }
 
-/** True if the fault was the answer. */
-function misbehave(call: Call, fault: Fault, handler: (call: Call) => void): boolean {
-  const { exchange } = call
-  switch (fault.name) {
-    case 'error':
-      sendJson(
-        exchange,
-        fault.amount ?? 500,
-        new ApiError(fault.amount ?? 500, 'InternalServerError', 'simulated').toBody(),
-      )
-      return true
-    case 'refuse':
-      exchange.abort()
-      return true
-    case 'hang':
-      exchange.onAborted(() => undefined)
-      return true
-    case 'garbage':
-      exchange.begin(200, ['content-type', 'application/json'])
-      exchange.end('\u0001{"choices":[{"mess')
-      return true
-    case 'slow-headers': {
-      const cancel = call.runtime.timing.after(fault.amount ?? 1000, () => run(call, handler))
-      exchange.onAborted(cancel)
-      return true
-    }
-    case 'die':
-      return false
-  }
-}
-
 function run(call: Call, handler: (call: Call) => void): void {
   const { exchange, runtime } = call
   if (exchange.closed) return
@@ -196,14 +197,7 @@ function run(call: Call, handler: (call: Call) => void): void {
     }
     handler(call)
   } catch (error) {
-    const known = error instanceof ApiError ? error : new ApiError(500, 'InternalServerError', String(error))
-    const isAnthropic = exchange.path.startsWith('/v1/messages')
-    sendJson(exchange, known.status, isAnthropic ? anthropicError(known) : known.toBody())
+    const known = ApiError.of(error)
+    call.refuse(known)
   }
-}
-
-/** Anthropic's error object, with its types for the statuses that occur here. */
-function anthropicError({ status, message }: ApiError): object {
-  const types: Readonly<Record<number, string>> = { 400: 'invalid_request_error', 404: 'not_found_error' }
-  return { type: 'error', error: { type: types[status] ?? 'api_error', message } }
 }

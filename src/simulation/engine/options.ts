@@ -1,11 +1,21 @@
 /** Options of a simulated engine (`phyllo engine`), with their defaults. */
 import { z } from 'zod'
+import { conflictOf, handOffFields } from './hand-off/options.js'
 import { EVENT_DIALECTS, EVENT_FORMS } from './kv-events/encoder.js'
 import { HASH_FORMS } from './kv-events/engine-hash.js'
 import { a10gLlama8b, type EngineParameters } from './parameters.js'
 
 /** Ways in which an engine can misbehave, for tests. `x-sim-fault` names one for a single request. */
-export const FAULTS = ['error', 'refuse', 'hang', 'die', 'garbage', 'slow-headers'] as const
+export const FAULTS = [
+  'error',
+  'refuse',
+  'hang',
+  'die',
+  'stall',
+  'garbage',
+  'slow-headers',
+  'slow-body',
+] as const
 
 const faultText = z
   .string()
@@ -14,7 +24,7 @@ const faultText = z
     `one of ${FAULTS.join(', ')}, with =NUMBER where it takes one`,
   )
 
-export const engineOptions = z.strictObject({
+const fields = z.strictObject({
   host: z.string().default('127.0.0.1').describe('Address to listen on'),
   port: z.number().int().min(0).max(65_535).default(8000).describe('Port to listen on; 0 takes a free one'),
   listen: z.enum(['auto', 'uws', 'node']).default('auto').describe('HTTP server to use'),
@@ -62,6 +72,7 @@ export const engineOptions = z.strictObject({
     .enum(HASH_FORMS)
     .default('int')
     .describe('Block names in KV events: 64 bits, or 32 bytes'),
+  ...handOffFields,
   speed: z.number().positive().default(1).describe('How many times faster than the modelled hardware'),
   answerTokens: z
     .number()
@@ -74,6 +85,12 @@ export const engineOptions = z.strictObject({
   instantChunks: z.number().int().positive().default(50).describe('Content chunks of an instant stream'),
   failRate: z.number().min(0).max(1).default(0).describe('Part of inference requests answered with 500'),
   fault: faultText.optional().describe(`Misbehave on every inference request: ${FAULTS.join(', ')}`),
+})
+
+export const engineOptions = fields.superRefine((options, context) => {
+  const conflict = conflictOf(options)
+  if (conflict !== null)
+    context.addIssue({ code: 'custom', path: [conflict.field], message: conflict.message, input: options })
 })
 
 /** Options with all defaults filled in. */

@@ -5,6 +5,7 @@ import { KvPublisher } from './kv-events/publisher.js'
 import type { WireFaults } from './kv-events/wire-faults.js'
 import { EngineMetrics } from './metrics.js'
 import { type EngineOptions, parametersOf } from './options.js'
+import type { EngineStats } from './request.js'
 import { Engine } from './scheduler.js'
 
 export class Rank {
@@ -13,6 +14,8 @@ export class Rank {
   readonly metrics: EngineMetrics
   /** Null if the engine publishes no events. */
   readonly events: CacheEvents | null
+  /** Requests that wait for blocks from another engine, or for their partner, before they queue here. */
+  parked = 0
 
   constructor(
     readonly index: number,
@@ -28,6 +31,12 @@ export class Rank {
     this.engine = new Engine(parametersOf(options), this.events)
     this.driver = new EngineDriver(this.engine, options.speed, timing)
     this.metrics = new EngineMetrics(index)
+  }
+
+  /** The model's, with the parked requests among those that wait, as vLLM counts them. */
+  stats(): EngineStats {
+    const stats = this.engine.stats()
+    return { ...stats, waiting: stats.waiting + this.parked }
   }
 
   async close(): Promise<void> {

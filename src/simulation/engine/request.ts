@@ -14,6 +14,13 @@ export interface EngineRequest {
   readonly keys: Float64Array
   /** What the keys stand for; only a listener to the cache's events needs it. */
   readonly content?: RequestContent
+  /**
+   * Leading prompt tokens whose keys and values another engine has handed over: they take blocks, but no prefill. A
+   * request that loses its blocks computes them itself.
+   */
+  readonly remoteTokens?: number
+  /** Its blocks stay in use after its end, until `Engine.release`: another engine is to read them. */
+  readonly holdsBlocks?: boolean
 }
 
 export interface RequestContent {
@@ -35,6 +42,8 @@ export type EngineEvent =
       /** Prompt tokens found in the cache when the request was first scheduled. */
       readonly cachedTokens: number
       readonly preemptions: number
+      /** The blocks it still holds (`holdsBlocks`); empty for any other. */
+      readonly heldBlocks: readonly number[]
     }
 
 /** Running totals and present state, in the units of vLLM's metrics. */
@@ -51,6 +60,10 @@ export interface EngineStats {
   /** Prompt tokens looked up in the cache, and found. */
   readonly prefixQueries: number
   readonly prefixHits: number
+  /** Prompt tokens whose keys and values came from another engine. */
+  readonly remoteTokens: number
+  /** Finished requests whose blocks wait to be read by another engine. */
+  readonly holding: number
   /** Prompt tokens of requests whose prefill is complete. */
   readonly promptTokens: number
   readonly generationTokens: number

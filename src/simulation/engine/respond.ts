@@ -1,6 +1,7 @@
 /** Answers in vLLM's shapes. */
 import type { z } from 'zod'
 import type { Exchange } from '../../server/listener/listener.js'
+import type { AnswerFault } from './faults.js'
 
 const JSON_HEADERS = ['content-type', 'application/json']
 const SSE_HEADERS = ['content-type', 'text/event-stream; charset=utf-8']
@@ -41,6 +42,16 @@ export class ApiError extends Error {
     return new ApiError(400, 'Bad Request', `${count}:\n${lines.join('\n')}`, param)
   }
 
+  /** Whatever was thrown: what is not a refusal is the engine's own fault. */
+  static of(error: unknown): ApiError {
+    return error instanceof ApiError ? error : new ApiError(500, 'InternalServerError', String(error))
+  }
+
+  /** SGLang's form, without an envelope. */
+  toFlatBody(): object {
+    return { object: 'error', message: this.message, type: this.type, param: this.param, code: this.status }
+  }
+
   toBody(): object {
     return { error: { message: this.message, type: this.type, param: this.param, code: this.status } }
   }
@@ -66,20 +77,40 @@ export function dieSoon(exchange: Exchange): void {
   setTimeout(() => exchange.abort(), DEATH_PAUSE_MS)
 }
 
+/** A JSON answer that goes wrong half-way. */
+export function sendFaulty(exchange: Exchange, status: number, body: object, fault: AnswerFault): void {
+  if (exchange.closed) return
+  const text = JSON.stringify(body)
+  const half = Math.floor(text.length / 2)
+  exchange.begin(status, JSON_HEADERS)
+  exchange.write(text.slice(0, half))
+  if (fault.kind === 'die') dieSoon(exchange)
+  if (fault.kind === 'slow') setTimeout(() => exchange.end(text.slice(half)), fault.pauseMs)
+}
+
 /** A stream of server-sent events that waits for a slow client. What waits is at most one answer. */
 export class EventStream {
   private waiting: string[] = []
   private isBlocked = false
   private isEnding = false
   private isDying = false
+  private isBegun = false
+  private isPaused = false
+  private sent = 0
 
-  /** @param dieAfter break off after so many events; null: never */
+  /** @param fault what goes wrong with it, after how many events */
   constructor(
     private readonly exchange: Exchange,
-    private dieAfter: number | null = null,
+    private readonly fault: AnswerFault | null = null,
   ) {
-    exchange.onWritable(() => this.resume())
-    exchange.begin(200, SSE_HEADERS)
+    exchange.onWritable(() => {
+      if (!this.isPaused) this.resume()
+    })
+  }
+
+  /** Whether anything has been sent: before that, an answer with another status is still possible. */
+  get hasBegun(): boolean {
+    return this.isBegun
   }
 
   /** `data: …` with a JSON object or a literal such as `[DONE]`; `event: …` before it if the event has a name. */
@@ -90,20 +121,38 @@ export class EventStream {
 
   sendRaw(text: string): void {
     if (this.isDying) return
-    if (this.dieAfter !== null && this.dieAfter-- <= 0) this.die()
-    else if (this.isBlocked) this.waiting.push(text)
+    this.begin()
+    if (this.fault !== null && this.sent++ === this.fault.after) this.goWrong(this.fault)
+    if (this.isDying) return
+    if (this.isBlocked) this.waiting.push(text)
     else this.isBlocked = !this.exchange.write(text)
   }
 
   end(): void {
     if (this.isDying) return
+    this.begin()
     if (this.waiting.length > 0) this.isEnding = true
     else this.exchange.end()
   }
 
-  private die(): void {
+  private begin(): void {
+    if (this.isBegun) return
+    this.isBegun = true
+    this.exchange.begin(200, SSE_HEADERS)
+  }
+
+  private goWrong({ kind, pauseMs }: AnswerFault): void {
+    if (kind === 'slow') {
+      this.isBlocked = true
+      this.isPaused = true
+      setTimeout(() => {
+        this.isPaused = false
+        if (!this.exchange.closed) this.resume()
+      }, pauseMs)
+      return
+    }
     this.isDying = true
-    dieSoon(this.exchange)
+    if (kind === 'die') dieSoon(this.exchange)
   }
 
   private resume(): void {

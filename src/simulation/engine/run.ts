@@ -13,6 +13,10 @@ export async function runEngine(options: EngineOptionsInput, say: (line: string)
   for (const { endpoint, replay } of engine.kvEvents) {
     say(`KV events on ${endpoint}${replay === null ? '' : `, replays on ${replay}`}`)
   }
+  if (engine.kvAddress !== null) {
+    const { host, port } = engine.kvAddress
+    say(`hand-offs as ${options.role ?? 'both'} engine ${engine.engineId} on ${host}:${port}`)
+  }
   const ended = new AbortController()
   await Promise.race(
     ['SIGINT', 'SIGTERM'].map(signal =>

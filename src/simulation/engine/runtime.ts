@@ -2,6 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { type Answer, type AnswerLimits, composeAnswer } from './answer.js'
 import { realTiming, type Timing } from './driver.js'
+import { FaultSwitch } from './faults.js'
+import { HandOff } from './hand-off/hand-off.js'
 import type { KvPublisher } from './kv-events/publisher.js'
 import type { EngineOptions } from './options.js'
 import { type Random, seededRandom } from './random.js'
@@ -21,6 +23,7 @@ export interface SamplingFields {
   readonly min_tokens?: number | null | undefined
   readonly ignore_eos?: boolean | null | undefined
   readonly stop?: string | readonly string[] | null | undefined
+  readonly temperature?: number | null | undefined
 }
 
 export class Runtime {
@@ -28,6 +31,10 @@ export class Runtime {
   readonly tokenizer: EngineTokenizer
   readonly responses = new ResponseStore()
   readonly random: Random
+  readonly handOff: HandOff
+  readonly faults: FaultSwitch
+  /** Stops listening for so many milliseconds; set once the engine listens. */
+  closeFor: (ms: number) => void = () => undefined
   /** Names that requests may use: the model and loaded LoRA adapters. */
   readonly models: Set<string>
   isAsleep = false
@@ -47,6 +54,8 @@ export class Runtime {
       tokenizer ?? (options.modelDir === undefined ? byteTokenizer : modelTokenizer(options.modelDir))
     this.random = seededRandom(options.seed)
     this.models = new Set([options.model])
+    this.faults = new FaultSwitch(options.fault, options.failRate, this.random)
+    this.handOff = HandOff.create(options, timing)
   }
 
   /** Most tokens of prompt and answer together. */
@@ -56,7 +65,7 @@ export class Runtime {
 
   /** All ranks together. */
   stats(): EngineStats {
-    return addUp(this.ranks.map(({ engine }) => engine.stats()))
+    return addUp(this.ranks.map(rank => rank.stats()))
   }
 
   /**
@@ -73,11 +82,20 @@ export class Runtime {
 
   /** vLLM's own weighing: a waiting request counts as four running ones. */
   private leastLoaded(): Rank | undefined {
-    const score = ({ engine }: Rank): number => {
-      const { waiting, running } = engine.stats()
+    const score = (rank: Rank): number => {
+      const { waiting, running } = rank.stats()
       return waiting * 4 + running
     }
     return this.ranks.reduce((best, rank) => (score(rank) < score(best) ? rank : best))
+  }
+
+  /** Which leg of a disaggregated request a body is: by the engine's role, or by what the body asks for. */
+  legOf(body: Buffer): 'prefill' | 'decode' | null {
+    const { role } = this.options
+    if (role === 'prefill' || role === 'decode') return role
+    const text = body.toString('utf8')
+    if (/"do_remote_decode"\s*:\s*true/.test(text)) return 'prefill'
+    return /"do_remote_prefill"\s*:\s*true/.test(text) ? 'decode' : null
   }
 
   newId(): string {
@@ -120,6 +138,7 @@ export class Runtime {
       ignoreEos: fields.ignore_eos ?? false,
       stop: stop === null || stop === undefined ? [] : typeof stop === 'string' ? [stop] : stop,
       mean: this.options.answerTokens,
+      isGreedy: fields.temperature === 0,
     }
   }
 
@@ -136,8 +155,10 @@ export class Runtime {
     )
   }
 
+  /** At temperature 0 it depends on the prompt alone: engines of one model agree, whatever their seeds. */
   answer(prompt: Uint32Array, sample: number, limits: AnswerLimits): Answer {
-    return composeAnswer(prompt, sample, this.options.seed, limits, this.tokenizer)
+    const [seed, choice] = limits.isGreedy ? [0, 0] : [this.options.seed, sample]
+    return composeAnswer(prompt, choice, seed, limits, this.tokenizer)
   }
 }
 
@@ -151,6 +172,8 @@ function addUp(all: readonly EngineStats[]): EngineStats {
     evictedBlocks: total.evictedBlocks + one.evictedBlocks,
     prefixQueries: total.prefixQueries + one.prefixQueries,
     prefixHits: total.prefixHits + one.prefixHits,
+    remoteTokens: total.remoteTokens + one.remoteTokens,
+    holding: total.holding + one.holding,
     promptTokens: total.promptTokens + one.promptTokens,
     generationTokens: total.generationTokens + one.generationTokens,
     finished: total.finished + one.finished,

@@ -27,6 +27,8 @@ interface Step {
 export class Engine {
   private readonly cache: BlockCache
   private readonly sequences = new Map<string, Sequence>()
+  /** Finished ones whose blocks another engine is to read. */
+  private readonly held = new Map<string, Sequence>()
   private waiting: Sequence[] = []
   private running: Sequence[] = []
   private step: Step | null = null
@@ -37,6 +39,7 @@ export class Engine {
   private readonly totals = {
     prefixQueries: 0,
     prefixHits: 0,
+    remoteTokens: 0,
     promptTokens: 0,
     generationTokens: 0,
     finished: 0,
@@ -72,7 +75,7 @@ export class Engine {
         `request ${id} needs ${promptTokens + outputTokens} tokens of KV cache, the engine has ${this.capacityTokens}`,
       )
     }
-    if (this.sequences.has(id)) throw new Error(`request ${id} is already in the engine`)
+    if (this.sequences.has(id) || this.held.has(id)) throw new Error(`request ${id} is already in the engine`)
     this.tick(now)
     const sequence = new Sequence(request, this.clock, this.parameters.blockSize)
     this.sequences.set(id, sequence)
@@ -91,6 +94,23 @@ export class Engine {
     this.leave(sequence)
     if (this.step === null && this.sequences.size === 0) this.wakeAt = Number.POSITIVE_INFINITY
     return true
+  }
+
+  /** Gives back the blocks that a finished request holds. False if it holds none (any more). */
+  release(id: string, now: number): boolean {
+    const sequence = this.held.get(id)
+    if (sequence === undefined) return false
+    this.tick(now)
+    this.held.delete(id)
+    sequence.giveBack(this.cache)
+    if (this.step === null && this.waiting.length > 0) this.wakeAt = Math.min(this.wakeAt, this.clock)
+    return true
+  }
+
+  /** Prompt tokens that a request with these keys would find cached now. */
+  cachedTokens(keys: Float64Array, promptTokens: number): number {
+    const { blockSize } = this.parameters
+    return this.cache.cachedPrefix(keys, Math.floor((promptTokens - 1) / blockSize)) * blockSize
   }
 
   /** When `advance` next has something to do; infinity while idle. */
@@ -128,6 +148,7 @@ export class Engine {
       usedBlocks: this.cache.used,
       cachedBlocks: this.cache.cached,
       evictedBlocks: this.cache.evicted,
+      holding: this.held.size,
       ...this.totals,
     }
   }
@@ -143,7 +164,8 @@ export class Engine {
     this.admitWaiting(work, left, at)
     if (work.length === 0) {
       const next = this.waiting[0]
-      if (next === undefined) return
+      // Blocks that are held for another engine come back by `release`, which wakes this one.
+      if (next === undefined || (next.arrivedAt <= at && this.held.size > 0)) return
       if (next.arrivedAt <= at) throw new Error('unreachable: requests in the engine, and none can run')
       this.wakeAt = next.arrivedAt
       return
@@ -192,6 +214,7 @@ export class Engine {
       if (sequence === undefined || sequence.arrivedAt > at) return
       const isFirstTime = sequence.cachedTokens === null
       sequence.takeCached(this.cache)
+      const remote = sequence.takeRemote()
       const tokens = Math.min(sequence.missing, left)
       if (!sequence.reserve(tokens, this.cache)) {
         sequence.giveBack(this.cache)
@@ -201,6 +224,7 @@ export class Engine {
       if (isFirstTime) {
         this.totals.prefixQueries += sequence.request.promptTokens
         this.totals.prefixHits += sequence.cachedTokens ?? 0
+        this.totals.remoteTokens += remote
       }
       this.waiting.shift()
       this.running.push(sequence)
@@ -233,14 +257,23 @@ export class Engine {
     }
     if (sequence.generated < outputTokens) return
     this.totals.finished++
-    this.leave(sequence)
-    const { preemptions } = sequence
-    events.push({ type: 'finished', id, at, cachedTokens: sequence.cachedTokens ?? 0, preemptions })
+    const { preemptions, cachedTokens } = sequence
+    const heldBlocks = sequence.request.holdsBlocks === true ? this.hold(sequence) : []
+    if (heldBlocks.length === 0) this.leave(sequence)
+    events.push({ type: 'finished', id, at, cachedTokens: cachedTokens ?? 0, preemptions, heldBlocks })
   }
 
   private leave(sequence: Sequence): void {
     sequence.isGone = true
     sequence.giveBack(this.cache)
     this.sequences.delete(sequence.request.id)
+  }
+
+  private hold(sequence: Sequence): readonly number[] {
+    const { id } = sequence.request
+    sequence.isGone = true
+    this.sequences.delete(id)
+    this.held.set(id, sequence)
+    return sequence.heldBlocks
   }
 }

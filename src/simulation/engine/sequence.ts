@@ -39,6 +39,24 @@ export class Sequence {
     this.cachedTokens ??= this.computed
   }
 
+  /**
+   * Counts what another engine has handed over as computed, past what is cached here. Answers how many tokens that
+   * is. The prompt's last token is computed all the same, as in vLLM: the next one is sampled from it.
+   */
+  takeRemote(): number {
+    const { remoteTokens = 0, promptTokens } = this.request
+    const known = Math.min(remoteTokens, promptTokens)
+    if (this.preemptions > 0 || known <= this.computed) return 0
+    const taken = known - this.computed
+    this.computed = Math.min(known, promptTokens - 1)
+    return taken
+  }
+
+  /** The blocks it has, in the order of its tokens. */
+  get heldBlocks(): readonly number[] {
+    return this.blocks
+  }
+
   /** Gets the blocks for `tokens` more; false, and nothing taken, if there are not enough. */
   reserve(tokens: number, cache: BlockCache): boolean {
     const wanted = Math.ceil((this.computed + tokens) / this.blockSize) - this.blocks.length

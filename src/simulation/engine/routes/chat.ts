@@ -1,7 +1,7 @@
 /** POST /v1/chat/completions, in vLLM 0.32's shapes. */
 import { type Answer, textAnswer } from '../answer.js'
 import type { Call } from '../call.js'
-import { fullUsage, generate, type Usage } from '../generation.js'
+import { fullUsage, generate, type HandOffFields, type Usage } from '../generation.js'
 import { FINGERPRINT } from '../runtime.js'
 import { type ChatMessage, type ChatRequest, chatRequest } from '../schemas.js'
 import { chooseTool, type ToolCall, type ToolChoice } from '../tools.js'
@@ -73,7 +73,7 @@ function whole(call: Call, request: ChatRequest, prompt: Uint32Array, choices: r
     reasoning: null,
   })
   return {
-    onDone: (usage: Usage) =>
+    onDone: (usage: Usage, handOff: HandOffFields) =>
       call.json(200, {
         id: `chatcmpl-${call.id}`,
         object: 'chat.completion',
@@ -97,6 +97,7 @@ function whole(call: Call, request: ChatRequest, prompt: Uint32Array, choices: r
         kv_transfer_params: null,
         ec_transfer_params: null,
         metrics: null,
+        ...handOff,
       }),
   }
 }

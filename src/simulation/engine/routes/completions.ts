@@ -1,6 +1,6 @@
 /** POST /v1/completions: text or token ids, single or in batches, `n` answers each. */
 import type { Call } from '../call.js'
-import { fullUsage, generate, type Task, type Usage } from '../generation.js'
+import { fullUsage, generate, type HandOffFields, type Task, type Usage } from '../generation.js'
 import { FINGERPRINT, type Runtime } from '../runtime.js'
 import { type CompletionRequest, completionRequest, type PromptInput } from '../schemas.js'
 
@@ -40,7 +40,7 @@ function whole(call: Call, request: CompletionRequest, tasks: readonly Task[]) {
   const wantsIds = request.return_token_ids === true
   const choices = tasks.flatMap(({ prompt, answers }) => answers.map(answer => ({ prompt, answer })))
   return {
-    onDone: (usage: Usage) =>
+    onDone: (usage: Usage, handOff: HandOffFields) =>
       call.json(200, {
         id: `cmpl-${call.id}`,
         object: 'text_completion',
@@ -63,6 +63,7 @@ function whole(call: Call, request: CompletionRequest, tasks: readonly Task[]) {
         kv_transfer_params: null,
         ec_transfer_params: null,
         metrics: null,
+        ...handOff,
       }),
   }
 }

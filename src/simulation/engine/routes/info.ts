@@ -1,5 +1,6 @@
 /** What an engine tells about itself, and tokenization. */
 import type { Call } from '../call.js'
+import { sglangLines, vllmHandOffLines } from '../hand-off/metrics.js'
 import { renderMetrics } from '../metrics.js'
 import { VLLM_VERSION } from '../runtime.js'
 import { detokenizeRequest, tokenizeRequest } from '../schemas.js'
@@ -48,9 +49,23 @@ export function load(call: Call): void {
 }
 
 export function metrics(call: Call): void {
-  const { options, ranks } = call.runtime
-  const reports = ranks.map(({ engine, metrics }) => ({ stats: engine.stats(), metrics }))
-  call.text(200, renderMetrics(options, reports), 'text/plain; version=1.0.0; charset=utf-8')
+  const { options, ranks, handOff } = call.runtime
+  const reports = ranks.map(rank => ({
+    rank: rank.index,
+    stats: rank.stats(),
+    parked: rank.parked,
+    metrics: rank.metrics,
+  }))
+  const { kvConnector } = options
+  const page = renderMetrics(options, reports)
+  const more =
+    kvConnector === undefined
+      ? []
+      : kvConnector === 'sglang'
+        ? sglangLines(options, reports, handOff.counts)
+        : vllmHandOffLines(options, reports, handOff.counts)
+  const text = page + more.map(line => `${line}\n`).join('')
+  call.text(200, text, 'text/plain; version=1.0.0; charset=utf-8')
 }
 
 export function tokenize(call: Call): void {
@@ -68,10 +83,4 @@ export function tokenize(call: Call): void {
 export function detokenize(call: Call): void {
   const { tokens } = call.parse(detokenizeRequest)
   call.json(200, { prompt: call.runtime.tokenizer.decode(Uint32Array.from(tokens)) })
-}
-
-/** Not an engine's: what the model has done so far, and how often each path was asked, for tests and the demo. */
-export function simulationStats(call: Call): void {
-  const { runtime } = call
-  call.json(200, { ...runtime.stats(), requests: Object.fromEntries(runtime.requests) })
 }

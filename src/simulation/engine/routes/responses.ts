@@ -23,7 +23,10 @@ export function createResponse(call: Call): void {
     add_generation_prompt: true,
   }
   const prompt = runtime.encodeChat(Buffer.from(JSON.stringify(body)))
-  const limits = runtime.limits(prompt.length, { max_tokens: request.max_output_tokens })
+  const limits = runtime.limits(prompt.length, {
+    max_tokens: request.max_output_tokens,
+    temperature: request.temperature,
+  })
   const lastMessage = history.at(-1)?.['content']
   const tool = chooseTool(tools, toolChoice(request), typeof lastMessage === 'string' ? lastMessage : '')
   const answer =
@@ -35,8 +38,8 @@ export function createResponse(call: Call): void {
   events?.begin()
   generate(call, request.model, request.cache_salt, [{ prompt, answers: [answer] }], {
     onToken: (_, at) => events?.token(at),
-    onDone(usage) {
-      const finished = responseBody(state, usage)
+    onDone(usage, handOff) {
+      const finished = { ...responseBody(state, usage), ...handOff }
       if (request.store !== false) {
         runtime.responses.set(state.id, {
           body: finished,
