@@ -9,6 +9,7 @@ import type { RoutingContext } from '../decision/context.js'
 import { selectionError } from '../decision/outcome.js'
 import type { Refusal } from '../decision/plugin.js'
 import { type ErrorCode, errorCatalogue, PhylloError, toPhylloError } from '../errors.js'
+import { enterWorkflow, withoutPod } from './enter-workflow.js'
 import type { Lease, LeaseOutcome } from './lease.js'
 import { LegTimers } from './leg-timers.js'
 import { PickedPods } from './picked-pods.js'
@@ -18,7 +19,7 @@ import type { SelectingProfile } from './selector.js'
 import type { ClientSink } from './sink.js'
 import type { StepPeers } from './step-input.js'
 import { type ExecuteOptions, type ExecutionParts, type StepHost, StepRun } from './step-run.js'
-import { type Stage, type StepResult, stepsOf, type Workflow } from './workflow.js'
+import type { Stage, StepResult, Workflow } from './workflow.js'
 
 /** The request that the run is of; the rest of what a step asks for comes from it too. */
 export interface WorkflowHost {
@@ -167,52 +168,19 @@ export class WorkflowRun implements StepHost, StepPeers {
     this.#host.failed(error, begun, run)
   }
 
-  #enter(workflow: Workflow): void {
+  #enter(asked: Workflow): void {
+    const { ctx, parts } = this.#host
+    const picked = this.#picked
+    const { workflow, refusal } = enterWorkflow(asked, { ...parts, ctx, picked })
     this.#workflow = workflow
     this.#at = 0
-    this.#picked.begin()
-    const { fallback, choice, picksAhead } = workflow
-    const why = workflow.unfit?.(this.ctx)
-    if (why !== undefined && fallback !== undefined) return this.#turnTo(fallback, why)
-    if (choice !== undefined && this.#chooses(workflow)) return
-    if (picksAhead) {
-      const refusal = this.#picked.pickAll(stepsOf(workflow))
-      if (refusal !== undefined) return this.#refused(refusal)
-    }
-    this.#runStage()
-  }
-
-  /** Picks tentatively. True: the request has gone another way by now. */
-  #chooses({ name, choice, stages }: Workflow): boolean {
-    const step = stages.flatMap(({ steps }) => steps).find(each => each.name === choice?.step)
-    if (choice === undefined || step === undefined) return false
-    const lease = this.#picked.acquire(step)
-    if (typeof lease === 'string') {
-      this.#refused(lease)
-      return true
-    }
-    const { pod, uncachedTokens } = lease
-    const why = choice.why({ ctx: this.ctx, pod, uncachedTokens })
-    if (why === undefined) {
-      this.ctx.trace?.took(name, `${uncachedTokens} uncached tokens on ${pod.id}`)
-      this.#picked.hold(step, lease)
-      return false
-    }
-    const [first] = stepsOf(choice.otherwise)
-    if (first !== undefined) this.#picked.holdWhole(first, lease)
-    this.#turnTo(choice.otherwise, why)
-    return true
-  }
-
-  #turnTo(workflow: Workflow, why: string): void {
-    this.ctx.trace?.took(workflow.name, why)
-    this.#enter(workflow)
+    if (refusal === undefined) this.#runStage()
+    else this.failed(selectionError(refusal, ctx), false)
   }
 
   #refused(refusal: Refusal): void {
-    const { fallback, name } = this.#workflow
-    this.#picked.letGo(OUTCOME.cancelled)
-    if (fallback !== undefined) this.#turnTo(fallback, `${name}: a step has no pod to go to`)
+    const fallback = withoutPod(this.#workflow, { ctx: this.ctx, picked: this.#picked })
+    if (fallback !== undefined) this.#enter(fallback)
     else this.failed(selectionError(refusal, this.ctx), false)
   }
 

@@ -133,7 +133,7 @@ class Run {
   }
 
   #hear(event: EngineEvent): void {
-    if (event.type === 'token') return
+    if (event.type === 'token' || event.type === 'reserved') return
     const number = Number(event.id)
     const underway = this.#underway.get(number)
     if (underway === undefined) throw new Error(`an engine tells of request ${number}, which nobody sent`)

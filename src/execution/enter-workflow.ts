@@ -1,0 +1,86 @@
+/**
+ * Which workflow serves a request: past those that it does not fit, by the choice between the long way and the short
+ * one, to the fallback of one that finds no pod. Pure of sending, so that a simulation decides as the executor does.
+ */
+import { OUTCOME } from '../data/native.js'
+import type { PodView } from '../data/pod-view.js'
+import type { RoutingContext } from '../decision/context.js'
+import type { Refusal } from '../decision/plugin.js'
+import type { PickedPods } from './picked-pods.js'
+import type { Selector } from './selector.js'
+import { stepsOf, type Workflow } from './workflow.js'
+
+export interface EntryParts {
+  readonly ctx: RoutingContext
+  readonly pods: PodView
+  readonly selector: Pick<Selector, 'latency'>
+  readonly picked: PickedPods
+}
+
+/** The workflow that a request goes by, with pods booked as far as it wants them in advance. */
+export interface Entered {
+  readonly workflow: Workflow
+  /** One of its steps has no pod, and nothing else serves the request. Nothing is booked then. */
+  readonly refusal: Refusal | undefined
+}
+
+/** Notes in the request's trace where it turns, and why. Throws what a selection's plugin throws. */
+export function enterWorkflow(asked: Workflow, parts: EntryParts): Entered {
+  let workflow = asked
+  for (;;) {
+    parts.picked.begin()
+    const next = nextOf(workflow, parts)
+    if (next === undefined || typeof next === 'string') return { workflow, refusal: next }
+    workflow = next
+  }
+}
+
+/** Where a request goes when a step of the workflow has no pod; gives back all that is booked for it. */
+export function withoutPod(
+  { name, fallback }: Workflow,
+  { ctx, picked }: Pick<EntryParts, 'ctx' | 'picked'>,
+): Workflow | undefined {
+  picked.letGo(OUTCOME.cancelled)
+  if (fallback !== undefined) ctx.trace?.took(fallback.name, `${name}: a step has no pod to go to`)
+  return fallback
+}
+
+/** Undefined: stay. */
+function nextOf(workflow: Workflow, parts: EntryParts): Workflow | Refusal | undefined {
+  const { ctx, picked } = parts
+  const { fallback, picksAhead, unfit } = workflow
+  const why = unfit?.(ctx)
+  if (why !== undefined && fallback !== undefined) {
+    ctx.trace?.took(fallback.name, why)
+    return fallback
+  }
+  const chosen = chosenOf(workflow, parts)
+  if (chosen !== undefined) return typeof chosen === 'string' ? orRefusal(workflow, parts, chosen) : chosen
+  const refusal = picksAhead ? picked.pickAll(stepsOf(workflow)) : undefined
+  return refusal === undefined ? undefined : orRefusal(workflow, parts, refusal)
+}
+
+const orRefusal = (workflow: Workflow, parts: EntryParts, refusal: Refusal): Workflow | Refusal =>
+  withoutPod(workflow, parts) ?? refusal
+
+/** Picks tentatively, and asks the choice. */
+function chosenOf(workflow: Workflow, parts: EntryParts): Workflow | Refusal | undefined {
+  const { name, choice } = workflow
+  const step = stepsOf(workflow).find(each => each.name === choice?.step)
+  if (choice === undefined || step === undefined) return undefined
+  const { ctx, pods, selector, picked } = parts
+  const lease = picked.acquire(step)
+  if (typeof lease === 'string') return lease
+  const { pod, uncachedTokens } = lease
+  const input = { ctx, pod, uncachedTokens, pods, latency: selector.latency }
+  const why = choice.why(input)
+  if (why === undefined) {
+    ctx.trace?.took(name, choice.whyNot?.(input) ?? `${uncachedTokens} uncached tokens on ${pod.id}`)
+    picked.hold(step, lease)
+    return undefined
+  }
+  const [first] = stepsOf(choice.otherwise)
+  if (first !== undefined) picked.holdWhole(first, lease)
+  ctx.trace?.took(choice.otherwise.name, why)
+  return choice.otherwise
+}
