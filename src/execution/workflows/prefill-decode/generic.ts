@@ -15,16 +15,7 @@ import {
 import { leg } from '../../leg-request.js'
 import type { Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import {
-  choosing,
-  fallbackOf,
-  leg,
-  type ResolveWorkflow,
-  retry,
-  unfitFor,
-  whole,
-  whyDirect,
-} from './options.js'
+import { choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole, whyDirect } from './options.js'
 
 const hint = slot('prefillHint').of<PrefillHint>()
 
