@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { request } from 'undici'
 import { z } from 'zod'
+import type { KvAddress } from './engine/hand-off/connector.js'
 import type { KvEventsAddress } from './engine/http.js'
 import type { EngineOptionsInput } from './engine/options.js'
 
@@ -11,6 +12,8 @@ export interface FleetEngine {
   readonly url: string
   /** Where its ranks publish KV events; empty if it does not. */
   readonly kvEvents: readonly KvEventsAddress[]
+  /** Where other engines reach it for hand-offs; null if none does. */
+  readonly kvAddress: KvAddress | null
 }
 
 export interface Fleet {
@@ -24,7 +27,11 @@ export interface Fleet {
 
 const address = z.object({ endpoint: z.string(), replay: z.string().nullable() })
 const greeting = z.union([
-  z.object({ url: z.string(), kvEvents: z.array(address) }),
+  z.object({
+    url: z.string(),
+    kvEvents: z.array(address),
+    kvAddress: z.object({ host: z.string(), port: z.number() }).nullable(),
+  }),
   z.object({ error: z.string() }),
 ])
 
@@ -33,14 +40,21 @@ const RESET_TRIES = 20
 const RESET_PAUSE_MS = 50
 
 /** Starts `count` engines on free ports. Rejects, with none left running, if one does not start. */
-export async function startFleet(count: number, options: EngineOptionsInput): Promise<Fleet> {
+export const startFleet = (count: number, options: EngineOptionsInput): Promise<Fleet> =>
+  startEngines(Array.from({ length: count }, (_, at) => ({ ...options, seed: at + 1 })))
+
+/**
+ * Starts an engine on free ports for each of these options: prefill and decode engines in one fleet. Rejects, with
+ * none left running, if one does not start.
+ */
+export async function startEngines(list: readonly EngineOptionsInput[]): Promise<Fleet> {
   const children: ChildProcess[] = []
   const close = async (): Promise<void> => {
     await Promise.all(children.map(stop))
   }
   try {
     const engines = await Promise.all(
-      Array.from({ length: count }, (_, at) => startOne({ ...options, port: 0, seed: at + 1 }, children)),
+      list.map(options => startOne({ ...options, port: 0, kvPort: 0 }, children)),
     )
     const urls = engines.map(({ url }) => url)
     return { urls, engines, close, resetCaches: async () => void (await Promise.all(urls.map(resetCache))) }
