@@ -24,6 +24,11 @@ export class Lease {
   #answered = false
   #released = false
   #prefilled = false
+  /**
+   * Prompt tokens that the pod lacked when the request first came to it. A second booking finds there what the first
+   * one is believed to bring.
+   */
+  missingTokens: number
 
   /** `uncachedTokens`: the prompt tokens that the pod was not expected to have cached, which the booking counted. */
   constructor(
@@ -32,7 +37,9 @@ export class Lease {
     readonly ref: PodRef,
     readonly uncachedTokens: number,
     private readonly sample?: LatencySample,
-  ) {}
+  ) {
+    this.missingTokens = uncachedTokens
+  }
 
   get released(): boolean {
     return this.#released

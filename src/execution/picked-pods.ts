@@ -96,6 +96,7 @@ export class PickedPods {
         this.letGo(OUTCOME.cancelled)
         return lease
       }
+      if (held?.ref === lease.ref) lease.missingTokens = held.missingTokens
       this.#keep(step, lease)
     }
     return undefined

@@ -302,6 +302,6 @@ export class StepRun implements UpstreamHandler {
     const { samples = 'first-byte' } = this.step
     if (samples === 'prefill') this.#lease?.prefillDone(ms)
     else if (samples === 'first-byte' && this.#host.ctx.stream) this.#lease?.firstByte(ms)
-    if (this.#host.ctx.stream) this.step.learn?.(this.#lease?.uncachedTokens ?? 0, ms)
+    if (this.#host.ctx.stream) this.step.learn?.(this.#lease?.missingTokens ?? 0, ms)
   }
 }

@@ -26,6 +26,7 @@ import { prefixKey } from './prepare/prefix-key.js'
 import { sessionKey } from './prepare/session-key.js'
 import { tokenize } from './prepare/tokenize.js'
 import { decodeLoad } from './score/decode-load.js'
+import { decodeTime } from './score/decode-time.js'
 import { firstByteTime } from './score/first-byte-time.js'
 import { freeCache } from './score/free-cache.js'
 import { kvUse } from './score/kv-use.js'
@@ -34,6 +35,7 @@ import { lmetric } from './score/lmetric.js'
 import { loraAffinity } from './score/lora-affinity.js'
 import { nearEarlierPick } from './score/near-earlier-pick.js'
 import { noHitLru } from './score/no-hit-lru.js'
+import { prefillDelay } from './score/prefill-delay.js'
 import { prefillLoad } from './score/prefill-load.js'
 import { prefillTime } from './score/prefill-time.js'
 import { prefixOverlap } from './score/prefix-overlap.js'
@@ -65,6 +67,7 @@ export const builtinPlugins: readonly AnyFactory[] = [
   loraAffinity,
   topologyAffinity,
   decodeLoad,
+  decodeTime,
   firstByteTime,
   freeCache,
   kvUse,
@@ -72,6 +75,7 @@ export const builtinPlugins: readonly AnyFactory[] = [
   lmetric,
   nearEarlierPick,
   noHitLru,
+  prefillDelay,
   prefillLoad,
   prefillTime,
   prefixOverlap,
@@ -89,6 +93,7 @@ export {
   circuitClosed,
   concurrencyCap,
   decodeLoad,
+  decodeTime,
   deviationCap,
   firstByteTime,
   freeCache,
@@ -107,6 +112,7 @@ export {
   maxScore,
   nearEarlierPick,
   noHitLru,
+  prefillDelay,
   prefillLoad,
   prefillTime,
   prefixKey,

@@ -170,7 +170,7 @@ export class RequestRun {
     const { leg, sentAt } = this.#answer
     recorder.firstTokenAt[this.#number] = at
     leg.lease.firstByte(at - sentAt)
-    leg.step.learn?.(leg.lease.uncachedTokens, at - sentAt)
+    leg.step.learn?.(leg.lease.missingTokens, at - sentAt)
   }
 
   #finished(cachedTokens: number, preemptions: number): void {

@@ -15,7 +15,7 @@ import {
 import { leg } from '../../leg-request.js'
 import type { Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole, whyDirect } from './options.js'
+import { chooserFor, choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole } from './options.js'
 
 const handOff = slot('nixlHandOff').of<NixlHandOff>()
 
@@ -28,6 +28,7 @@ export const vllmNixl = executor({
 
 export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const options = choosing.parse(given)
+  const { learn, ...chooser } = chooserFor(options)
   const direct = whole(options)
   return workflow('prefill-decode/vllm-nixl')
     .step({
@@ -58,6 +59,7 @@ export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Work
         profile: options.decode,
         deadlineMs: options.firstByteTimeoutMs,
         samples: 'nothing',
+        learn,
         prefilled: true,
         repick: true,
         reads: [handOff],
@@ -71,7 +73,7 @@ export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Work
       0,
     )
     .build({
-      choice: { step: 'decode', otherwise: direct, why: whyDirect(options) },
+      choice: { step: 'decode', otherwise: direct, ...chooser },
       unfit: unfitFor('vllm-nixl'),
       fallback: fallbackOf(options, resolve, direct),
     })
