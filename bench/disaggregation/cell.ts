@@ -3,8 +3,9 @@ import { configSchema, toRouterOptions } from '#phyllo/config/schema.js'
 import { stateOptions } from '#phyllo/server/state-options.js'
 import { stepMs } from '#phyllo/simulation/engine/step-time.js'
 import { syntheticSchema, syntheticWorkload } from '#phyllo/simulation/traces/synthetic.js'
-import type { SimulationResult } from '#phyllo/simulation/virtual/result.js'
-import { simulate } from '#phyllo/simulation/virtual/simulate.js'
+import { distributionOf } from '#phyllo/simulation/virtual/quantiles.js'
+import { FATE } from '#phyllo/simulation/virtual/recorder.js'
+import { runScenario } from '#phyllo/simulation/virtual/simulation.js'
 import { parameters, type Subject } from './subjects.js'
 
 export const OUTPUT = 1000
@@ -45,7 +46,21 @@ export const rateOf = ({ input, load }: Cell): number => Number((load * capacity
 /** Three times what the prompt takes on an idle pod and a second; 33 tokens a second, faster than anybody reads. */
 export const sloOf = ({ input }: Cell) => ({ ttftMs: 3 * prefillMs(input) + 1000, tpotMs: 30 })
 
-export function measure(subject: Subject, cell: Cell, seed: number, requests: number): Promise<SimulationResult> {
+export interface Measured {
+  /** Requests a second that met the SLO: their part of those looked at, times the rate. */
+  readonly goodput: number
+  readonly tpotP99: number
+  readonly ttftMean: number
+  readonly ttftP99: number
+  /** Part of the requests whose prompt another pod computed. */
+  readonly split: number
+}
+
+/**
+ * The first third of the requests fills the fleet and is left out, as are none of the last: they end beside fewer others,
+ * alike for all subjects.
+ */
+export async function measure(subject: Subject, cell: Cell, seed: number, requests: number): Promise<Measured> {
   const workload = syntheticWorkload(
     syntheticSchema.parse({
       groups: 1,
@@ -58,7 +73,8 @@ export function measure(subject: Subject, cell: Cell, seed: number, requests: nu
     { rate: rateOf(cell), thinkMs: 0, seed, limit: requests },
   )
   const { fleet, profile, stepProfiles } = subject
-  return simulate({
+  const slo = sloOf(cell)
+  const { recorder } = await runScenario({
     workload,
     fleet,
     profile,
@@ -68,7 +84,24 @@ export function measure(subject: Subject, cell: Cell, seed: number, requests: nu
     metricIntervalMs: 1000,
     metricAgeMs: 0,
     decisionMs: 0,
-    slo: sloOf(cell),
+    slo,
     state: stateOptions(toRouterOptions(configSchema.parse({}))),
   })
+  const { arrivedAt, firstTokenAt, endedAt, movedTokens, fate } = recorder
+  const looked = workload.requests.map((_, at) => at).slice(Math.floor(requests / 3))
+  const done = looked.filter(at => fate[at] === FATE.done)
+  const ttft = (at: number): number => (firstTokenAt[at] ?? 0) - (arrivedAt[at] ?? 0)
+  const tpot = (at: number): number => {
+    const tokens = workload.requests[at]?.outputTokens ?? 0
+    return ((endedAt[at] ?? 0) - (firstTokenAt[at] ?? 0)) / (tokens - 1)
+  }
+  const good = done.filter(at => ttft(at) <= slo.ttftMs && tpot(at) <= slo.tpotMs).length
+  const ttfts = distributionOf(Float64Array.from(done, ttft))
+  return {
+    goodput: (good / looked.length) * rateOf(cell),
+    tpotP99: distributionOf(Float64Array.from(done, tpot)).p99,
+    ttftMean: ttfts.mean,
+    ttftP99: ttfts.p99,
+    split: done.filter(at => (movedTokens[at] ?? 0) > 0).length / done.length,
+  }
 }

@@ -2,12 +2,13 @@
 import type { PodRole } from '#phyllo/data/pod-role.js'
 import {
   circuitClosed,
-  decodeTime,
+  decodeApart,
   hashBlocks,
   healthy,
   matchPrefix,
   maxScore,
   prefillDelay,
+  prefillTime,
   tokenize,
 } from '#phyllo/decision/plugins/index.js'
 import { type Profile, profile } from '#phyllo/decision/profile.js'
@@ -47,8 +48,7 @@ function splitBy(execute: Parameters<typeof vllmNixl>[0], name: string): Profile
 }
 
 /** For pods that do both: prefill where it holds up few, decode where tokens come fast. */
-export function mindful(caution: number): readonly Profile[] {
-  return [
+const mindful = (): readonly Profile[] => [
     profile('prefill')
       .prepare(tokenize(), hashBlocks(), matchPrefix())
       .filter(healthy(), circuitClosed())
@@ -58,11 +58,10 @@ export function mindful(caution: number): readonly Profile[] {
     profile('decode')
       .prepare(tokenize(), hashBlocks(), matchPrefix())
       .filter(healthy(), circuitClosed())
-      .score(decodeTime({ caution }))
+      .score(decodeApart(), prefillTime())
       .pick(maxScore({ tieBreak: 'least-load' }))
       .execute(single()),
-  ]
-}
+]
 
 function shipped(name: string): Profile {
   const found = shippedProfiles(single()).find(each => each.name === name)
@@ -70,7 +69,7 @@ function shipped(name: string): Profile {
   return found
 }
 
-export const subjects = (caution = 1): readonly Subject[] => [
+export const subjects: readonly Subject[] = [
   { name: '8 mixed', fleet: [pods(8, 'mixed')], profile: shipped('cache-aware'), stepProfiles: [] },
   {
     name: '4P4D, threshold 256',
@@ -88,12 +87,6 @@ export const subjects = (caution = 1): readonly Subject[] => [
     name: '4B4D, adaptive',
     fleet: [pods(4, 'both'), pods(4, 'decode')],
     profile: splitBy({ threshold: 'adaptive' }, 'split'),
-    stepProfiles: mindful(caution),
-  },
-  {
-    name: '8B, adaptive',
-    fleet: [pods(8, 'both')],
-    profile: splitBy({ threshold: 'adaptive' }, 'split'),
-    stepProfiles: mindful(caution),
+    stepProfiles: mindful(),
   },
 ]

@@ -26,7 +26,7 @@ import { prefixKey } from './prepare/prefix-key.js'
 import { sessionKey } from './prepare/session-key.js'
 import { tokenize } from './prepare/tokenize.js'
 import { decodeLoad } from './score/decode-load.js'
-import { decodeTime } from './score/decode-time.js'
+import { decodeApart } from './score/decode-apart.js'
 import { firstByteTime } from './score/first-byte-time.js'
 import { freeCache } from './score/free-cache.js'
 import { kvUse } from './score/kv-use.js'
@@ -67,7 +67,7 @@ export const builtinPlugins: readonly AnyFactory[] = [
   loraAffinity,
   topologyAffinity,
   decodeLoad,
-  decodeTime,
+  decodeApart,
   firstByteTime,
   freeCache,
   kvUse,
@@ -93,7 +93,7 @@ export {
   circuitClosed,
   concurrencyCap,
   decodeLoad,
-  decodeTime,
+  decodeApart,
   deviationCap,
   firstByteTime,
   freeCache,
