@@ -60,7 +60,12 @@ export interface Measured {
  * The first third of the requests fills the fleet and is left out, as are none of the last: they end beside fewer others,
  * alike for all subjects.
  */
-export async function measure(subject: Subject, cell: Cell, seed: number, requests: number): Promise<Measured> {
+export async function measure(
+  subject: Subject,
+  cell: Cell,
+  seed: number,
+  requests: number,
+): Promise<Measured> {
   const workload = syntheticWorkload(
     syntheticSchema.parse({
       groups: 1,

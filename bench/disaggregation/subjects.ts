@@ -49,18 +49,18 @@ function splitBy(execute: Parameters<typeof vllmNixl>[0], name: string): Profile
 
 /** For pods that do both: prefill where it holds up few, decode where tokens come fast. */
 const mindful = (): readonly Profile[] => [
-    profile('prefill')
-      .prepare(tokenize(), hashBlocks(), matchPrefix())
-      .filter(healthy(), circuitClosed())
-      .score(prefillDelay())
-      .pick(maxScore({ tieBreak: 'least-load' }))
-      .execute(single()),
-    profile('decode')
-      .prepare(tokenize(), hashBlocks(), matchPrefix())
-      .filter(healthy(), circuitClosed())
-      .score(decodeApart(), prefillTime())
-      .pick(maxScore({ tieBreak: 'least-load' }))
-      .execute(single()),
+  profile('prefill')
+    .prepare(tokenize(), hashBlocks(), matchPrefix())
+    .filter(healthy(), circuitClosed())
+    .score(prefillDelay())
+    .pick(maxScore({ tieBreak: 'least-load' }))
+    .execute(single()),
+  profile('decode')
+    .prepare(tokenize(), hashBlocks(), matchPrefix())
+    .filter(healthy(), circuitClosed())
+    .score(decodeApart(), prefillTime({ measured: false }))
+    .pick(maxScore({ tieBreak: 'least-load' }))
+    .execute(single()),
 ]
 
 function shipped(name: string): Profile {

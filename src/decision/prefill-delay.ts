@@ -5,8 +5,9 @@
  *     own    = (queued + own tokens) · ms per token
  *     others = decoding · own tokens · ms per token
  */
-import type { PluginEnv } from './plugin.js'
+
 import { PREFILL_TOKENS_PER_SECOND } from './first-byte.js'
+import type { PluginEnv } from './plugin.js'
 import { PodSpeeds } from './pod-speeds.js'
 
 /** Prompts over which the mean length is taken: it follows a change within a minute of any traffic that matters. */
@@ -48,4 +49,3 @@ export class PrefillDelay {
     this.others = this.decoding * tokens * ms
   }
 }
-

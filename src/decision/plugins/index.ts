@@ -25,8 +25,8 @@ import { matchPrefix } from './prepare/match-prefix.js'
 import { prefixKey } from './prepare/prefix-key.js'
 import { sessionKey } from './prepare/session-key.js'
 import { tokenize } from './prepare/tokenize.js'
-import { decodeLoad } from './score/decode-load.js'
 import { decodeApart } from './score/decode-apart.js'
+import { decodeLoad } from './score/decode-load.js'
 import { firstByteTime } from './score/first-byte-time.js'
 import { freeCache } from './score/free-cache.js'
 import { kvUse } from './score/kv-use.js'
@@ -92,8 +92,8 @@ export {
   affinityKey,
   circuitClosed,
   concurrencyCap,
-  decodeLoad,
   decodeApart,
+  decodeLoad,
   deviationCap,
   firstByteTime,
   freeCache,

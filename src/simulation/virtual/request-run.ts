@@ -79,7 +79,8 @@ export class RequestRun {
     })
     // Pods were picked anew that pull nothing: what is kept is kept for nobody.
     if (!legs.some(({ kind }) => kind === 'decode')) this.#giveUp()
-    if (sent.some(({ pod, leg }) => !pod.fits(this.#request, leg.kind === 'prefill'))) return this.#tooLong(legs)
+    if (sent.some(({ pod, leg }) => !pod.fits(this.#request, leg.kind === 'prefill')))
+      return this.#tooLong(legs)
     for (const each of sent) this.#sendTo(each)
     const [relayed] = sent.filter(({ leg }) => leg.kind !== 'prefill')
     if (way.isLastStage && relayed !== undefined) {

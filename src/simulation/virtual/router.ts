@@ -16,9 +16,9 @@ import {
   slotOf,
   type Ticket,
 } from '../../data/native.js'
+import { type Connector, DEFAULT_TRANSFER, type PodRole } from '../../data/pod-role.js'
 import type { PodInfo } from '../../data/pod-view.js'
 import { createPrepareQueue, PrepareQueue } from '../../data/prepare-queue.js'
-import { DEFAULT_TRANSFER, type Connector, type PodRole } from '../../data/pod-role.js'
 import type { RequestHead, RoutingContext } from '../../decision/context.js'
 import type { Refusal } from '../../decision/plugin.js'
 import type { Profile } from '../../decision/profile.js'

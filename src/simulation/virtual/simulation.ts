@@ -201,7 +201,8 @@ class Run {
     if (this.#router.open !== 0) throw new Error(`${this.#router.open} decisions never ended`)
     for (const pod of this.#pods) {
       const { pulling, holding } = pod.stats()
-      if (pulling + holding !== 0) throw new Error(`pod ${pod.id} still has blocks that are to be handed over`)
+      if (pulling + holding !== 0)
+        throw new Error(`pod ${pod.id} still has blocks that are to be handed over`)
     }
   }
 }

@@ -8,7 +8,8 @@ import { cachedTokens, promptLength } from '../../slots.js'
 /** The request's own time to its first token and that by which it holds up those that decode on the pod, in milliseconds. */
 export const prefillDelay = cost({
   name: 'prefill-delay',
-  summary: 'Milliseconds to the first token, and by which those that decode on the pod are held up meanwhile.',
+  summary:
+    'Milliseconds to the first token, and by which those that decode on the pod are held up meanwhile.',
   reads: [cachedTokens, promptLength],
   options: z.object({
     tokensPerSecond: z

@@ -16,6 +16,12 @@ import type { Choice, ChoiceInput } from '../../workflow.js'
 import { HandOverTime } from './hand-over-time.js'
 
 const CLOSED = 0
+/**
+ * A split has to cost less than this part of the straight way. What is estimated of pods that both prefill and decode is
+ * off by a request or two, two pods are occupied for one request, and where all pods do all it gains nothing to move the
+ * work from pods with five requests to those with four.
+ */
+const WORTH_IT = 0.6
 
 export class AdaptiveChoice implements Pick<Choice, 'why' | 'whyNot'> {
   readonly handOver = new HandOverTime()
@@ -33,9 +39,11 @@ export class AdaptiveChoice implements Pick<Choice, 'why' | 'whyNot'> {
     this.#compare(input)
     if (this.#pod < 0) return 'no prefill pod takes requests'
     const split = this.#splitOwn + this.#splitOthers + this.#handOverMs
-    if (this.#straightOwn + this.#straightOthers > split) return undefined
+    if ((this.#straightOwn + this.#straightOthers) * WORTH_IT > split) return undefined
     // The figures are for whoever reads the record.
-    return input.ctx.trace === undefined ? 'computing the prompt where it is decoded costs less' : this.#text(input)
+    return input.ctx.trace === undefined
+      ? 'computing the prompt where it is decoded costs less'
+      : this.#text(input)
   }
 
   whyNot = (input: ChoiceInput): string => this.#text(input)
