@@ -5,6 +5,7 @@
 import { printTable, type Row, updateReadme, writeResults } from '../lib/results.js'
 import { type Outcome, PROFILES, type Setting } from './cells.js'
 import { Crew } from './crew.js'
+import { policyTables } from './tables.js'
 import { type Cell, judge } from './verdict.js'
 
 const DEFAULT = 'cache-aware'
@@ -29,8 +30,12 @@ const SETTINGS: readonly Setting[] = [
 export async function benchPolicies({ quick }: { readonly quick: boolean }): Promise<void> {
   const crew = new Crew(quick)
   try {
-    const cells = (await Promise.all(SETTINGS.map(setting => cellsOf(crew, setting)))).flat()
-    const sizes = await fleetSizes(crew)
+    // All at once, so that no core waits for a search.
+    const [sizes, ...settings] = await Promise.all([
+      fleetSizes(crew),
+      ...SETTINGS.map(setting => cellsOf(crew, setting)),
+    ])
+    const cells = settings.flat()
     const rows = [...cells.flatMap(cellRows), ...sizes.flatMap(cellRows)]
     printTable(rows)
     const verdict = judge(cells, DEFAULT)
@@ -39,7 +44,9 @@ export async function benchPolicies({ quick }: { readonly quick: boolean }): Pro
         `${verdict.worst.ratio.toFixed(3)} times that of ${verdict.worst.behind || 'none'} (${verdict.worst.cell || '-'})`,
     )
     for (const line of verdict.behind) console.log(`  ${line}`)
-    if (!quick) updateReadme('policies', writeResults('policies', ['npm run bench:policies'], rows))
+    if (quick) return
+    writeResults('policies', ['npm run bench:policies'], rows)
+    updateReadme('policies', policyTables(rows))
   } finally {
     crew.end()
   }
@@ -84,8 +91,17 @@ async function cell(
       async (profile): Promise<[string, Outcome]> => [profile, await crew.run({ ...setting, profile, rate })],
     ),
   )
-  console.log(`${name}: done`)
+  console.log(`${name}: ${bestOf(outcomes)}`)
   return { name, outcomes: new Map(outcomes) }
+}
+
+/** The first few by mean time to the first token, and the default, in ms. */
+function bestOf(outcomes: readonly [string, Outcome][]): string {
+  return outcomes
+    .toSorted(([, a], [, b]) => a.ttftMeanMs - b.ttftMeanMs)
+    .filter(([name], place) => place < 3 || name === DEFAULT)
+    .map(([name, { ttftMeanMs }]) => `${name} ${ttftMeanMs.toFixed(0)}`)
+    .join(', ')
 }
 
 function cellRows({ name, outcomes }: Cell): Row[] {

@@ -1,4 +1,5 @@
 /** The side that is measured, in a process of its own: the router's scraper with nothing around it. */
+import { ownBoard } from '#phyllo/data/fleet-board.js'
 import { isPodRef } from '#phyllo/data/native.js'
 import type { Pod } from '#phyllo/data/pod-registry.js'
 import { DEFAULT_TRANSFER } from '#phyllo/data/pod-role.js'
@@ -51,6 +52,7 @@ answerOrders(async ({ port, pods, client, intervalMs, ms }: ScrapeOrder): Promis
   const options = { intervalMs, fastMs: 250, timeoutMs: 5000, path: '/metrics' }
   const scraper = new Scraper(
     count,
+    ownBoard().adapters,
     options,
     { onBlockSize: () => undefined, onFault: fault },
     {

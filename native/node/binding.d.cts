@@ -50,7 +50,8 @@ export declare class Lane {
   wantsAnswer(ticket: number, podRef: number): boolean
   learnAnswer(ticket: number, podRef: number, events: boolean, pieces: Array<Uint8Array>): Promise<void>
   firstByte(podRef: number, ms: number, pendingTokens: number): void
-  release(podRef: number, pendingTokens: number, outcome: number): void
+  grow(podRef: number, tokens: number): void
+  release(podRef: number, pendingTokens: number, activeTokens: number, outcome: number): void
   drop(ticket: number): void
 }
 

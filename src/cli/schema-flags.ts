@@ -26,7 +26,7 @@ export const kebab = (name: string): string => name.replace(/[A-Z]/g, letter => 
 
 /** The text of a flag as YAML would read it unquoted: numbers and booleans are such, all else is text. */
 export function plainValue(text: string): string | number | boolean {
-  if (/^-?\d+(?:\.\d+)?$/.test(text)) return Number(text)
+  if (/^-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?$/.test(text)) return Number(text)
   return text === 'true' ? true : text === 'false' ? false : text
 }
 

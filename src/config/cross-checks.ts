@@ -5,6 +5,7 @@ import type { ConfigPath } from '../yaml/issue.js'
 import { type Finding, nearest } from '../yaml/wording.js'
 import { checkKvEvents } from './event-checks.js'
 import type { RouterConfig } from './schema.js'
+import { checkWorkflows } from './workflows.js'
 
 /** `profiles`: names of all profiles there are, built-in ones included. */
 export function crossCheck(config: RouterConfig, profiles: readonly string[]): Finding[] {
@@ -15,6 +16,7 @@ export function crossCheck(config: RouterConfig, profiles: readonly string[]): F
     ...ownFallbacks(config),
     ...unknownVariants(config),
     ...unknownProfiles(config, profiles),
+    ...checkWorkflows(config.workflows, profiles),
     ...duplicateDnsNames(config),
     ...checkKvEvents(config),
     ...slowerFast(config),

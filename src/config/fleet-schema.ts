@@ -1,6 +1,7 @@
 /** The fields that describe the fleet: pods, models, profiles, passthrough paths. */
 import { z } from 'zod'
 import { podSchema } from '../data/pod-schema.js'
+import { describedWorkflow } from '../execution/workflows/described/schema.js'
 import { count, name, urlPath } from '../yaml/fields.js'
 
 const model = z
@@ -65,6 +66,10 @@ export const fleetFields = {
     .record(name('Name of a profile.'), z.unknown())
     .default({})
     .describe('Routing profiles of your own; one with the name of a built-in profile takes its place.'),
+  workflows: z
+    .record(name('Name of a workflow.'), describedWorkflow)
+    .default({})
+    .describe('Workflows of your own, which profiles name under `execute`; see docs/workflows.md.'),
   passthrough: z
     .array(urlPath('A path, exactly as clients ask for it.'))
     .default([])

@@ -17,6 +17,10 @@ function build(): JsonSchema {
   const schema = toJsonSchema(configSchema)
   const { $schema: _dialect, ...profile } = toJsonSchema(profileSchema(knownPlugins()))
   const profiles = schema.properties?.['profiles']
+  const execute = profile.properties?.['execute']
+  // Workflows of the file itself have names that nobody knows before.
+  if (typeof execute === 'object')
+    execute.anyOf?.push({ type: 'string', description: 'A workflow of this file.' })
   // The schema leaves profiles to `profileFromConfig`, whose messages know more than zod's; editors get all of it.
   const described = typeof profiles === 'object' ? { ...profiles, additionalProperties: profile } : profile
   return {

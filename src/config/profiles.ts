@@ -1,8 +1,10 @@
 /** Profiles in the file: the decision layer knows what they may be; here its answers get their places. */
 import { profileFromConfig } from '../decision/from-config.js'
 import type { Profile } from '../decision/profile.js'
+import type { DescribedWorkflows } from '../execution/workflows/described/schema.js'
 import { builtInProfiles, knownPlugins, routeFaults } from '../server/profiles.js'
 import type { Finding } from '../yaml/wording.js'
+import { soundWorkflows } from './workflows.js'
 
 const shippedNames = builtInProfiles().map(({ name }) => name)
 
@@ -14,7 +16,8 @@ export function profileNames(own: Readonly<Record<string, unknown>>): string[] {
 /** What is wrong with `profiles` in the file's data, by the decision layer's judgement. */
 export function checkProfiles(data: unknown): Finding[] {
   const profiles = entries(data).find(([key]) => key === 'profiles')?.[1]
-  const registry = knownPlugins()
+  const workflows = soundWorkflows(data)
+  const registry = knownPlugins(workflows)
   const all = new Map(builtInProfiles().map((profile): [string, Profile] => [profile.name, profile]))
   const findings = entries(profiles).flatMap(([name, profile]) => {
     const result = profileFromConfig(name, profile, registry)
@@ -27,11 +30,11 @@ export function checkProfiles(data: unknown): Finding[] {
     )
   })
   // A workflow can only be judged by profiles that are sound themselves.
-  return findings.length > 0 ? findings : routeFindings(all)
+  return findings.length > 0 ? findings : routeFindings(all, workflows)
 }
 
-function routeFindings(profiles: ReadonlyMap<string, Profile>): Finding[] {
-  return routeFaults(profiles).map(({ profile, message }) => ({
+function routeFindings(profiles: ReadonlyMap<string, Profile>, workflows: DescribedWorkflows): Finding[] {
+  return routeFaults(profiles, workflows).map(({ profile, message }) => ({
     path: ['profiles', profile, 'execute'],
     at: 'key',
     message,

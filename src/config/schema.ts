@@ -10,6 +10,7 @@ import type { RouterOptions } from '../server/options.js'
 import { LOG_FORMATS, LOG_LEVELS } from '../telemetry/log.js'
 import { bytes, count, host, ms, name, port, urlPath } from '../yaml/fields.js'
 import { decisionLog } from './decision-log-schema.js'
+import { disaggregation } from './disaggregation-schema.js'
 import { discovery } from './discovery-schema.js'
 import { kvEvents, scrape, slowStartMs } from './engine-state-schema.js'
 import { fleetFields } from './fleet-schema.js'
@@ -234,6 +235,7 @@ export const configSchema = z
     breaker,
     cache,
     sessions,
+    disaggregation,
     log,
     decisionLog,
   })

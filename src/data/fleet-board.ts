@@ -22,16 +22,17 @@ export function createBoard(width: number): BoardHandle {
 }
 
 /** What plugins see of it. */
-export type Board = Pick<FleetBoard, 'coldTurns' | 'adapters' | 'tenants' | 'wentCold'>
+export type Board = Pick<FleetBoard, 'coldTurns' | 'tenants' | 'wentCold'> & { readonly adapters: Adapters }
 
 /** One thread's access. */
 export class FleetBoard {
   /**
-   * When each slot had its last request that nothing was cached for, in turns counted over all threads; 0: never. A
-   * pod that takes over a slot takes over its turn, which by then is an old one.
+   * When each slot had its last request that nothing was cached for, in turns counted over all threads; 0: never. The
+   * count wraps at 2^31 to below zero, so that only differences tell who was first. A pod that takes over a slot takes
+   * over its turn, which by then is an old one.
    */
   readonly coldTurns: Int32Array
-  readonly adapters: Adapters
+  readonly adapters: AdapterTable
   /** For `TenantUsage`, which needs a clock. */
   readonly tenants: TenantHandle
   readonly #turn: Int32Array

@@ -25,6 +25,8 @@ export class LaneView {
   readonly kvUse: Float64Array
   /** How far a new pod's slow start has come, 0.1 to 1, by slot. */
   readonly warmth: Float64Array
+  /** Tokens that the requests booked on the pod hold in its KV cache, by slot. */
+  readonly activeTokens: Float64Array
 
   readonly #loads: Float64Array
   readonly #cached: Uint32Array
@@ -48,6 +50,7 @@ export class LaneView {
     this.waiting = column(LOAD.waiting)
     this.kvUse = column(LOAD.kvUse)
     this.warmth = column(LOAD.warmth)
+    this.activeTokens = column(LOAD.activeTokens)
   }
 
   /** Takes a fresh snapshot of all loads; every selection starts with it. */

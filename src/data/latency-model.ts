@@ -130,8 +130,14 @@ export class LatencyModel extends LatencyWeights {
       return
     }
     solve(sums, weights, at)
-    // More work never makes an answer earlier: such a slope is chance.
-    for (let i = 1; i < FEATURES; i++) weights[at + i] = Math.max(0, weights[at + i] ?? 0)
+    // More work never makes an answer earlier: such a slope is chance. What it took off moves into the constant, so that
+    // the answers are right on average again: the constant is Σ(y − w·x) / count.
+    let rest = sums[OF_ANSWERS] ?? 0
+    for (let i = 1; i < FEATURES; i++) {
+      weights[at + i] = Math.max(0, weights[at + i] ?? 0)
+      rest -= (weights[at + i] ?? 0) * (sums[OF_PRODUCTS + i] ?? 0)
+    }
+    weights[at] = rest / count
     // To the nanosecond, which is short to write down with a decision.
     for (let i = at; i < at + FEATURES; i++) weights[i] = Math.round((weights[i] ?? 0) * 1e6) / 1e6
   }

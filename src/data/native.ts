@@ -117,8 +117,23 @@ export const LOAD = {
   kvUse: 7,
   /** How much of its share a pod should get: grows from 0.1 to 1 over the slow start of a new pod; 1 afterwards. */
   warmth: 8,
+  /**
+   * Tokens that the requests booked here hold in the pod's KV cache, over all workers: their prompts (cached or not;
+   * nothing for a request of which nothing was prepared), and their answers as far as they have come (Lane.grow). A block
+   * that several of them share counts for each.
+   */
+  activeTokens: 9,
 } as const
-export const LOAD_COLUMNS = 9
+export const LOAD_COLUMNS = 10
+
+/** Where `Lane.book` writes what, in tokens. */
+export const BOOKED = {
+  /** Uncached prompt tokens, to be given back with the first byte or else at the end. */
+  pendingTokens: 0,
+  /** Prompt tokens that the request holds in the KV cache, to be given back at the end. */
+  activeTokens: 1,
+} as const
+export const BOOKED_WORDS = 2
 
 /** How the router knows what a pod's cache holds. */
 export const CACHE_MODE = {
@@ -226,7 +241,7 @@ export const STATS = {
 export const STATS_WORDS = 6
 
 /** Numbers that `SharedState.podStatus` writes. */
-export const POD_STATUS_WORDS = 6
+export const POD_STATUS_WORDS = 7
 
 /** Options of the state, given by whoever creates it first. */
 export interface SharedStateOptions {
@@ -284,7 +299,7 @@ export interface SharedState {
   removePod(ref: number): boolean
   /** All workers have let go: the slot is reusable once swept and idle. */
   releasePod(ref: number): boolean
-  /** In flight, pending tokens, predicted blocks, breaker, state (0 free, 1 joining, 2 ready, 3 cordoned, 4 leaving), swept (0/1). */
+  /** In flight, pending tokens, predicted blocks, breaker, state (0 free, 1 joining, 2 ready, 3 cordoned, 4 leaving), swept (0/1), active tokens. */
   podStatus(ref: number, out: Float64Array): boolean
   /** Loads a model (blocking: seconds for a large tokenizer; a directory is loaded once) and gives its id. Throws with the file and the reason. */
   addModel(name: string, options: ModelOptions): number
@@ -366,11 +381,13 @@ export interface Lane {
   /**
    * Counts a request on a pod, atomically with the checks: alive, not cordoned, fewer than `bound` in flight (0: no
    * bound), breaker. Flags: BOOK. Answers the PodRef booked (another one, where another thread claimed the session
-   * first) or a REFUSED code; writes the uncached tokens it booked to out[0].
+   * first) or a REFUSED code; writes the tokens it booked at the places of {@link BOOKED}.
    */
   book(ticket: number, ref: number, bound: number, flags: number, out: Uint32Array): number
   /** First byte came: its time, and the pending tokens leave the queue. */
   firstByte(ref: number, ms: number, pendingTokens: number): void
+  /** A booked request's answer has grown by so many tokens: `release` gives them back with those booked. */
+  grow(ref: number, tokens: number): void
   /** What the pod is thought to hold of the ticket's prompt, by tier, at the places of {@link HINT}. */
   cacheHint(ticket: number, ref: number, out: Uint32Array): boolean
   /** Compares the engine's count of prompt tokens with the router's: a USAGE code. */
@@ -384,8 +401,11 @@ export interface Lane {
   learnAnswer(ticket: number, ref: number, events: boolean, pieces: Uint8Array[]): Promise<void>
   /** Whether `learnAnswer` would have an effect: the prompt's tokens are known, and the pod is not exact. */
   wantsAnswer(ticket: number, ref: number): boolean
-  /** Gives a booking back. `pendingTokens` is 0 if `firstByte` was called. */
-  release(ref: number, pendingTokens: number, outcome: number): void
+  /**
+   * Gives a booking back. `pendingTokens` is 0 if `firstByte` was called; `activeTokens` is what was booked and what it has
+   * grown by.
+   */
+  release(ref: number, pendingTokens: number, activeTokens: number, outcome: number): void
   /** Frees a ticket. */
   drop(ticket: number): void
 }

@@ -8,6 +8,7 @@
 import { isPodRef, type SharedState } from './native.js'
 import { infoOf, isTaken, makePod, namesOf, type Pod, type PodSpec, ranksOf } from './pod.js'
 import { type FleetKvEvents, NO_KV_EVENTS } from './pod-events.js'
+import type { Assignment } from './pod-role.js'
 import type { PodInfo } from './pod-view.js'
 
 export type { Pod, PodSpec } from './pod.js'
@@ -169,10 +170,22 @@ export class PodRegistry {
         pod.labels = labels
         pod.maxInflight = maxInflight
         pod.role = role
+        if (role !== 'both') pod.assigned = undefined
         pod.fixedModels = models.length > 0
         // What the pod itself says of its models holds until it is asked again.
         if (pod.fixedModels) pod.models = models
       }
+    }
+    await this.publish()
+  }
+
+  /**
+   * Keeps pods of role `both` to one step of requests, or (undefined) gives them both again; resolves when all workers
+   * know. What is under way on them goes on. Pods that are gone, or have another role by now, are left alone.
+   */
+  async assign(assignments: ReadonlyMap<Pod, Assignment | undefined>): Promise<void> {
+    for (const [pod, assigned] of assignments) {
+      if (this.#pods.get(pod.id) === pod && pod.role === 'both') pod.assigned = assigned
     }
     await this.publish()
   }
@@ -197,6 +210,14 @@ export class PodRegistry {
     await this.publish()
   }
 
+  /** Takes over what a pod's bootstrap server says of its engines (all ranks of the pod), and tells the workers. */
+  async setEngines(name: string, engines: ReadonlyMap<number, string> | undefined): Promise<void> {
+    const pods = this.named(name).filter(({ kvTransfer }) => !sameEngines(kvTransfer.engines, engines))
+    if (pods.length === 0) return
+    for (const pod of pods) pod.kvTransfer = { ...pod.kvTransfer, engines }
+    await this.publish()
+  }
+
   /** Sends the present list to the workers. */
   async publish(): Promise<void> {
     this.#version += 1
@@ -211,6 +232,11 @@ export class PodRegistry {
   #applyReadiness(pod: Pod): void {
     if (isPodRef(pod.ref)) this.state.cordonPod(pod.ref, pod.cordoned || pod.healthy === false)
   }
+}
+
+function sameEngines(a: ReadonlyMap<number, string> | undefined, b: typeof a): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return a.size === b.size && [...a].every(([rank, id]) => b.get(rank) === id)
 }
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {

@@ -82,7 +82,7 @@ const kvTransfer = z.strictObject({
     .string()
     .regex(/^\S+:\d{1,5}$/, 'must be host:port')
     .optional()
-    .describe('host:port of its ZMQ socket, which P2pNcclConnector puts into request ids.'),
+    .describe('host:port of its ZMQ socket, which P2pNcclConnector puts into request ids. Default: none.'),
 })
 
 /** What a pod may be given besides its place; records of DNS names have these too. */

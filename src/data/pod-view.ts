@@ -4,8 +4,10 @@
  */
 import { MAX_SLOTS, type PodRef, slotOf } from './native.js'
 import {
+  type Assignment,
+  canHandOver,
   DEFAULT_TRANSFER,
-  type KvTransfer,
+  type LiveTransfer,
   type PodRole,
   STEP_ROLES,
   type StepRole,
@@ -26,8 +28,10 @@ export interface PodInfo {
   readonly labels: Readonly<Record<string, string>>
   /** Steps of a request that it takes; absent: whole requests. */
   readonly role?: PodRole | undefined
+  /** The one step that a pod of role `both` is kept to for the time being; absent: it takes both. */
+  readonly assigned?: Assignment | undefined
   /** How it hands KV blocks over; absent: DEFAULT_TRANSFER. */
-  readonly kvTransfer?: KvTransfer | undefined
+  readonly kvTransfer?: LiveTransfer | undefined
   /** Most requests in flight on it, over all workers; 0 = no limit. */
   readonly maxInflight: number
   /** Its data-parallel rank, where several share the origin; requests name it in a header. */
@@ -78,11 +82,15 @@ export class PodView {
       bySlot[slotOf(pod.ref)] = pod
       for (const model of pod.models) groupUnder(byModel, model, pod)
     }
-    this.#pools = poolsOf(byModel, ({ role = 'mixed', kvTransfer = DEFAULT_TRANSFER }) =>
-      servesWhole(role, kvTransfer.connector),
+    this.#pools = poolsOf(byModel, ({ role = 'mixed', assigned, kvTransfer = DEFAULT_TRANSFER }) =>
+      servesWhole({ role, assigned }, kvTransfer.connector),
     )
     for (const step of STEP_ROLES) {
-      this.#stepPools[step] = poolsOf(byModel, ({ role = 'mixed' }) => takesStep(role, step))
+      this.#stepPools[step] = poolsOf(
+        byModel,
+        ({ role = 'mixed', assigned, kvTransfer = DEFAULT_TRANSFER, rank }) =>
+          takesStep({ role, assigned }, step) && (step !== 'prefill' || canHandOver(kvTransfer, rank)),
+      )
     }
     this.#all = toPool(pods.map(pod => slotOf(pod.ref)))
     this.#bySlot = bySlot

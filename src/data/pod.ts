@@ -1,7 +1,13 @@
 /** A pod: what an operator or a source of pods says of it, and what the control plane makes of that. */
 import type { PodRef } from './native.js'
 import { type FleetKvEvents, type KvEventsSpec, kvEventsOf } from './pod-events.js'
-import { DEFAULT_TRANSFER, type KvTransfer, type PodRole } from './pod-role.js'
+import {
+  type Assignment,
+  DEFAULT_TRANSFER,
+  type KvTransfer,
+  type LiveTransfer,
+  type PodRole,
+} from './pod-role.js'
 import { type PodUrl, parsePodUrl, podIdOf } from './pod-url.js'
 import type { PodInfo } from './pod-view.js'
 
@@ -43,7 +49,9 @@ export interface Pod {
   readonly basePath: string
   labels: Readonly<Record<string, string>>
   role: PodRole
-  readonly kvTransfer: KvTransfer
+  /** What a pod of role `both` is kept to for the time being. */
+  assigned?: Assignment | undefined
+  kvTransfer: LiveTransfer
   /** Most requests in flight on it; 0 = no limit. */
   maxInflight: number
   /** Where its events (its rank's) are published; undefined if nowhere. */
@@ -126,6 +134,7 @@ export function makePod(spec: PodSpec, names: PodNames, ref: PodRef, fleet: Flee
 
 /** What the workers are told of a pod. */
 export function infoOf(pod: Pod): PodInfo {
-  const { ref, id, origin, basePath, models, labels, maxInflight, rank, variant, role, kvTransfer } = pod
-  return { ref, id, origin, basePath, models, labels, maxInflight, rank, variant, role, kvTransfer }
+  const { ref, id, origin, basePath, models, labels, maxInflight, rank, variant, kvTransfer } = pod
+  const { role, assigned } = pod
+  return { ref, id, origin, basePath, models, labels, maxInflight, rank, variant, role, assigned, kvTransfer }
 }

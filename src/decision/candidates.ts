@@ -12,6 +12,20 @@ export class Candidates implements Pool {
     this.length = pool.length
   }
 
+  /** Pools are sorted and stay so, which makes this a few steps; one that is not is looked through. */
+  has(slot: number): boolean {
+    let low = 0
+    let high = this.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.slots[middle] ?? 0) < slot) low = middle + 1
+      else high = middle
+    }
+    if (low < this.length && this.slots[low] === slot) return true
+    const at = this.slots.indexOf(slot)
+    return at >= 0 && at < this.length
+  }
+
   /** Drops the pods whose keep[i] is 0; answers how many went. Order is kept. */
   compact(keep: Uint8Array): number {
     let kept = 0

@@ -6,7 +6,7 @@ import type { LatencyWeights } from '../data/latency-weights.js'
 import type { Pool } from '../data/pod-view.js'
 import { checkProfile, type Suppliers } from './check.js'
 import type { RoutingContext } from './context.js'
-import type { PluginFailed, SelectionOutcome } from './outcome.js'
+import { expectNothing, type PluginFailed, type SelectionOutcome } from './outcome.js'
 import type { AnyExecuteSpec, AnySpec, BookedFn, PluginEnv } from './plugin.js'
 import { type PoolLimits, Preparation } from './preparation.js'
 import type { Profile } from './profile.js'
@@ -95,7 +95,7 @@ export class CompiledProfile {
   booked(ctx: RoutingContext, slot: number): void {
     for (const listener of this.#listeners) {
       try {
-        listener(ctx, slot)
+        expectNothing(listener(ctx, slot))
       } catch (error) {
         this.#onFailed(this.name, 'onBooked', error)
       }

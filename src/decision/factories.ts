@@ -210,7 +210,14 @@ function builder<Fn, Shape extends z.ZodRawShape>(
 ): (env: PluginEnv) => Fn {
   // Stripped, not strict: the whole object was checked already, and a scorer's holds `weight` too.
   const checked = checkOptions(name, options.strip(), data)
-  return env => build(checked, env)
+  return env => {
+    const made = build(checked, env)
+    // A forgotten `return`, which would fail on every request otherwise.
+    if (typeof made !== 'function') {
+      throw new TypeError(`plugin '${name}': its build must return a function, but gave ${made}`)
+    }
+    return made
+  }
 }
 
 /** What all specs take over from their definition. */

@@ -23,8 +23,14 @@ export class HashRing {
     })
     nodes.sort()
     const slots = byId.map(({ ref }) => slotOf(ref))
-    this.#places = Uint32Array.from(nodes, node => Math.floor(node / MAX_SLOTS))
-    this.#slots = Uint16Array.from(nodes, node => slots[node % MAX_SLOTS] ?? 0)
+    this.#places = new Uint32Array(nodes.length)
+    this.#slots = new Uint16Array(nodes.length)
+    // A loop: `from` with a function goes through an iterator, which takes as long as all of the above.
+    for (let i = 0; i < nodes.length; i++) {
+      const node = nodes[i] ?? 0
+      this.#places[i] = Math.floor(node / MAX_SLOTS)
+      this.#slots[i] = slots[node % MAX_SLOTS] ?? 0
+    }
   }
 
   /** Nodes on the ring. */

@@ -31,3 +31,13 @@ export type PluginFailed = (profile: string, plugin: string, error: unknown) => 
 export function isForClient(error: unknown): error is PhylloError {
   return error instanceof PhylloError && error.code !== 'internal_error'
 }
+
+/**
+ * What filters, scorers, pickers and listeners answer is nothing; the compiler lets an `async` one through all the same. What
+ * it writes would come too late, and its rejection would be nobody's to handle: a fault of the plugin.
+ */
+export function expectNothing(answer: unknown): void {
+  if (!(answer instanceof Promise)) return
+  answer.catch(() => undefined)
+  throw new TypeError('it is asynchronous, which only Prepare plugins may be: a selection does not wait')
+}

@@ -18,19 +18,21 @@ const loaded = new Set<string>()
 export function loadPluginModule(file: string): void {
   if (loaded.has(file)) return
   const exported: unknown = load(file)
-  const found = new Set<AnyFactory>(Object.values(Object(exported)).filter(isFactory))
+  const found = new Set<AnyFactory>([exported, ...Object.values(Object(exported))].filter(isFactory))
   if (found.size === 0) {
     throw new Error(
       'it exports no plugin; export what scorer(), filter(), picker() or preparer() of phyllo gives',
     )
   }
-  for (const factory of found) {
-    if (factory.stage === 'execute') {
-      throw new Error(
-        `'${factory.pluginName}' is a workflow; modules may add prepare, filter, score and pick plugins`,
-      )
-    }
-    plugins.register(factory)
+  const workflow = [...found].find(({ stage }) => stage === 'execute')
+  if (workflow !== undefined) {
+    throw new Error(
+      `'${workflow.pluginName}' is a workflow; modules may add prepare, filter, score and pick plugins`,
+    )
   }
+  // On a copy first: of a module that is refused, nothing stays behind.
+  const trial = plugins.copy()
+  for (const factory of found) trial.register(factory)
+  for (const factory of found) plugins.register(factory)
   loaded.add(file)
 }

@@ -1,7 +1,8 @@
 /**
  * How fast each pod prefills, in milliseconds a token: what its operator says of its class, else what its answers say,
- * else what the other pods do. Mixed fleets need it; in a fleet of equals it must not matter, so measurements that are
- * close to the median are taken for it: noise would otherwise draw requests to whoever was lucky.
+ * else what the other pods of its model do. Mixed fleets need it; in a fleet of equals it must not matter, so measurements
+ * that are close to the median are taken for it: noise would otherwise draw requests to whoever was lucky. Equals run the
+ * same base model: a pod with 8 billion parameters says nothing of one with 70.
  */
 import { MAX_SLOTS } from '../data/native.js'
 import type { PluginEnv } from './plugin.js'
@@ -49,15 +50,28 @@ export class PodSpeeds {
 
   #read(): void {
     const { pods } = this.#env
+    const byModel = new Map<string, number[]>()
+    for (let i = 0; i < pods.all.length; i++) {
+      const slot = pods.all.slots[i] ?? 0
+      // Engines list their base model first, adapters behind.
+      const model = pods.bySlot(slot)?.models[0] ?? ''
+      const alike = byModel.get(model)
+      if (alike === undefined) byModel.set(model, [slot])
+      else alike.push(slot)
+    }
+    for (const slots of byModel.values()) this.#readModel(slots)
+  }
+
+  #readModel(slots: readonly number[]): void {
     const fallback = 1000 / this.#options.tokensPerSecond
-    const known = Float64Array.from(pods.all.slots.subarray(0, pods.all.length), slot => this.#known(slot))
+    const known = Float64Array.from(slots, slot => this.#known(slot))
     const sorted = known.filter(ms => ms > 0).sort()
     const median = sorted[(sorted.length - 1) >> 1] ?? fallback
-    known.forEach((ms, i) => {
-      const slot = pods.all.slots[i] ?? 0
+    for (const [i, slot] of slots.entries()) {
+      const ms = known[i] ?? 0
       const isClose = ms > 0 && ms < median * ALIKE && ms * ALIKE > median
       this.msPerToken[slot] = ms <= 0 || (isClose && this.#ofClass(slot) === 0) ? median : ms
-    })
+    }
   }
 
   /** 0: nothing is known. */

@@ -1,9 +1,10 @@
 /** What a decision saw of a pod: the lane's columns of its slot, and what is known of its cache. */
+import type { Adapters, StandingName } from '../data/adapter-table.js'
 import type { CacheLook, PodCache } from '../data/cache-ages.js'
 import type { LaneView } from '../data/lane-view.js'
 import type { LatencyTerms } from '../data/latency-weights.js'
 import type { PodInfo, PodView } from '../data/pod-view.js'
-import { hashText } from './hash.js'
+import { hashWord } from './hash.js'
 import type { PluginEnv } from './plugin.js'
 
 /** The load columns that decisions read; see LOAD in data/native.ts for units. */
@@ -17,6 +18,7 @@ export const LOAD_NAMES = [
   'waiting',
   'kvUse',
   'warmth',
+  'activeTokens',
 ] as const
 export type LoadName = (typeof LOAD_NAMES)[number]
 export type PodLoad = Record<LoadName, number>
@@ -35,9 +37,24 @@ export interface PodState {
   readonly latency: LatencyTerms | null
   /** See FleetBoard.coldTurns. */
   readonly coldTurn: number
-  /** The request's model as an adapter on the pod: see AdapterTable.since and count. */
-  readonly adapter: { readonly since: number; readonly count: number }
+  readonly adapter: AdapterState
 }
+
+/** The request's model as an adapter on the pod: see AdapterTable. */
+export interface AdapterState {
+  readonly since: number
+  readonly count: number
+  readonly standing: StandingName
+}
+
+/** Names in the order of their numbers. */
+export const STANDING_NAMES = [
+  'untold',
+  'active',
+  'room',
+  'waiting',
+  'full',
+] as const satisfies StandingName[]
 
 /** The pod of a slot as this selection sees it. A pod that left between the pool's making and now has no name. */
 export function podState(
@@ -57,9 +74,15 @@ export function podState(
     cache: (pod && look?.of(pod.ref)) ?? null,
     latency: pod === undefined ? null : latency.terms(pod.ref),
     coldTurn: coldTurns[slot] ?? 0,
-    adapter: { since: adapters.since(slot, hashText(model)), count: adapters.count(slot) },
+    adapter: adapterState(adapters, slot, hashWord(model)),
   }
 }
+
+const adapterState = (adapters: Adapters, slot: number, adapter: number): AdapterState => ({
+  since: adapters.since(slot, adapter),
+  count: adapters.count(slot),
+  standing: STANDING_NAMES[adapters.standing(slot, adapter)] ?? 'untold',
+})
 
 function loadOf(lane: LaneView, slot: number): PodLoad {
   const at = (column: Float64Array): number => column[slot] ?? 0
@@ -73,5 +96,6 @@ function loadOf(lane: LaneView, slot: number): PodLoad {
     waiting: at(lane.waiting),
     kvUse: at(lane.kvUse),
     warmth: at(lane.warmth),
+    activeTokens: at(lane.activeTokens),
   }
 }

@@ -65,6 +65,11 @@ export class PluginRegistry {
     }
   }
 
+  /** Another registry with the same plugins. */
+  copy(): PluginRegistry {
+    return new PluginRegistry(STAGES.flatMap((stage): AnyFactory[] => [...this[stage].values()]))
+  }
+
   /** Names of a stage's plugins, in alphabetical order. */
   names(stage: Stage): readonly string[] {
     return [...this[stage].keys()].sort()

@@ -15,6 +15,10 @@ export type ByPod = Record<string, number>
 
 /** One selection. Pods are named by id. Times in µs. */
 export interface SelectionRecord {
+  /** The step of a workflow of several that it is for. */
+  step?: string
+  /** Whose filters, scorers and picker these are. */
+  profile: string
   candidates: string[]
   /** The candidates as the decision saw them, in the same order. */
   pods: PodState[]
@@ -53,6 +57,8 @@ export interface TraceMeans {
   readonly micros: () => number
   readonly look: CacheLook | undefined
   readonly draws: Draws | undefined
+  /** The step that is selected for; empty where there is but one. */
+  readonly step: () => string
 }
 
 /** What the profile reads of a request, and so is part of its record. */
@@ -79,6 +85,8 @@ export class SelectionTrace {
     this.#means = means
     const slots = slotsOf(pool)
     this.#record = {
+      ...(means.step() === '' ? {} : { step: means.step() }),
+      profile: env.profile,
       candidates: this.#ids(pool.slots, pool.length),
       pods: slots.map(slot => podState(env, means, slot, ctx.model)),
       filters: [],

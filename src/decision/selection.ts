@@ -4,7 +4,7 @@ import type { Pool } from '../data/pod-view.js'
 import { Candidates } from './candidates.js'
 import type { RoutingContext } from './context.js'
 import { useDraws } from './draws.js'
-import { isForClient, type PluginFailed, type SelectionOutcome } from './outcome.js'
+import { expectNothing, isForClient, type PluginFailed, type SelectionOutcome } from './outcome.js'
 import type { FilterFn, PickFn, PluginEnv, Refusal, ScoreFn, WhyDropped } from './plugin.js'
 import type { Profile } from './profile.js'
 import type { Ranking } from './ranking.js'
@@ -103,7 +103,7 @@ export class Selection {
       keep.fill(1, 0, pods.length)
       record?.start()
       try {
-        filter.run(ctx, pods, keep)
+        expectNothing(filter.run(ctx, pods, keep))
       } catch (error) {
         this.#failed(filter.name, error)
         keep.fill(1, 0, pods.length)
@@ -144,7 +144,7 @@ export class Selection {
       scores.fill(0, 0, pods.length)
       record?.start()
       try {
-        scorer.run(ctx, pods, scores)
+        expectNothing(scorer.run(ctx, pods, scores))
       } catch (error) {
         this.#failed(scorer.name, error)
         scores.fill(0, 0, pods.length)
@@ -163,12 +163,26 @@ export class Selection {
   #pick(ctx: RoutingContext, ranking: Ranking, record: SelectionTrace | undefined): void {
     record?.start()
     try {
-      this.#picker.run(ctx, this.#candidates, this.#totals, ranking)
+      expectNothing(this.#picker.run(ctx, this.#candidates, this.#totals, ranking))
+      this.#checkRanking(ranking)
     } catch (error) {
       this.#failed(this.#picker.name, error)
       this.#pickBest(ranking)
     }
     record?.picked(this.#picker.name, this.#candidates, this.#totals)
+  }
+
+  /** A picker may slip as any plugin may; what it ranks is sent requests, so it is held to the candidates. */
+  #checkRanking({ slots, length }: Ranking): void {
+    if (length === 0) throw new Error('it put no pod into the ranking, though there were candidates')
+    for (let i = 0; i < length; i++) {
+      const slot = slots[i] ?? 0
+      if (!this.#candidates.has(slot)) {
+        throw new Error(
+          `it put slot ${slot} into the ranking, which is no candidate: push what stands in pods.slots`,
+        )
+      }
+    }
   }
 
   /** In a failed picker's place: the highest total, of equals the pod with the fewest requests. */

@@ -66,6 +66,8 @@ const noPrepare: PrepareRecord = {
 /** Everything one request's decisions are made of: Prepare once, then each selection (a retry selects again). */
 export class Trace {
   profile = ''
+  /** The step whose pod is selected next, in a workflow of several. */
+  step = ''
   model = ''
   prepare: PrepareRecord = noPrepare
   keys: RequestKeys | undefined
@@ -92,7 +94,7 @@ export class Trace {
   ) {
     this.#micros = micros
     this.#options = options
-    this.#means = { pods, micros, look: options.look, draws: options.draws }
+    this.#means = { pods, micros, look: options.look, draws: options.draws, step: () => this.step }
   }
 
   /** What its selections drew, where that was kept. */
@@ -147,7 +149,6 @@ export class Trace {
   }
 
   beginSelection(env: PluginEnv, ctx: RoutingContext, pool: Pool, reads: ReadByProfile): SelectionTrace {
-    this.profile = env.profile
     // What is written down is what the decision reads, so neither may be of a while ago.
     env.latency.expire()
     env.caches.expire()

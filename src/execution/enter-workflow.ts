@@ -6,6 +6,7 @@ import { OUTCOME } from '../data/native.js'
 import type { PodView } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
+import type { Way } from './events.js'
 import type { PickedPods } from './picked-pods.js'
 import type { Selector } from './selector.js'
 import { stepsOf, type Workflow } from './workflow.js'
@@ -20,18 +21,30 @@ export interface EntryParts {
 /** The workflow that a request goes by, with pods booked as far as it wants them in advance. */
 export interface Entered {
   readonly workflow: Workflow
+  readonly way: Way
   /** One of its steps has no pod, and nothing else serves the request. Nothing is booked then. */
   readonly refusal: Refusal | undefined
 }
 
-/** Notes in the request's trace where it turns, and why. Throws what a selection's plugin throws. */
-export function enterWorkflow(asked: Workflow, parts: EntryParts): Entered {
+/** Where a request turns to. */
+interface Turn {
+  readonly workflow: Workflow
+  readonly way: Way
+}
+
+/**
+ * Notes in the request's trace where it turns, and why. Throws what a selection's plugin throws. `turned`: how the
+ * request came to the workflow; absent where it is the one that was asked for.
+ */
+export function enterWorkflow(asked: Workflow, parts: EntryParts, turned?: Way): Entered {
   let workflow = asked
+  let way = turned ?? (stepsOf(asked).length > 1 ? 'split' : 'direct')
   for (;;) {
     parts.picked.begin()
-    const next = nextOf(workflow, parts)
-    if (next === undefined || typeof next === 'string') return { workflow, refusal: next }
-    workflow = next
+    const next = turnOf(workflow, parts)
+    if (next === undefined || typeof next === 'string') return { workflow, way, refusal: next }
+    workflow = next.workflow
+    way = next.way
   }
 }
 
@@ -46,13 +59,13 @@ export function withoutPod(
 }
 
 /** Undefined: stay. */
-function nextOf(workflow: Workflow, parts: EntryParts): Workflow | Refusal | undefined {
+function turnOf(workflow: Workflow, parts: EntryParts): Turn | Refusal | undefined {
   const { ctx, picked } = parts
   const { fallback, picksAhead, unfit } = workflow
   const why = unfit?.(ctx)
   if (why !== undefined && fallback !== undefined) {
     ctx.trace?.took(fallback.name, why)
-    return fallback
+    return { workflow: fallback, way: 'fallback' }
   }
   const chosen = chosenOf(workflow, parts)
   if (chosen !== undefined) return typeof chosen === 'string' ? orRefusal(workflow, parts, chosen) : chosen
@@ -60,16 +73,18 @@ function nextOf(workflow: Workflow, parts: EntryParts): Workflow | Refusal | und
   return refusal === undefined ? undefined : orRefusal(workflow, parts, refusal)
 }
 
-const orRefusal = (workflow: Workflow, parts: EntryParts, refusal: Refusal): Workflow | Refusal =>
-  withoutPod(workflow, parts) ?? refusal
+function orRefusal(workflow: Workflow, parts: EntryParts, refusal: Refusal): Turn | Refusal {
+  const fallback = withoutPod(workflow, parts)
+  return fallback === undefined ? refusal : { workflow: fallback, way: 'fallback' }
+}
 
 /** Picks tentatively, and asks the choice. */
-function chosenOf(workflow: Workflow, parts: EntryParts): Workflow | Refusal | undefined {
+function chosenOf(workflow: Workflow, parts: EntryParts): Turn | Refusal | undefined {
   const { name, choice } = workflow
   const step = stepsOf(workflow).find(each => each.name === choice?.step)
   if (choice === undefined || step === undefined) return undefined
   const { ctx, pods, selector, picked } = parts
-  const lease = picked.acquire(step)
+  const lease = picked.acquireEarly(step)
   if (typeof lease === 'string') return lease
   const { pod, uncachedTokens } = lease
   const input = { ctx, pod, uncachedTokens, pods, latency: selector.latency }
@@ -82,5 +97,5 @@ function chosenOf(workflow: Workflow, parts: EntryParts): Workflow | Refusal | u
   const [first] = stepsOf(choice.otherwise)
   if (first !== undefined) picked.holdWhole(first, lease)
   ctx.trace?.took(choice.otherwise.name, why)
-  return choice.otherwise
+  return { workflow: choice.otherwise, way: 'direct' }
 }

@@ -30,11 +30,24 @@ export interface ExecutionRecord {
   readonly bytes: number
 }
 
+/**
+ * The way that a request of several steps takes: over several pods, on one that computes its prompt as well because
+ * little of that is to compute, or by the workflow's fallback.
+ */
+export type Way = 'split' | 'direct' | 'fallback'
+
 export interface ExecutionEvents {
   /** A pod was booked; attempt counts from 1. */
   onPick(ctx: RoutingContext, lease: Lease, attempt: number): void
   /** That pod failed, and the request goes to another one. */
   onRetry(ctx: RoutingContext, pod: PodInfo, cause: ErrorCode): void
+  /** A request of a workflow with several steps goes that way: its first pods are booked. Once for each workflow it enters. */
+  onWay(ctx: RoutingContext, way: Way): void
+  /**
+   * A step of such a request is done on a pod, or (`cause`) has failed there. `ms`: from sending to the end of its answer,
+   * or to its first byte where that is the client's.
+   */
+  onStep(ctx: RoutingContext, step: string, ms: number, cause?: ErrorCode): void
   /** Once per request, before its context is given back. */
   onDone(ctx: RoutingContext, record: ExecutionRecord): void
 }

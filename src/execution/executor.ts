@@ -9,6 +9,7 @@ import type { RoutingContext, RoutingContexts } from '../decision/context.js'
 import { PhylloError, toPhylloError } from '../errors.js'
 import { answerError } from './error-answer.js'
 import type { ExecutionRecord, Outcome } from './events.js'
+import { ResponseIdScanner } from './response-id.js'
 import type { SelectingProfile } from './selector.js'
 import type { ClientSink } from './sink.js'
 import { type ExecuteOptions, type ExecutionParts, type StepHost, StepRun } from './step-run.js'
@@ -193,6 +194,9 @@ class Execution implements StepHost, WorkflowHost, Watched, ExecutionRecord {
 
   answer({ status, headers, body, pod }: StepResult): void {
     this.answering()
+    // As the relay does of answers that are not kept.
+    const note = this.ctx.request.kind === 'responses' ? this.options.onResponseId : undefined
+    if (note !== undefined) new ResponseIdScanner(id => note(id, pod.ref)).feed(body)
     this.status = status
     if (!this.sink.closed) {
       this.sink.begin(status, [...headers, 'x-phyllo-pod', pod.id, 'x-request-id', this.ctx.request.id])

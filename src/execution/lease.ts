@@ -20,25 +20,33 @@ export interface LatencySample {
   readonly kvUse: number
 }
 
+/**
+ * Answer tokens that are told to the native state at once: those of a block. A call for each would cost a stream of 1,000
+ * tokens as much as all else that is done for its request, and what is left untold is less than a block.
+ */
+const TOLD_AT_ONCE = 16
+
 export class Lease {
   #answered = false
   #released = false
   #prefilled = false
-  /**
-   * Prompt tokens that the pod lacked when the request first came to it. A second booking finds there what the first
-   * one is believed to bring.
-   */
-  missingTokens: number
+  /** Tokens counted on the pod, and those of the answer that are not yet. */
+  #activeTokens: number
+  #untold = 0
 
-  /** `uncachedTokens`: the prompt tokens that the pod was not expected to have cached, which the booking counted. */
+  /**
+   * `uncachedTokens`: the prompt tokens that the pod was not expected to have cached, `activeTokens`: all of them, as the
+   * booking counted them.
+   */
   constructor(
     private readonly lane: Lane,
     readonly pod: PodInfo,
     readonly ref: PodRef,
     readonly uncachedTokens: number,
+    activeTokens: number,
     private readonly sample?: LatencySample,
   ) {
-    this.missingTokens = uncachedTokens
+    this.#activeTokens = activeTokens
   }
 
   get released(): boolean {
@@ -78,11 +86,19 @@ export class Lease {
     this.#learn(ms)
   }
 
+  /** The answer has grown by a token, which the pod's KV cache holds until the end. */
+  token(): void {
+    if (++this.#untold < TOLD_AT_ONCE || this.#released) return
+    this.lane.grow(this.ref, this.#untold)
+    this.#activeTokens += this.#untold
+    this.#untold = 0
+  }
+
   release(outcome: LeaseOutcome): void {
     if (this.#released) return
     this.#released = true
     const isFreed = this.#answered || this.#prefilled
-    this.lane.release(this.ref, isFreed ? 0 : this.uncachedTokens, outcome)
+    this.lane.release(this.ref, isFreed ? 0 : this.uncachedTokens, this.#activeTokens, outcome)
   }
 
   #learn(ms: number): void {

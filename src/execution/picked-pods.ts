@@ -1,6 +1,6 @@
 /** The pods of a workflow's steps: picked, booked until they are sent to, and remembered where they failed. */
 import { randomUUID } from 'node:crypto'
-import { OUTCOME, slotOf } from '../data/native.js'
+import { BOOK, NO_TICKET, OUTCOME, slotOf } from '../data/native.js'
 import type { PodInfo } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
@@ -24,6 +24,8 @@ export class PickedPods {
   /** Also of steps that were sent. */
   readonly #pods = new Map<string, PodInfo>()
   readonly #tried = new Map<string, number[]>()
+  /** Pods that may have been at fault for another's failure. */
+  readonly #doubted = new Map<string, number[]>()
   #latest = ''
 
   constructor(chooser: Chooser) {
@@ -33,6 +35,7 @@ export class PickedPods {
   /** A workflow begins: what failed in another one counts there alone. Held pods stay, for its choice's sake. */
   begin(): void {
     this.#tried.clear()
+    this.#doubted.clear()
     this.#pods.clear()
     this.#latest = ''
   }
@@ -55,18 +58,45 @@ export class PickedPods {
     return tried.length
   }
 
+  /** The step's pod may be what another one failed of: others come first from now on. */
+  doubt(step: string): void {
+    const pod = this.#pods.get(step)
+    if (pod !== undefined) this.#doubted.set(step, [...(this.#doubted.get(step) ?? []), slotOf(pod.ref)])
+  }
+
   newAttempt(): string {
     return randomUUID().replaceAll('-', '')
   }
 
   /** Books the step's best pod but for those that have failed in it and `others`. */
   acquire(step: Step, others: readonly number[] = []): Lease | Refusal {
+    return this.#acquire(step, others, true)
+  }
+
+  /** The same for a step that may be picked again when it starts: nothing is expected of the pod's cache yet. */
+  acquireEarly(step: Step): Lease | Refusal {
+    return this.#acquire(step, [], step.repick !== true)
+  }
+
+  #acquire(step: Step, others: readonly number[], learns: boolean): Lease | Refusal {
     const { ctx, parts, profile, stepProfiles } = this.#chooser
     const pool = step.pool?.(ctx, parts.pods) ?? ctx.pool
     const selecting = step.profile === undefined ? profile : (stepProfiles.get(step.profile) ?? profile)
     ctx.earlierPick = this.#latest === step.name ? undefined : this.#pods.get(this.#latest)
-    const tried = this.#tried.get(step.name) ?? []
-    return parts.selector.acquire(ctx, selecting, pool, others.length === 0 ? tried : [...tried, ...others])
+    if (ctx.trace !== undefined) ctx.trace.step = step.name
+    const failed = this.#tried.get(step.name) ?? []
+    const tried = others.length === 0 ? failed : [...failed, ...others]
+    const { bookFlags } = selecting
+    const flags = learns ? bookFlags : bookFlags & ~BOOK.learnPrefix
+    const acquire = (): Lease | Refusal => {
+      const doubted = this.#doubted.get(step.name)
+      if (doubted !== undefined) {
+        const lease = parts.selector.acquire(ctx, selecting, pool, [...tried, ...doubted], flags)
+        if (typeof lease !== 'string') return lease
+      }
+      return parts.selector.acquire(ctx, selecting, pool, tried, flags)
+    }
+    return step.model === undefined ? acquire() : withoutTicket(ctx, acquire)
   }
 
   /** Keeps a booked pod for a step that is sent later. */
@@ -96,7 +126,6 @@ export class PickedPods {
         this.letGo(OUTCOME.cancelled)
         return lease
       }
-      if (held?.ref === lease.ref) lease.missingTokens = held.missingTokens
       this.#keep(step, lease)
     }
     return undefined
@@ -119,5 +148,16 @@ export class PickedPods {
     this.#held.set(step.name, lease)
     this.#pods.set(step.name, lease.pod)
     this.#latest = step.name
+  }
+}
+
+/** Runs work that must not see what was prepared: hashes of another model's blocks, tokens by another tokenizer. */
+function withoutTicket<T>(ctx: RoutingContext, work: () => T): T {
+  const { ticket } = ctx
+  ctx.ticket = NO_TICKET
+  try {
+    return work()
+  } finally {
+    ctx.ticket = ticket
   }
 }

@@ -4,7 +4,17 @@
  */
 import type { LaneView } from '../data/lane-view.js'
 import type { LatencyModel } from '../data/latency-model.js'
-import { BOOK, isPodRef, type Lane, MAX_SLOTS, OUTCOME, REFUSED, slotOf } from '../data/native.js'
+import {
+  BOOK,
+  BOOKED,
+  BOOKED_WORDS,
+  isPodRef,
+  type Lane,
+  MAX_SLOTS,
+  OUTCOME,
+  REFUSED,
+  slotOf,
+} from '../data/native.js'
 import type { PodInfo, PodView, Pool } from '../data/pod-view.js'
 import type { CompiledProfile } from '../decision/compile.js'
 import type { RoutingContext } from '../decision/context.js'
@@ -31,7 +41,7 @@ export interface Learning {
 /** One per worker; its arrays are reused, since a selection never awaits. */
 export class Selector {
   readonly #ranking = new Ranking()
-  readonly #booked = new Uint32Array(1)
+  readonly #booked = new Uint32Array(BOOKED_WORDS)
   readonly #untried = { slots: new Uint16Array(MAX_SLOTS), length: 0 }
   /** Why the last round of bookings came to nothing. */
   #refusal: Refusal = 'no_pod'
@@ -47,12 +57,16 @@ export class Selector {
     return this.learning?.latency
   }
 
-  /** Books the best pod of the pool that is not among the slots tried before. Throws what a plugin throws. */
+  /**
+   * Books the best pod of the pool that is not among the slots tried before. Throws what a plugin throws. `flags`: BOOK
+   * flags, the profile's own unless given.
+   */
   acquire(
     ctx: RoutingContext,
     profile: SelectingProfile,
     pool: Pool,
     tried: readonly number[],
+    flags = profile.bookFlags,
   ): Lease | Refusal {
     const version = pool === ctx.pool ? ctx.poolVersion : Number.POSITIVE_INFINITY
     const isWhole = tried.length === 0 && this.pods.version <= version
@@ -60,7 +74,7 @@ export class Selector {
     for (let round = 0; round < ROUNDS; round++) {
       const outcome = profile.select(ctx, candidates, this.#ranking, ctx.trace)
       if (outcome !== 'picked') return outcome
-      const lease = this.#bookFirst(ctx, profile.bookFlags, candidates)
+      const lease = this.#bookFirst(ctx, flags, candidates)
       if (lease !== undefined) {
         profile.booked?.(ctx, slotOf(lease.ref))
         return lease
@@ -90,7 +104,7 @@ export class Selector {
     const claimed = this.pods.byRef(ref)
     const isCandidate = claimed !== undefined && contains(candidates, slotOf(ref))
     if (isCandidate && claimed.maxInflight === wanted.maxInflight) return this.#lease(claimed)
-    this.native.release(ref, this.#booked[0] ?? 0, OUTCOME.cancelled)
+    this.native.release(ref, this.#pendingTokens, this.#activeTokens, OUTCOME.cancelled)
     // It was booked within the wanted pod's limit; its own is another.
     if (isCandidate && this.#bookNative(ctx, claimed, flags) === ref) return this.#lease(claimed)
     const unclaimed = this.#bookNative(ctx, wanted, flags & ~BOOK.claimSession)
@@ -111,8 +125,17 @@ export class Selector {
   }
 
   #lease(pod: PodInfo): Lease {
-    const uncached = this.#booked[0] ?? 0
-    return new Lease(this.native, pod, pod.ref, uncached, this.#sample(slotOf(pod.ref), uncached))
+    const uncached = this.#pendingTokens
+    const sample = this.#sample(slotOf(pod.ref), uncached)
+    return new Lease(this.native, pod, pod.ref, uncached, this.#activeTokens, sample)
+  }
+
+  get #pendingTokens(): number {
+    return this.#booked[BOOKED.pendingTokens] ?? 0
+  }
+
+  get #activeTokens(): number {
+    return this.#booked[BOOKED.activeTokens] ?? 0
   }
 
   /** The lane's columns are still those of the selection that has just been made. */

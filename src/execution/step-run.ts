@@ -18,10 +18,11 @@ import { isPodFailure, mayRetry } from './retry.js'
 import type { SelectingProfile, Selector } from './selector.js'
 import type { ClientSink } from './sink.js'
 import { LeasedStep, type StepPeers } from './step-input.js'
+import { StreamHead } from './stream-head.js'
 import type { UpstreamClient } from './upstream/client.js'
 import type { UpstreamHandler } from './upstream/handler.js'
 import type { UpstreamRequest } from './upstream/request.js'
-import type { Step, StepResult } from './workflow.js'
+import { deadlineOf, type Step, type StepResult } from './workflow.js'
 
 /** What a request may bring along besides its context. */
 export interface ExecuteOptions {
@@ -90,6 +91,8 @@ export class StepRun implements UpstreamHandler {
   #asTokens = false
   /** The pod got a second chance because its connection was stale. */
   #resent = false
+  /** What came of a stream that has said nothing yet. */
+  #head: StreamHead | undefined
   #over = false
 
   constructor(host: StepHost, step: Step) {
@@ -156,8 +159,8 @@ export class StepRun implements UpstreamHandler {
   expire(): void {
     if (this.#over) return
     this.#upstream?.abort()
-    const { deadlineMs = 0, name } = this.step
-    const what = `pod ${this.pod?.id ?? ''} did not finish step '${name}' within ${deadlineMs} ms`
+    const deadlineMs = deadlineOf(this.step, this.#host.ctx)
+    const what = `pod ${this.pod?.id ?? ''} did not finish step '${this.step.name}' within ${deadlineMs} ms`
     this.onFault(new PhylloError('step_timeout', what), false)
   }
 
@@ -178,14 +181,41 @@ export class StepRun implements UpstreamHandler {
     const scanner = note && new ResponseIdScanner(id => note(id, lease.ref))
     this.relay = new Relay(sink, upstream, status, raw, lease.pod.id, ctx.request.id, scanner)
     this.relay.reader = parts.answers?.open(ctx, lease, this.relay, this.#asTokens)
+    this.#head = this.step.holdsHead && this.relay.events && status < 400 ? new StreamHead() : undefined
   }
 
   onChunk(chunk: Buffer): boolean {
+    if (this.#head !== undefined) return this.#judge(this.#head, chunk)
     if (!this.#answered && !this.#firstByte()) return true
-    return this.relay !== undefined ? this.relay.chunk(chunk) : (this.#collector?.chunk(chunk) ?? true)
+    const { relay } = this
+    if (relay === undefined) return this.#collector?.chunk(chunk) ?? true
+    // Engines send an event a token and a piece an event, which undici passes on piece by piece. Where something between
+    // joins them, or a step of the engine makes several tokens, fewer are counted than there are; in an answer that comes
+    // as a whole, none. That is the same on all pods, and of most requests the prompt is by far the greater part.
+    if (relay.events) this.#lease?.token()
+    return relay.chunk(chunk)
+  }
+
+  /** False: the client is slow. */
+  #judge(head: StreamHead, chunk: Buffer): boolean {
+    const verdict = head.add(chunk)
+    if (verdict === 'nothing') return true
+    if (verdict === 'content') return this.#letOut(head)
+    this.#upstream?.abort()
+    const what = `pod ${this.pod?.id ?? ''} answered with an error: ${verdict.error}`
+    this.onFault(new PhylloError('pod_error', what), false)
+    return true
+  }
+
+  #letOut(head: StreamHead): boolean {
+    this.#head = undefined
+    let more = true
+    for (const chunk of head.chunks) more = this.onChunk(chunk)
+    return more
   }
 
   onEnd(): void {
+    if (this.#head !== undefined) this.#letOut(this.#head)
     if (!this.#answered && !this.#firstByte()) return
     this.#over = true
     if (this.relay === undefined) return this.#keep()
@@ -249,6 +279,7 @@ export class StepRun implements UpstreamHandler {
     if (this.#resent || this.#lease === undefined) return false
     this.#resent = true
     this.#answered = false
+    this.#head = undefined
     const lease = this.#lease
     this.#again(() => this.#send(lease))
     return true
@@ -268,6 +299,7 @@ export class StepRun implements UpstreamHandler {
     this.#upstream?.discard()
     this.relay = undefined
     this.#collector = undefined
+    this.#head = undefined
     this.#answered = false
     this.#lease = next
     this.#host.parts.events.onRetry(this.#host.ctx, failed.pod, cause)
@@ -299,9 +331,10 @@ export class StepRun implements UpstreamHandler {
   }
 
   #sample(ms: number): void {
-    const { samples = 'first-byte' } = this.step
+    const { samples = 'first-byte', hedge } = this.step
+    hedge?.sample(this.#host.ctx, ms)
     if (samples === 'prefill') this.#lease?.prefillDone(ms)
     else if (samples === 'first-byte' && this.#host.ctx.stream) this.#lease?.firstByte(ms)
-    if (this.#host.ctx.stream) this.step.learn?.(this.#lease?.missingTokens ?? 0, ms)
+    if (this.#host.ctx.stream) this.step.learn?.(this.#lease?.uncachedTokens ?? 0, ms)
   }
 }

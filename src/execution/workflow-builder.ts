@@ -1,6 +1,7 @@
 /**
- * Makes workflows. The builder's types carry the slots written so far and the names of the steps, so that a step which
- * reads what nobody before it writes, or names the pod of a step that comes later, does not compile.
+ * Makes workflows. The builder's types carry the slots written so far, the names of the steps and whether the last stage
+ * relays, so that a step which reads what nobody before it writes, has the name of another, names the pod of a step that
+ * comes later, or comes behind the one that relays, does not compile.
  */
 import type { SlotNotWritten } from '../decision/profile.js'
 import type { AnySlot } from '../decision/slot.js'
@@ -13,51 +14,92 @@ type Supplied<N extends string, R extends AnySlot, Have extends string> = [Exclu
   ? unknown
   : SlotNotWritten<N, Exclude<R['name'], Have>>
 
+/** `unknown` for a name that no step has yet, else the message. */
+type New<N extends string, Names extends string> = [N & Names] extends [never]
+  ? unknown
+  : `two steps are named '${N & Names}'`
+
+/** `unknown` as long as the client's answer is still to come, else the message. */
+type Unanswered<N extends string, Last extends Output> = 'relay' extends Last
+  ? `step '${N}' comes behind the one that relays`
+  : unknown
+
+type Output = Step['output']
+
 export interface WorkflowOptions {
   readonly choice?: Choice | undefined
-  readonly picksAhead?: boolean | undefined
   readonly fallback?: Workflow | undefined
   readonly unfit?: Workflow['unfit']
 }
 
-/** Starts a workflow: `workflow('name').step({…}).step({…}).build()`. */
-export function workflow(name: string): WorkflowBuilder<never, never> {
-  return new WorkflowBuilder(name, [])
+/**
+ * Starts a workflow: `workflow('name').step({…}).step({…}).build()`. `ahead`: the pods of all steps are picked before the
+ * first is sent, and these steps' may be named by any step; for protocols whose first request tells of the second pod.
+ */
+export function workflow<const Ahead extends string = never>(
+  name: string,
+  { ahead }: { readonly ahead?: readonly Ahead[] } = {},
+): WorkflowBuilder<never, never, Ahead, never> {
+  return new WorkflowBuilder(name, [], ahead)
 }
 
-export class WorkflowBuilder<Have extends string, Picked extends string> {
+/** `Have`: slots written. `Names`: of the steps. `Ahead`: of those whose pods any may name. `Last`: its last outputs. */
+export class WorkflowBuilder<
+  Have extends string,
+  Names extends string,
+  Ahead extends string,
+  Last extends Output,
+> {
   constructor(
     private readonly name: string,
     private readonly stages: readonly Stage[],
+    private readonly ahead: readonly Ahead[] | undefined,
   ) {}
 
   /** A stage of one step. `restartAt`: see Stage. */
-  step<const N extends string, R extends AnySlot = never, W extends AnySlot = never>(
-    step: Step<N, R, W, Picked | N> & Supplied<N, R, Have>,
+  step<const N extends string, const O extends Output, R extends AnySlot = never, W extends AnySlot = never>(
+    step: Step<N, R, W, NoInfer<Names | N | Ahead>> & { readonly output: O } & Supplied<N, R, Have> &
+      New<N, Names> &
+      Unanswered<N, Last>,
     restartAt?: number,
-  ): WorkflowBuilder<Have | W['name'], Picked | N> {
-    return new WorkflowBuilder(this.name, [...this.stages, { steps: [step], restartAt }])
+  ): WorkflowBuilder<Have | W['name'], Names | N, Ahead, O> {
+    return new WorkflowBuilder(this.name, [...this.stages, { steps: [step], restartAt }], this.ahead)
   }
 
   /** A stage of two steps that run together: each may name the other's pod, neither sees the other's result. */
   together<
     const A extends string,
     const B extends string,
+    const OA extends Output,
+    const OB extends Output,
     RA extends AnySlot = never,
     RB extends AnySlot = never,
     WA extends AnySlot = never,
     WB extends AnySlot = never,
   >(
-    first: Step<A, RA, WA, Picked | A | B> & Supplied<A, RA, Have>,
-    second: Step<B, RB, WB, Picked | A | B> & Supplied<B, RB, Have>,
+    first: Step<A, RA, WA, NoInfer<Names | A | B | Ahead>> & { readonly output: OA } & Supplied<A, RA, Have> &
+      New<A, Names> &
+      Unanswered<A, Last>,
+    second: Step<B, RB, WB, NoInfer<Names | A | B | Ahead>> & { readonly output: OB } & Supplied<
+        B,
+        RB,
+        Have
+      > &
+      New<B, Names | A> &
+      Unanswered<B, Last | (OA & 'relay' & OB)>,
     restartAt?: number,
-  ): WorkflowBuilder<Have | WA['name'] | WB['name'], Picked | A | B> {
-    return new WorkflowBuilder(this.name, [...this.stages, { steps: [first, second], restartAt }])
+  ): WorkflowBuilder<Have | WA['name'] | WB['name'], Names | A | B, Ahead, OA | OB> {
+    return new WorkflowBuilder(this.name, [...this.stages, { steps: [first, second], restartAt }], this.ahead)
   }
 
   /** Throws an Error for steps that can't work, so that this never happens on a request. */
   build(options: WorkflowOptions = {}): Workflow {
-    return checked({ name: this.name, stages: this.stages, ...options })
+    const { name, stages, ahead } = this
+    const names = stages.flatMap(({ steps }) => steps.map(step => step.name))
+    const unknown = ahead?.find(step => !names.includes(step))
+    if (unknown !== undefined)
+      throw new Error(`workflow '${name}': it has no step '${unknown}' to pick a pod for ahead`)
+    return checked({ name, stages, picksAhead: ahead !== undefined, ...options })
   }
 }
 
@@ -87,6 +129,11 @@ function workflowFault(workflow: Workflow): string | undefined {
   if (idle !== undefined) return `step '${idle.name}' has no attempts`
   if (choice !== undefined && !names.includes(choice.step))
     return `it has no step '${choice.step}' to choose by`
+  const skipped = stages.find(
+    ({ steps }, i) => steps.some(step => step.skip) && (steps.length > 1 || i === stages.length - 1),
+  )
+  if (skipped !== undefined)
+    return `step '${skipped.steps.find(step => step.skip)?.name}' can only be skipped alone in a stage before the last`
   const bad = stages.findIndex(
     ({ restartAt }, i) => restartAt !== undefined && !(restartAt >= 0 && restartAt <= i),
   )

@@ -10,6 +10,7 @@ import { selectionError } from '../decision/outcome.js'
 import type { Refusal } from '../decision/plugin.js'
 import { type ErrorCode, errorCatalogue, PhylloError, toPhylloError } from '../errors.js'
 import { enterWorkflow, withoutPod } from './enter-workflow.js'
+import type { Way } from './events.js'
 import type { Lease, LeaseOutcome } from './lease.js'
 import { LegTimers } from './leg-timers.js'
 import { PickedPods } from './picked-pods.js'
@@ -19,7 +20,7 @@ import type { SelectingProfile } from './selector.js'
 import type { ClientSink } from './sink.js'
 import type { StepPeers } from './step-input.js'
 import { type ExecuteOptions, type ExecutionParts, type StepHost, StepRun } from './step-run.js'
-import type { Stage, StepResult, Workflow } from './workflow.js'
+import { deadlineOf, type Stage, type Step, type StepResult, stepsOf, type Workflow } from './workflow.js'
 
 /** The request that the run is of; the rest of what a step asks for comes from it too. */
 export interface WorkflowHost {
@@ -49,6 +50,8 @@ export class WorkflowRun implements StepHost, StepPeers {
   #winner: StepRun | undefined
   #last: StepRun | undefined
   #over = false
+  /** Not told yet. */
+  #way: Way | undefined
   attemptId = ''
 
   constructor(host: WorkflowHost, workflow: Workflow) {
@@ -105,9 +108,9 @@ export class WorkflowRun implements StepHost, StepPeers {
   /** Ends the legs whose deadline has passed; `now`: milliseconds of the clock. */
   check(now: number): void {
     for (const leg of this.#legs) {
-      const { deadlineMs = 0, output } = leg.step
+      const deadlineMs = deadlineOf(leg.step, this.ctx)
       const isDue = deadlineMs > 0 && !leg.over && now - leg.sentAt > deadlineMs
-      if (isDue && !(output === 'relay' && leg.answered)) leg.expire()
+      if (isDue && !(leg.step.output === 'relay' && leg.answered)) leg.expire()
     }
   }
 
@@ -118,6 +121,7 @@ export class WorkflowRun implements StepHost, StepPeers {
   }
 
   mayAnswer(run: StepRun): boolean {
+    if (run.status >= 400 && this.#winner === undefined && this.#goesOnWithout(run)) return false
     if (this.#winner === undefined) {
       this.#winner = run
       this.#endOthers(run)
@@ -129,12 +133,15 @@ export class WorkflowRun implements StepHost, StepPeers {
 
   answering(): void {
     this.#timers.clear()
+    // An error answer is no step done: it is the client's fault, or was counted as the pod's.
+    if ((this.#winner?.status ?? 0) < 400) this.#done(this.#winner)
     this.#host.answering()
   }
 
   kept(run: StepRun, result: StepResult | undefined, fault: string | undefined): void {
     if (this.#over) return
     this.#again(() => {
+      if (fault === undefined) this.#done(run)
       if (fault !== undefined && this.#winner === undefined) this.#badResult(run, fault)
       else if (result !== undefined && run.step.suffices?.(result, this.ctx)) this.#suffices(run, result)
       else this.#advance()
@@ -149,7 +156,7 @@ export class WorkflowRun implements StepHost, StepPeers {
       run.cancel(OUTCOME.failed)
       return true
     }
-    return this.#retry(run, cause)
+    return this.#retry(run, cause) || this.#skips(run)
   }
 
   relayed(run: StepRun, podFailed: boolean): void {
@@ -163,16 +170,19 @@ export class WorkflowRun implements StepHost, StepPeers {
 
   failed(error: PhylloError, begun: boolean, run?: StepRun): void {
     if (this.#over) return
+    // What failed before it answered was told when the next pod was looked for.
+    if (run !== undefined && run === this.#winner) this.#done(run, error.code)
     this.#over = true
     this.#stop(OUTCOME.cancelled)
     this.#host.failed(error, begun, run)
   }
 
-  #enter(asked: Workflow): void {
+  #enter(asked: Workflow, turned?: Way): void {
     const { ctx, parts } = this.#host
-    const picked = this.#picked
-    const { workflow, refusal } = enterWorkflow(asked, { ...parts, ctx, picked })
+    this.attemptId = this.#picked.newAttempt()
+    const { workflow, way, refusal } = enterWorkflow(asked, { ...parts, ctx, picked: this.#picked }, turned)
     this.#workflow = workflow
+    this.#way = way
     this.#at = 0
     if (refusal === undefined) this.#runStage()
     else this.failed(selectionError(refusal, ctx), false)
@@ -180,7 +190,7 @@ export class WorkflowRun implements StepHost, StepPeers {
 
   #refused(refusal: Refusal): void {
     const fallback = withoutPod(this.#workflow, { ctx: this.ctx, picked: this.#picked })
-    if (fallback !== undefined) this.#enter(fallback)
+    if (fallback !== undefined) this.#enter(fallback, 'fallback')
     else this.failed(selectionError(refusal, this.ctx), false)
   }
 
@@ -188,8 +198,10 @@ export class WorkflowRun implements StepHost, StepPeers {
     const stage: Stage | undefined = this.#workflow.stages[this.#at]
     if (stage === undefined) throw new PhylloError('internal_error', 'a workflow ran past its last stage')
     const refusal = this.#picked.pickAll(stage.steps)
+    const [step] = stage.steps
+    if (refusal !== undefined && step?.skip !== undefined) return this.#skip(step)
     if (refusal !== undefined) return this.#refused(refusal)
-    this.attemptId = this.#picked.newAttempt()
+    this.#tellWay()
     this.#legs = stage.steps.map(step => new StepRun(this, step))
     // Of those sent, one may fail at once and end the others.
     const legs = this.#legs
@@ -199,6 +211,17 @@ export class WorkflowRun implements StepHost, StepPeers {
     }
   }
 
+  #tellWay(): void {
+    if (this.#way !== undefined) this.parts.events.onWay(this.ctx, this.#way)
+    this.#way = undefined
+  }
+
+  /** Tells of a step's end. */
+  #done(run: StepRun | undefined, cause?: ErrorCode): void {
+    if (run !== undefined)
+      this.parts.events.onStep(this.ctx, run.step.name, this.parts.now() - run.sentAt, cause)
+  }
+
   #send(leg: StepRun): void {
     const { step } = leg
     const lease = this.#picked.take(step.name)
@@ -206,15 +229,19 @@ export class WorkflowRun implements StepHost, StepPeers {
     if (step.prefilled) lease.prefilledElsewhere()
     this.#last = leg
     leg.startOn(lease, this.#picked.failures(step.name))
-    const wait = step.hedgeAfterMs?.(this.ctx)
+    const wait = step.hedge?.afterMs(this.ctx)
     if (wait !== undefined) this.#timers.set(wait, () => this.#again(() => this.#hedge(leg, lease)))
   }
 
   /** Nothing has come of the first: a second pod gets the request too. */
   #hedge(leg: StepRun, first: Lease): void {
-    if (this.#over || leg.over || this.#winner !== undefined) return
+    if (this.#over || leg.over || this.#winner !== undefined || leg.step.hedge?.spend() !== true) return
     const lease = this.#picked.acquire(leg.step, [slotOf(first.ref)])
     if (typeof lease === 'string') return
+    this.ctx.trace?.took(
+      this.#workflow.name,
+      `pod ${first.pod.id} was silent, so ${lease.pod.id} was asked too`,
+    )
     const second = new StepRun(this, leg.step)
     this.#legs.push(second)
     second.startOn(lease, leg.attempts)
@@ -232,7 +259,40 @@ export class WorkflowRun implements StepHost, StepPeers {
       'pod_bad_response',
       `pod ${run.pod?.id ?? ''}, step '${run.step.name}': ${fault}`,
     )
-    if (!this.#retry(run, error.code)) this.failed(error, false, run)
+    if (!this.#retry(run, error.code) && !this.#skips(run)) this.failed(error, false, run)
+  }
+
+  /** Whether an error answer of that leg is not the client's: another pod may still do better, or nobody needs it. */
+  #goesOnWithout(run: StepRun): boolean {
+    if (this.#hasTwin(run)) {
+      run.letGo()
+      return true
+    }
+    if (run.step.skip === undefined) return false
+    run.letGo()
+    this.#again(() => this.#skip(run.step))
+    return true
+  }
+
+  /** Another pod tries the same step. */
+  #hasTwin(run: StepRun): boolean {
+    return this.#legs.some(leg => leg !== run && leg.step === run.step && !leg.over)
+  }
+
+  /** Ends a leg that failed, and goes on without its step where the workflow can. */
+  #skips(run: StepRun): boolean {
+    if (run.step.skip === undefined) return false
+    run.cancel(OUTCOME.failed)
+    this.#again(() => this.#skip(run.step))
+    return true
+  }
+
+  #skip(step: Step): void {
+    this.ctx.trace?.took(this.#workflow.name, `step '${step.name}' came to nothing, and is not needed`)
+    step.skip?.(this.ctx)
+    this.#legs = []
+    this.#at++
+    this.#runStage()
   }
 
   /** To the next stage, once all of this one is done. */
@@ -247,38 +307,64 @@ export class WorkflowRun implements StepHost, StepPeers {
   /** Goes on without the pod that failed. False: that can't be. */
   #retry(run: StepRun, cause: ErrorCode): boolean {
     const { step, pod } = run
-    if (this.#legs.some(leg => leg !== run && leg.step === step && !leg.over)) {
+    this.#done(run, cause)
+    const failures = this.#picked.failed(step.name, pod)
+    if (this.#hasTwin(run)) {
       run.cancel(OUTCOME.failed)
       return true
     }
-    const failures = this.#picked.failed(step.name, pod)
+    if (cause === 'step_timeout' || (step.output === 'relay' && cause !== 'pod_unreachable')) {
+      this.#doubtOthers(step)
+    }
     if (!mayRetry(errorCatalogue[cause], step.onFailure, failures)) return false
-    const next = this.#picked.acquire(step)
+    const next = this.#picked.acquireEarly(step)
     const { fallback, stages } = this.#workflow
-    if (typeof next === 'string' && fallback === undefined) return false
+    if (typeof next === 'string' && (fallback === undefined || step.skip !== undefined)) return false
     run.cancel(OUTCOME.failed)
     this.#stop(OUTCOME.cancelled)
     if (pod !== undefined) this.parts.events.onRetry(this.ctx, pod, cause)
     const goOn = (): void => {
       if (typeof next === 'string') return this.#refused(next)
       this.#picked.hold(step, next)
-      this.#at = this.#restartOf(stages, cause)
-      this.#runStage()
+      if (!this.#isUntouched(cause)) {
+        this.#at = stages[this.#at]?.restartAt ?? this.#at
+        this.attemptId = this.#picked.newAttempt()
+      }
+      const refusal = this.#workflow.picksAhead
+        ? this.#picked.pickAll(stages.slice(this.#at).flatMap(({ steps }) => steps))
+        : undefined
+      if (refusal !== undefined) this.#refused(refusal)
+      else this.#runStage()
     }
     this.#again(goOn)
     return true
   }
 
-  /** A pod that was never reached has not taken what earlier stages left for it. */
-  #restartOf(stages: readonly Stage[], cause: ErrorCode): number {
-    const again = stages[this.#at]?.restartAt ?? this.#at
-    return cause === 'pod_unreachable' ? this.#at : again
+  /**
+   * Of steps that meet, each may wait in vain for what the other leaves undone, and the one that answers fails of it too.
+   * Who is at fault can't be told: the next try is on another pair, where there is one.
+   */
+  #doubtOthers({ name }: Step): void {
+    const { stages, picksAhead } = this.#workflow
+    const steps = picksAhead ? stepsOf(this.#workflow) : (stages[this.#at]?.steps ?? [])
+    for (const other of steps) if (other.name !== name) this.#picked.doubt(other.name)
+  }
+
+  /**
+   * A pod that was never reached has not taken what earlier stages left for it, so that the next one can. Not where
+   * these named it, or left it there; nor where a step beside it has already used the attempt's id.
+   */
+  #isUntouched(cause: ErrorCode): boolean {
+    const { stages, picksAhead } = this.#workflow
+    return cause === 'pod_unreachable' && !picksAhead && stages[this.#at]?.steps.length === 1
   }
 
   #endOthers(winner: StepRun): void {
     const isError = winner.step.output !== 'relay' || winner.status >= 400
     for (const leg of this.#legs) {
       if (leg === winner) continue
+      const isSlower = leg.step === winner.step && leg.sentAt <= winner.sentAt && !leg.over
+      if (isSlower && !isError) leg.step.hedge?.sample(this.ctx, this.parts.now() - leg.sentAt)
       // A leg that the answer rests on goes on to its end; of two that try the same, or besides an error, none does.
       if (isError || leg.step === winner.step || leg.step.output === 'relay') leg.cancel(OUTCOME.cancelled)
     }

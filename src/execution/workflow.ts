@@ -36,7 +36,10 @@ export interface StepInput<R extends AnySlot = AnySlot, Pods extends string = st
   readonly pod: PodInfo
   /** The client's address as text, for `x-forwarded-for`; empty if unknown. */
   readonly clientAddress: string
-  /** Drawn anew for each try of a stage, and the same for all its steps: what hand-offs are named by. */
+  /**
+   * What hand-offs are named by: the same for all steps of a workflow, and drawn anew when one has failed and the workflow
+   * begins again there, or at the stage's `restartAt`.
+   */
   readonly attemptId: string
   /** The pod of a step of this stage, or of one before it. */
   podOf(step: Pods): PodInfo
@@ -89,11 +92,23 @@ export interface Step<
   /** Name of the profile that selects its pod; absent: the request's own. */
   readonly profile?: string | undefined
   /**
+   * Name of the model that it asks, where that is not the request's: its profile must not read what was prepared of the
+   * prompt (checked when the configuration is loaded), and nothing of it is booked as cached.
+   */
+  readonly model?: string | undefined
+  /**
    * Most milliseconds from sending to the end of the answer; of a relayed one, to its first byte. Past it the pod has
    * failed. 0 or absent: the client's time-outs alone.
    */
   readonly deadlineMs?: number | undefined
+  /**
+   * The same for the relayed answer to a request that does not stream: its first byte comes when all of it is there, which
+   * takes as long as the client's answer is. 0 or absent: the client's time-outs alone.
+   */
+  readonly wholeDeadlineMs?: number | undefined
   readonly samples?: Samples | undefined
+  /** The beginning of a relayed stream is held back until it says something: until then, an error in it is the pod's. */
+  readonly holdsHead?: boolean | undefined
   /**
    * Learns from a stream's first byte, `ms` after it was sent; `tokens` of the prompt were not cached on its pod. For
    * what the workflow itself wants to know, besides `samples`.
@@ -123,10 +138,26 @@ export interface Step<
   /** Whether a kept answer is good enough for the client; then it is the client's, and no later step runs. */
   suffices?(answer: StepResult, ctx: RoutingContext): boolean
   /**
-   * A second pod gets the request too where the first has sent nothing after so many milliseconds; who answers first,
-   * answers. Undefined: not known yet, so no.
+   * Called where the step's pods have failed, have answered with an error, or there are none: the workflow goes on
+   * without it, and what stands for no result goes into its slot. Absent: its failure is the request's. Only for a step
+   * that has its stage to itself.
    */
-  hedgeAfterMs?(ctx: RoutingContext): number | undefined
+  skip?(ctx: StepContext & Writer<R, W>): void
+  /** A second pod gets the request too, where the first has sent nothing for long; who answers first, answers. */
+  readonly hedge?: Hedge | undefined
+}
+
+/** When a second pod gets a request too. One for all requests of a step, in one worker. */
+export interface Hedge {
+  /** Milliseconds without a byte after which it is time; undefined: not for this request, or not known yet. */
+  afterMs(ctx: StepContext): number | undefined
+  /** Takes one hedge from what may be spent on them; false: there is nothing left. */
+  spend(): boolean
+  /**
+   * Told what the first byte of a good answer took; of a pod that was hedged and came second, how long it had been
+   * waited for by then.
+   */
+  sample(ctx: StepContext, ms: number): void
 }
 
 export interface Stage {
@@ -160,7 +191,7 @@ export interface Choice {
   /** Why the shorter way is taken; undefined: it is not. */
   why(input: ChoiceInput): string | undefined
   /** Why it was not, for the decision record; asked right after `why`, of the same input, where there is a record. */
-  whyNot?(input: ChoiceInput): string
+  readonly whyNot?: ((input: ChoiceInput) => string) | undefined
 }
 
 export interface Workflow {
@@ -181,18 +212,24 @@ export function onlyStep({ stages, choice, unfit }: Workflow): Step | undefined 
   const [stage] = stages
   const [step] = stage?.steps ?? []
   const isOnly = stages.length === 1 && stage?.steps.length === 1
-  return isOnly && choice === undefined && unfit === undefined && step?.hedgeAfterMs === undefined
-    ? step
-    : undefined
+  return isOnly && choice === undefined && unfit === undefined && step?.hedge === undefined ? step : undefined
+}
+
+/** Milliseconds that a step's pod has for a request; 0: as long as the time-outs of all requests. */
+export function deadlineOf(step: Step, { stream }: StepContext): number {
+  const { deadlineMs = 0, wholeDeadlineMs = 0, output } = step
+  return output === 'relay' && !stream ? wholeDeadlineMs : deadlineMs
 }
 
 /** All steps, in the order of their stages. */
 export const stepsOf = ({ stages }: Workflow): readonly Step[] => stages.flatMap(({ steps }) => steps)
 
-/** Names of the profiles that steps select with, of this workflow and those it may turn to. */
-export function profilesOf(workflow: Workflow): ReadonlySet<string> {
-  const { choice, fallback } = workflow
-  const own = stepsOf(workflow).flatMap(({ profile }) => profile ?? [])
-  const others = [choice?.otherwise, fallback].flatMap(other => (other ? [...profilesOf(other)] : []))
-  return new Set([...own, ...others])
+/** The same of this workflow and those that it may turn to. */
+export function allStepsOf(workflow: Workflow): readonly Step[] {
+  const others = [workflow.choice?.otherwise, workflow.fallback]
+  return [...stepsOf(workflow), ...others.flatMap(other => (other ? allStepsOf(other) : []))]
 }
+
+/** Names of the profiles that these select with. */
+export const profilesOf = (workflow: Workflow): ReadonlySet<string> =>
+  new Set(allStepsOf(workflow).flatMap(({ profile }) => profile ?? []))

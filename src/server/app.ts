@@ -196,6 +196,10 @@ export function countingEvents(counters: Counters): ExecutionEvents {
   const words = new Uint32Array(SUMMARY_WORDS)
   return {
     onPick(ctx, lease, attempt) {
+      // Its prompt is counted where it is computed.
+      if (lease.isPrefilledElsewhere) return
+      const { ref, role = 'mixed' } = lease.pod
+      if (role !== 'mixed') counters.prefill(slotOf(ref), lease.uncachedTokens)
       if (attempt > 1 || ctx.ticket === NO_TICKET) return
       ctx.lane.native.summary(ctx.ticket, words)
       const prompt = words[SUMMARY.promptTokens] ?? 0
@@ -205,6 +209,13 @@ export function countingEvents(counters: Counters): ExecutionEvents {
     onRetry(_ctx, pod, _cause) {
       counters.retried()
       counters.pod(slotOf(pod.ref), OUTCOME.failed)
+    },
+    onWay(ctx, way) {
+      counters.way(ctx.modelId, way)
+    },
+    onStep(_ctx, step, ms, cause) {
+      if (cause === undefined) counters.stepDone(step, ms / 1000)
+      else counters.stepFailed(step, cause)
     },
     onDone(ctx, record) {
       countDone(counters, ctx, record)

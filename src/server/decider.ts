@@ -6,7 +6,7 @@ import { CacheSizes } from '../data/cache-sizes.js'
 import type { FleetBoard } from '../data/fleet-board.js'
 import type { LaneView } from '../data/lane-view.js'
 import type { LatencyModel } from '../data/latency-model.js'
-import { BODY_KINDS, FIELDS, isPodRef, type PodRef, SCAN, slotOf } from '../data/native.js'
+import { BODY_KINDS, FIELDS, isPodRef, MAX_SLOTS, type PodRef, SCAN, slotOf } from '../data/native.js'
 import { PodView, type Pool } from '../data/pod-view.js'
 import type { PrepareQueue } from '../data/prepare-queue.js'
 import { TokenForwarding } from '../data/token-forwarding.js'
@@ -17,6 +17,7 @@ import type { Profile } from '../decision/profile.js'
 import { PhylloError } from '../errors.js'
 import { type ExecutionRoute, preparedFor } from '../execution/route.js'
 import { profilesOf } from '../execution/workflow.js'
+import type { DescribedWorkflows } from '../execution/workflows/described/schema.js'
 import { workflowFor } from '../execution/workflows/registry.js'
 import type { FleetUpdate, WorkerModel } from './protocol.js'
 
@@ -28,6 +29,8 @@ export interface Route extends ExecutionRoute {
 export interface DeciderOptions {
   readonly lane: LaneView
   readonly profiles: ReadonlyMap<string, Profile>
+  /** The configured ones. */
+  readonly workflows?: DescribedWorkflows | undefined
   readonly defaultProfile: string
   readonly asyncPrepareBytes: number
   readonly prepareQueue: PrepareQueue
@@ -48,6 +51,8 @@ const responseKey = (id: string): string => `response:${id}`
 export class Decider {
   readonly pods = new PodView()
   readonly contexts: RoutingContexts
+  /** What is known of the pods' times to the first byte. */
+  readonly latency: LatencyModel
   readonly #lane: LaneView
   readonly #routes = new Map<string, Route>()
   readonly #fallback: Route
@@ -58,13 +63,14 @@ export class Decider {
 
   constructor(options: DeciderOptions) {
     this.#lane = options.lane
+    this.latency = options.latency
     this.contexts = new RoutingContexts(options.lane)
     const caches = new CacheSizes(options.lane, this.pods, options.now)
     const env = { ...options, pods: this.pods, caches }
     const alone = new Map<string, CompiledProfile>()
     for (const [name, profile] of options.profiles) alone.set(name, compileProfile(profile, env))
     for (const [name, profile] of options.profiles) {
-      const workflow = workflowFor(profile.execute)
+      const workflow = workflowFor(profile.execute, options.workflows)
       const used = profilesOf(workflow)
       const prepare = preparedFor(profile, workflow, options.profiles)
       if ('message' in prepare) throw new Error(`profile '${prepare.profile}': ${prepare.message}`)
@@ -147,14 +153,14 @@ export class Decider {
     const name = ctx.stringField('model') ?? ''
     const asked = this.#models.get(name)
     if (asked === undefined) return this.#noModel(name)
-    const model = asked.fallbacks === undefined ? asked : this.#withFallbacks(asked, asked.fallbacks)
+    const previous = ctx.stringField('previous_response_id')
+    // A response nobody here knows of goes to any pod, whose own 404 names the cause best.
+    const holder = previous === undefined ? undefined : this.poolOfResponse(previous)
+    const model = this.#ofChain(asked, holder)
     if (name !== model.name) renameModel(ctx, model.name)
     ctx.model = model.name
     ctx.modelId = model.id
     ctx.forwarding = model.forwardTokens ? this.#forwardingOf(model.name) : undefined
-    const previous = ctx.stringField('previous_response_id')
-    // A response nobody here knows of goes to any pod, whose own 404 names the cause best.
-    const holder = previous === undefined ? undefined : this.poolOfResponse(previous)
     if (holder !== undefined) ctx.pinnedTo = previous ?? ''
     const pool = holder ?? this.pods.pool(model.name)
     if (pool === undefined)
@@ -162,6 +168,19 @@ export class Decider {
     ctx.pool = pool
     ctx.poolVersion = this.pods.version
     return undefined
+  }
+
+  /**
+   * Who of the model's chain serves the request. Where a response is gone on from, that is settled by the pod that holds
+   * it: it may have been asked in another one's place, and knows no model but its own.
+   */
+  #ofChain(model: WorkerModel, holder: Pool | undefined): WorkerModel {
+    const { fallbacks = [] } = model
+    if (holder === undefined) return this.#withFallbacks(model, fallbacks)
+    const served = this.pods.bySlot(holder.slots[0] ?? MAX_SLOTS)?.models ?? []
+    if (served.includes(model.name)) return model
+    const names = fallbacks.map(name => this.#models.get(name))
+    return names.find(fallback => fallback !== undefined && served.includes(fallback.name)) ?? model
   }
 
   /** The model itself while a pod takes requests for it, else the first of its fallbacks that one takes requests for. */

@@ -17,6 +17,8 @@ export function observedEvents(
       counting.onPick(ctx, lease, attempt)
     },
     onRetry: (ctx, pod, cause) => counting.onRetry(ctx, pod, cause),
+    onWay: (ctx, way) => counting.onWay(ctx, way),
+    onStep: (ctx, step, ms, cause) => counting.onStep(ctx, step, ms, cause),
     onDone(ctx, record) {
       counting.onDone(ctx, record)
       sampler?.done(ctx, record)

@@ -9,6 +9,7 @@ import type { DiscoveryOptions } from '../data/discovery/discovery.js'
 import type { HealthOptions } from '../data/health.js'
 import type { FleetKvEvents, KvEventsSpec } from '../data/pod-events.js'
 import type { KvTransfer, PodRole } from '../data/pod-role.js'
+import type { DescribedWorkflows } from '../execution/workflows/described/schema.js'
 import type { LogOptions } from '../telemetry/log.js'
 
 /** The public port. */
@@ -153,6 +154,23 @@ export interface SessionOptions {
   readonly ttlMs: number
 }
 
+/** How fleets of prefill and decode pods are measured and divided; see data/split. */
+export interface DisaggregationOptions {
+  /** Between two looks. */
+  readonly everyMs: number
+  readonly windowMs: number
+  readonly reassign: {
+    readonly enabled: boolean
+    /** Fewest pods of a model that take each step. */
+    readonly minPrefill: number
+    readonly minDecode: number
+    /** In pods, a half at least. */
+    readonly hysteresis: number
+    /** Between two changes of a model's pods; 0: none. */
+    readonly cooldownMs: number
+  }
+}
+
 /** The log of sampled decisions. */
 export interface DecisionLogOptions {
   /** Absolute. */
@@ -183,6 +201,8 @@ export interface RouterOptions {
    * layer's `profileFromConfig` builds them.
    */
   readonly profiles: Readonly<Record<string, unknown>>
+  /** Workflows as data, by name, beside those that ship; absent: none. */
+  readonly workflows?: DescribedWorkflows | undefined
   /** Exact paths that go to a pod besides the API's own. A control path (see control-paths.ts) stays closed even so. */
   readonly passthrough: readonly string[]
   readonly kvEvents: KvEventsOptions
@@ -194,6 +214,7 @@ export interface RouterOptions {
   readonly breaker: BreakerOptions
   readonly cache: CacheOptions
   readonly sessions: SessionOptions
+  readonly disaggregation: DisaggregationOptions
   readonly log: LogOptions
   /** Absent: none is kept. */
   readonly decisionLog?: DecisionLogOptions | undefined

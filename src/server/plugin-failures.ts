@@ -8,9 +8,23 @@ export function logPluginFailure(
   plugin: string,
   error: unknown,
 ): void {
-  const reason = error instanceof Error ? error.message : String(error)
+  const reason = reasonOf(error)
   // A message may hold what a client sent: the beginning tells kinds of errors apart well enough.
   if (!once(`plugin ${profile} ${plugin} ${reason.slice(0, 40)}`)) return
   const what = `plugin '${plugin}' of profile '${profile}' failed, and requests are decided without it: ${reason}`
-  log.error({ err: error }, `${what} (said once; phyllo_plugin_failures_total counts)`)
+  log.error(
+    reason === UNTELLABLE ? {} : { err: error },
+    `${what} (said once; phyllo_plugin_failures_total counts)`,
+  )
+}
+
+const UNTELLABLE = 'it threw what cannot be told as text'
+
+/** Anything can be thrown, even what has no text; telling it must not fail in its turn. */
+function reasonOf(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error)
+  } catch {
+    return UNTELLABLE
+  }
 }

@@ -3,26 +3,31 @@ import { profileFromConfig } from '../decision/from-config.js'
 import { loadPluginModule } from '../decision/plugin-modules.js'
 import type { Profile } from '../decision/profile.js'
 import { shippedProfiles, stepProfiles } from '../decision/profiles/index.js'
-import { PluginRegistry, plugins } from '../decision/registry.js'
+import { type PluginRegistry, plugins } from '../decision/registry.js'
 import { preparedFor, type RouteFault } from '../execution/route.js'
-import { executors, workflowFor } from '../execution/workflows/registry.js'
+import type { DescribedWorkflows } from '../execution/workflows/described/schema.js'
+import { executorsWith, workflowFor } from '../execution/workflows/registry.js'
 import { single } from '../execution/workflows/single.js'
 import type { RouterOptions } from './options.js'
 
-/** All plugins that a profile can name: the process's registry, and the workflows in case nobody has added them yet. */
-export function knownPlugins(): PluginRegistry {
-  const { prepare, filter, score, pick, execute } = plugins
-  const workflows = executors.filter(({ pluginName }) => !execute.has(pluginName))
-  const all = [prepare, filter, score, pick, execute].flatMap(stage => [...stage.values()])
-  return new PluginRegistry([...all, ...workflows])
+/**
+ * All plugins that a profile can name: the process's registry, the workflows in case nobody has added them yet, and those
+ * that are configured.
+ */
+export function knownPlugins(described: DescribedWorkflows = {}): PluginRegistry {
+  const all = plugins.copy()
+  for (const workflow of executorsWith(described))
+    if (!all.execute.has(workflow.pluginName)) all.register(workflow)
+  return all
 }
 
 /** Throws with every issue; `phyllo check` and the loading of a config file have found them before. */
 export function resolveProfiles(
-  options: Pick<RouterOptions, 'plugins' | 'profiles'>,
+  options: Pick<RouterOptions, 'plugins' | 'profiles' | 'workflows'>,
 ): ReadonlyMap<string, Profile> {
   for (const file of options.plugins) loadPluginModule(file)
-  const registry = knownPlugins()
+  const { workflows = {} } = options
+  const registry = knownPlugins(workflows)
   const all = new Map(builtInProfiles().map(profile => [profile.name, profile]))
   for (const [name, data] of Object.entries(options.profiles)) {
     const result = profileFromConfig(name, data, registry)
@@ -34,7 +39,7 @@ export function resolveProfiles(
     }
     all.set(name, result.profile)
   }
-  const [fault] = routeFaults(all)
+  const [fault] = routeFaults(all, workflows)
   if (fault !== undefined) throw new Error(`profiles.${fault.profile}: ${fault.message}`)
   return all
 }
@@ -46,10 +51,13 @@ export const builtInProfiles = (): readonly Profile[] => [
 ]
 
 /** What is wrong with the workflows that profiles name, and with the profiles that these name in turn. */
-export function routeFaults(profiles: ReadonlyMap<string, Profile>): RouteFault[] {
+export function routeFaults(
+  profiles: ReadonlyMap<string, Profile>,
+  described: DescribedWorkflows = {},
+): RouteFault[] {
   return [...profiles.values()].flatMap(profile => {
     try {
-      const prepare = preparedFor(profile, workflowFor(profile.execute), profiles)
+      const prepare = preparedFor(profile, workflowFor(profile.execute, described), profiles)
       return 'message' in prepare ? [prepare] : []
     } catch (error) {
       return [{ profile: profile.name, message: error instanceof Error ? error.message : String(error) }]

@@ -30,11 +30,13 @@ import { type Admin, startAdmin } from './admin/admin.js'
 import { Decider } from './decider.js'
 import { chooseListener } from './listener/choose.js'
 import { ModelTable } from './model-table.js'
+import { MooncakeBootstrap } from './mooncake-bootstrap.js'
 import type { RouterOptions } from './options.js'
 import { logPluginFailure } from './plugin-failures.js'
 import { PodFleet } from './pod-fleet.js'
 import { resolveProfiles } from './profiles.js'
 import type { FleetUpdate, WorkerBirth } from './protocol.js'
+import { SplitKeeper } from './split-keeper.js'
 import { stateOptions } from './state-options.js'
 import { WorkerPool } from './worker-pool.js'
 
@@ -81,11 +83,14 @@ class ControlPlane {
   readonly #models: ModelTable
   readonly #health: HealthChecker
   readonly #scraper: Scraper
+  readonly #bootstrap: MooncakeBootstrap
   readonly #kvEvents: KvEvents
   readonly #fleet: PodFleet
   readonly #discovery: Discovery
   readonly #workers: WorkerPool
   readonly #decider: Decider
+  readonly #sums: CounterSums
+  readonly #splits: SplitKeeper
   #admin: Admin | undefined
   #chains: NodeJS.Timeout | undefined
   /** Why the process should be replaced. */
@@ -106,6 +111,7 @@ class ControlPlane {
     )
     this.#latency = createLatencyMemory(options.cache.width, workers)
     this.#board = createBoard(options.cache.width)
+    const board = new FleetBoard(this.#board)
     this.#kvEvents = new KvEvents({
       stateName: this.#stateName,
       dialIn: options.kvEvents,
@@ -119,26 +125,42 @@ class ControlPlane {
       options.kvEvents,
     )
     this.#models = new ModelTable(this.state, options, this.log)
+    this.#bootstrap = new MooncakeBootstrap(this.registry, options.health, this.log)
     this.#health = new HealthChecker(this.registry, options.health, this.#healthEvents())
-    this.#scraper = new Scraper(this.state, options.scrape, this.#scrapeEvents())
+    this.#scraper = new Scraper(this.state, board.adapters, options.scrape, this.#scrapeEvents())
     this.#fleet = new PodFleet(this.registry, this.#health, this.#scraper)
     this.#discovery = new Discovery(sourcesOf(options.discovery, options.kvEvents), this.#fleet, this.log)
     this.#workers = new WorkerPool({
       onExit: (row, error) => this.#workerDied(row, error),
       onDecisions: batch => this.#decisions?.write(batch),
     })
+    this.#sums = new CounterSums(this.#counters)
+    // /explain and the split learn nothing, so that they need no row of their own.
+    const latency = new LatencyModel(this.#latency, 0, () => this.state.now())
+    this.#splits = new SplitKeeper(
+      {
+        registry: this.registry,
+        state: this.state,
+        scraper: this.#scraper,
+        latency,
+        sentTokens: slot => this.#sums.prefillTokens(slot),
+        log: this.log,
+        now: () => performance.now(),
+      },
+      options.disaggregation,
+    )
     const { decisionLog } = options
     this.#decisions =
       decisionLog && new DecisionWriter(decisionLog, new DecisionCounts(this.#decisionCounts), this.log)
     this.#decider = new Decider({
       lane: new LaneView(addon, this.state),
       profiles: resolveProfiles(options),
+      workflows: options.workflows,
       defaultProfile: options.defaults.profile,
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
       prepareQueue: new PrepareQueue(this.#prepareQueue, workers),
-      // /explain learns nothing, so it needs no row of its own.
-      latency: new LatencyModel(this.#latency, 0, () => this.state.now()),
-      board: new FleetBoard(this.#board),
+      latency,
+      board,
       now: () => this.state.now(),
       random: Math.random,
       onPluginFailed: (profile, plugin, error) =>
@@ -157,8 +179,10 @@ class ControlPlane {
     await this.#models.load()
     await this.#fleet.addAll(pods)
     await this.#discovery.start()
+    this.#bootstrap.start()
     this.#chains = setInterval(() => this.#models.refreshChains(this.registry.pods), CHAINS_MS).unref()
     const port = await this.#startWorkers(count)
+    this.#splits.start()
     this.#admin = await startAdmin({
       host: admin.host,
       port: admin.port,
@@ -167,7 +191,9 @@ class ControlPlane {
       decider: this.#decider,
       look: new CacheLook(this.state, new CacheAges(this.#cacheAges)),
       decisionCounts: this.#decisions && new DecisionCounts(this.#decisionCounts),
-      sums: new CounterSums(this.#counters),
+      sums: this.#sums,
+      splits: this.#splits,
+      models: this.#models,
       prepareQueue: this.#prepareQueue,
       kvEvents: this.#kvEvents,
       scraper: this.#scraper,
@@ -227,6 +253,7 @@ class ControlPlane {
   #healthEvents(): HealthEvents {
     return {
       onChange: (pod, healthy, reason) => {
+        void this.#bootstrap.changed(pod, healthy)
         if (healthy) {
           this.log.info(`pod ${pod.id} is healthy`)
           // Started anew, perhaps with other blocks.
@@ -281,7 +308,9 @@ class ControlPlane {
   async #close(): Promise<void> {
     this.#discovery.stop()
     this.#health.stop()
+    this.#bootstrap.stop()
     this.#scraper.stop()
+    this.#splits.stop()
     clearInterval(this.#chains)
     const cut = await this.#workers.drain(this.options.timeouts.drainMs)
     if (cut > 0) this.log.warn(`${cut} request(s) were cut off at the end of the drain`)

@@ -58,6 +58,7 @@ class DataPlane {
     const decider = new Decider({
       lane,
       profiles: resolveProfiles(options),
+      workflows: options.workflows,
       defaultProfile: options.defaults.profile,
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
       prepareQueue: new PrepareQueue(birth.prepareQueue, birth.row),

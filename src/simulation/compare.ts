@@ -1,7 +1,6 @@
 /** Runs scenarios one after the other, with progress, and writes what came out: table, JSON, page. */
-import { writeFileSync } from 'node:fs'
-import { OptionsError } from './options/failure.js'
 import type { SimulationOptions } from './options/schema.js'
+import { checkFolder, save } from './output-file.js'
 import { type Comparison, renderPage } from './page/page.js'
 import { startProgress } from './progress.js'
 import type { SimulationResult } from './virtual/result.js'
@@ -17,7 +16,8 @@ export interface CompareOptions {
   readonly json?: string | undefined
   /** File for the page. */
   readonly html?: string | undefined
-  readonly write?: (text: string) => void
+  /** Resolves when the text is where it should be. */
+  readonly write?: (text: string) => void | Promise<void>
   /** Progress and notes. */
   readonly note?: (text: string) => void
 }
@@ -27,6 +27,8 @@ export async function compareProfiles(compare: CompareOptions): Promise<Simulati
   const write = compare.write ?? (text => void process.stdout.write(text))
   const note = compare.note ?? (text => void process.stderr.write(text))
   const isTerminal = compare.note === undefined && process.stderr.isTTY === true
+  if (json !== undefined && json !== '-') checkFolder('--json', json)
+  if (html !== undefined) checkFolder('--html', html)
   const width = Math.max(...scenarios.map(({ profile }) => profile.name.length))
   const results: SimulationResult[] = []
   for (const scenario of scenarios) {
@@ -35,19 +37,9 @@ export async function compareProfiles(compare: CompareOptions): Promise<Simulati
     results.push(await simulate(scenario, () => progress.step()).finally(() => progress.done()))
   }
   const comparison: Comparison = { options, workload: scenarios[0]?.workload.name ?? '', results }
-  if (json === '-') write(`${JSON.stringify(comparison, null, 1)}\n`)
-  else write(`${renderResults(results)}\n`)
+  if (json === '-') await write(`${JSON.stringify(comparison, null, 1)}\n`)
+  else await write(`${renderResults(results)}\n`)
   if (json !== undefined && json !== '-') save('--json', json, `${JSON.stringify(comparison, null, 1)}\n`)
   if (html !== undefined) save('--html', html, renderPage(comparison))
   return results
-}
-
-function save(flag: string, file: string, content: string): void {
-  try {
-    writeFileSync(file, content)
-  } catch (error) {
-    throw new OptionsError(
-      `${flag}  cannot write ${file}: ${error instanceof Error ? error.message : String(error)}`,
-    )
-  }
 }

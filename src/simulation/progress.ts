@@ -1,6 +1,8 @@
 /** Progress for people: a bar on a terminal, a line every quarter elsewhere. */
 import { SingleBar } from 'cli-progress'
 
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+
 export interface Progress {
   step(): void
   done(): void
@@ -28,8 +30,19 @@ function barProgress(title: string, total: number, noun: string, stream: NodeJS.
     stream,
     hideCursor: true,
   })
+  /** The bar hides the cursor and turns line wrapping off; Ctrl-C must not leave a terminal so. */
+  const restore = (signal: NodeJS.Signals): void => {
+    done()
+    // Nobody listens any more, so the signal does what it would have done.
+    process.kill(process.pid, signal)
+  }
+  const done = (): void => {
+    for (const name of SIGNALS) process.off(name, restore)
+    bar.stop()
+  }
+  for (const name of SIGNALS) process.on(name, restore)
   bar.start(total, 0)
-  return { step: () => bar.increment(), done: () => bar.stop() }
+  return { step: () => bar.increment(), done }
 }
 
 function lineProgress(title: string, total: number, noun: string, write: (text: string) => void): Progress {

@@ -33,7 +33,20 @@ export const CACHE_SOURCES = ['predicted', 'stale', 'exact'] as const
 /** What became of answers that were to be learned, in the order of LEARNED in the execution layer. */
 export const LEARNED_ANSWERS = ['whole', 'beginning', 'nothing', 'failed'] as const
 
-interface HistogramLayout {
+/** Ways that a request of several steps can take. */
+export const WAYS = ['split', 'direct', 'fallback'] as const
+export type Way = (typeof WAYS)[number]
+/** Steps that have figures of their own: those of the workflows that ship. Others are counted as the last. */
+export const STEP_NAMES = ['prefill', 'decode', 'encode', 'serve', 'other'] as const
+/**
+ * Models that have figures of their own, by the number that they were entered under; the last counts all beyond. Fleets
+ * of more than that serve adapters, mostly.
+ */
+export const MODEL_ROWS = 64
+const stepIndex = new Map<string, number>(STEP_NAMES.map((name, i) => [name, i]))
+const stepOf = (name: string): number => stepIndex.get(name) ?? STEP_NAMES.length - 1
+
+export interface HistogramLayout {
   readonly offset: number
   readonly bounds: readonly number[]
 }
@@ -53,6 +66,10 @@ export interface Layout {
   readonly cachedActual: number
   readonly learnedAnswers: number
   readonly pods: number
+  readonly prefillTokens: number
+  readonly ways: number
+  readonly stepFailures: number
+  readonly steps: readonly HistogramLayout[]
   readonly duration: HistogramLayout
   readonly firstByte: HistogramLayout
   readonly decision: HistogramLayout
@@ -82,6 +99,10 @@ function makeLayout(width: number): Layout {
     cachedActual: take(CACHE_SOURCES.length),
     learnedAnswers: take(LEARNED_ANSWERS.length),
     pods: take(width * POD_OUTCOMES.length),
+    prefillTokens: take(width),
+    ways: take(MODEL_ROWS * WAYS.length),
+    stepFailures: take(STEP_NAMES.length * ERROR_CODES.length),
+    steps: STEP_NAMES.map(() => histogram(SECONDS_BUCKETS)),
     duration: histogram(SECONDS_BUCKETS),
     firstByte: histogram(SECONDS_BUCKETS),
     decision: histogram(DECISION_BUCKETS),
@@ -160,6 +181,23 @@ export class Counters {
   podJoined(slot: number): void {
     const first = this.layout.pods + slot * POD_OUTCOMES.length
     this.#row.fill(0, first, first + POD_OUTCOMES.length)
+    this.#row[this.layout.prefillTokens + slot] = 0
+  }
+  /** A pod was sent so many uncached prompt tokens to compute. */
+  prefill(slot: number, tokens: number): void {
+    this.#add(this.layout.prefillTokens + slot, tokens)
+  }
+  /** A request of a model (by its number; -1: of none) took a way of its workflow. */
+  way(model: number, way: Way): void {
+    const row = model < 0 ? MODEL_ROWS - 1 : Math.min(model, MODEL_ROWS - 1)
+    this.#add(this.layout.ways + row * WAYS.length + WAYS.indexOf(way), 1)
+  }
+  stepDone(step: string, seconds: number): void {
+    const layout = this.layout.steps[stepOf(step)]
+    if (layout !== undefined) this.#observe(layout, seconds)
+  }
+  stepFailed(step: string, cause: ErrorCode): void {
+    this.#add(this.layout.stepFailures + stepOf(step) * ERROR_CODES.length + (errorIndex.get(cause) ?? 0), 1)
   }
   duration(seconds: number): void {
     this.#observe(this.layout.duration, seconds)
@@ -199,6 +237,22 @@ export class CounterSums {
 
   status(endpoint: number, status: number): number {
     return this.at(this.layout.statuses + endpoint * STATUSES + status)
+  }
+
+  /** Uncached prompt tokens that the pods of a slot were sent, since the present one joined. */
+  prefillTokens(slot: number): number {
+    return this.at(this.layout.prefillTokens + slot)
+  }
+  way(row: number, way: Way): number {
+    return this.at(this.layout.ways + row * WAYS.length + WAYS.indexOf(way))
+  }
+  stepFailures(step: (typeof STEP_NAMES)[number], cause: string): number {
+    return this.at(this.layout.stepFailures + stepOf(step) * ERROR_CODES.length + ERROR_CODES.indexOf(cause))
+  }
+  /** Times of a step, by its place in STEP_NAMES. */
+  stepTimes(step: number): { buckets: number[]; count: number; sum: number } {
+    const layout = this.layout.steps[step]
+    return layout === undefined ? { buckets: [], count: 0, sum: 0 } : this.histogram(layout)
   }
 
   /** Every status that was ever answered on an endpoint. */

@@ -2,7 +2,7 @@
  * The Prometheus page: prom-client formats it, the numbers come from the workers' shared counters and from callbacks
  * that read the state when it is scraped.
  */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { answerCounters } from './answer-counters.js'
 import { type CounterSums, ENDPOINTS, ERROR_CODES, POD_OUTCOMES } from './counters.js'
 import { type DecisionLogSource, decisionMetrics } from './decision-metrics.js'
@@ -10,6 +10,9 @@ import { type DiscoverySource, discoveryMetrics } from './discovery-metrics.js'
 import { type EngineSource, engineMetrics } from './engine-metrics.js'
 import { type CacheSource, eventMetrics } from './event-metrics.js'
 import { Series } from './series.js'
+import { type SplitSource, splitMetrics } from './split-metrics.js'
+import { SummedHistogram } from './summed-histogram.js'
+import { type ModelSource, workflowMetrics } from './workflow-metrics.js'
 
 /** A pod as the page shows it. */
 export interface PodGauges {
@@ -17,6 +20,7 @@ export interface PodGauges {
   readonly slot: number
   readonly inflight: number
   readonly pendingTokens: number
+  readonly activeTokens: number
   readonly predictedBlocks: number
   /** 0 closed, 1 open, 2 and 3 half open. */
   readonly breaker: number
@@ -24,7 +28,13 @@ export interface PodGauges {
 }
 
 /** What is read at each scrape besides the counters. */
-export interface Gauges extends CacheSource, DecisionLogSource, DiscoverySource, EngineSource {
+export interface Gauges
+  extends CacheSource,
+    DecisionLogSource,
+    DiscoverySource,
+    EngineSource,
+    ModelSource,
+    SplitSource {
   pods(): readonly PodGauges[]
   index(): {
     entries: number
@@ -38,46 +48,6 @@ export interface Gauges extends CacheSource, DecisionLogSource, DiscoverySource,
   queuedPrepareBytes(): number
 }
 
-/**
- * prom-client has no way to set a histogram's buckets from outside, so this one hands over its own. It does so where
- * prom-client 15 reads them, both for the page and for `get`: a method that its types do not tell of.
- */
-class SummedHistogram extends Histogram {
-  constructor(
-    private readonly metricName: string,
-    private readonly helpText: string,
-    private readonly bounds: readonly number[],
-    private readonly read: () => { buckets: number[]; count: number; sum: number },
-    registry: Registry,
-  ) {
-    super({ name: metricName, help: helpText, buckets: [...bounds], registers: [registry] })
-  }
-
-  async getForPromString() {
-    const { metricName: name, helpText: help } = this
-    const { buckets, count, sum } = this.read()
-    const bucket = (le: number | '+Inf', value: number) => ({
-      metricName: `${name}_bucket`,
-      labels: { le },
-      sharedLabels: {},
-      value,
-    })
-    const total = (suffix: string, value: number) => ({
-      metricName: `${name}_${suffix}`,
-      labels: {},
-      sharedLabels: {},
-      value,
-    })
-    const values = [
-      ...this.bounds.map((le, i) => bucket(le, buckets[i] ?? 0)),
-      bucket('+Inf', count),
-      total('sum', sum),
-      total('count', count),
-    ]
-    return { name, help, type: 'histogram', values, aggregator: 'sum' }
-  }
-}
-
 export function createMetricsPage(sums: CounterSums, gauges: Gauges): () => Promise<string> {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
@@ -88,9 +58,11 @@ export function createMetricsPage(sums: CounterSums, gauges: Gauges): () => Prom
   engineMetrics(registry, gauges)
   discoveryMetrics(registry, gauges)
   decisionMetrics(registry, gauges)
+  splitMetrics(registry, gauges)
+  workflowMetrics(registry, sums, gauges)
   const { layout } = sums
   const histogram = (name: string, help: string, at: typeof layout.duration) =>
-    new SummedHistogram(name, help, at.bounds, () => sums.histogram(at), registry)
+    new SummedHistogram(name, help, at.bounds, () => [['', sums.histogram(at)]], registry)
   histogram(
     'phyllo_request_duration_seconds',
     'From the request line to the last byte of the answer.',
@@ -200,6 +172,11 @@ function podMetrics(registry: Registry, sums: CounterSums, gauges: Gauges): void
       'phyllo_pod_pending_prompt_tokens',
       'Uncached prompt tokens that await their first byte.',
       pod => pod.pendingTokens,
+    ],
+    [
+      'phyllo_pod_active_tokens',
+      'Tokens that the requests on the pod hold in its KV cache: their prompts, and their answers so far.',
+      pod => pod.activeTokens,
     ],
     [
       'phyllo_pod_predicted_blocks',

@@ -76,13 +76,24 @@ function expectation(issue: ZodIssue, schema: JsonSchema | undefined): string | 
 }
 
 /**
- * Of several forms that a value may have, the one that it was meant to be: the only one of its kind, so that the fault
- * lies deeper.
+ * Of several forms that a value may have, the one that it was meant to be: the only one of its kind, or of several kinds
+ * of maps the one whose keys it has, so that the fault lies deeper.
  */
 function branchMeant(issue: ZodIssue): readonly ZodIssue[] | undefined {
   if (issue.code !== 'invalid_union') return undefined
   const ofKind = issue.errors.filter(faults => !faults.some(isWrongKind))
-  return ofKind.length === 1 ? ofKind[0] : undefined
+  const least = Math.min(...ofKind.map(foreignKeys))
+  const nearest = ofKind.filter(faults => foreignKeys(faults) === least)
+  return nearest.length === 1 ? nearest[0] : undefined
+}
+
+/** How far a map is from a form: keys that it has too many, and those that it lacks. */
+function foreignKeys(faults: readonly ZodIssue[]): number {
+  const counts = faults.map(({ path, input, ...fault }) => {
+    if (fault.code === 'unrecognized_keys' && path.length === 0) return fault.keys.length
+    return path.length === 1 && input === undefined ? 1 : 0
+  })
+  return counts.reduce((sum: number, count) => sum + count, 0)
 }
 
 const isWrongKind = ({ code, path }: ZodIssue): boolean =>
@@ -95,7 +106,10 @@ const branchExpectation = (first: ZodIssue | undefined, schema: JsonSchema | und
 function numberRange(schema: JsonSchema | undefined): string | undefined {
   if (schema?.type !== 'integer' && schema?.type !== 'number') return undefined
   const kind = schema.type === 'integer' ? 'a whole number' : 'a number'
-  const { minimum, maximum } = schema
+  const { minimum, maximum, exclusiveMinimum } = schema
+  if (minimum === undefined && maximum === undefined && typeof exclusiveMinimum === 'number') {
+    return `${kind} over ${exclusiveMinimum}`
+  }
   return minimum === undefined || maximum === undefined ? kind : `${kind} from ${minimum} to ${maximum}`
 }
 

@@ -225,3 +225,16 @@ test('explain tells what the router answered, or that there is none', async t =>
   const unread = await phyllo(['explain', 'none.json'])
   t.regex(unread.err, /^phyllo: cannot read the request: ENOENT/)
 })
+
+test('a reader that has seen enough (`phyllo schema | head`) was told of an unhandled error', async t => {
+  const child = spawn(
+    'bash',
+    ['-o', 'pipefail', '-c', '"$@" | head -c 10', 'bash', process.execPath, main, 'schema'],
+    {
+      stdio: 'pipe',
+    },
+  )
+  child.stdin.end()
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
+  t.deepEqual([child.exitCode, out.length, err], [0, 10, ''])
+})

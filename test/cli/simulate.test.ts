@@ -66,7 +66,7 @@ test('a trace and a scenario file', async t => {
   const byFile = await simulate('--scenario', 'scenario.yaml', '--json', '-')
   t.is(byFile.code, 0, byFile.err)
   t.is(JSON.parse(byFile.out).results[0].requests, 9)
-  const byFlags = await simulate('burst.csv', '--fleet', 'a10g-8b:2', '--limit', '4', '--json', '-')
+  const byFlags = await simulate('burst.csv', '--fleet', 'a10g-8b:2', '--limit', '4e0', '--json', '-')
   t.is(JSON.parse(byFlags.out).results[0].requests, 4)
 })
 
@@ -74,15 +74,26 @@ test('what is wrong is told by flag and fix: 2 for the call, 1 for the trace', a
   const wrong = await simulate(...small, '--slo-ttft', 'soon')
   t.deepEqual([wrong.code, wrong.out], [2, ''])
   t.regex(wrong.err, /^--slo-ttft {2}expected .*got "soon"/)
+  const none = await simulate(...small, '--rate', '0')
+  t.is(none.err, '--rate  expected a number over 0, got 0\n')
   const map = await simulate('--synthetic', 'groups')
   t.deepEqual([map.code, map.err], [2, '--synthetic  expected name=value, got "groups"\n'])
   writeFileSync(join(folder, 'bad.jsonl'), '{"timestamp":0,"hash_ids":[]}\n')
   const trace = await simulate('bad.jsonl')
   t.is(trace.code, 1)
   t.regex(trace.err, /^bad\.jsonl:1: /)
+  writeFileSync(join(folder, 'empty.jsonl'), '\n')
+  t.is((await simulate('empty.jsonl')).err, 'empty.jsonl: is empty\n')
   const output = await simulate(...small, '--html', 'no/such/folder.html')
   t.is(output.code, 2)
-  t.regex(output.err, /--html {2}cannot write no\/such\/folder\.html/)
+  t.regex(
+    output.err,
+    /^--html {2}cannot write no\/such\/folder\.html/,
+    'before the run, which may take an hour',
+  )
+  const onFolder = await simulate(...small, '--json', '.')
+  t.is(onFolder.code, 2)
+  t.regex(onFolder.err, /^--json {2}cannot write \.: it is a directory/)
 })
 
 test('help lists the pod classes', async t => {
@@ -90,4 +101,37 @@ test('help lists the pod classes', async t => {
   t.is(code, 0)
   for (const name of ['a10g-8b', 'h100-8b', 'h100x2-32b', 'h100x8-70b'])
     t.regex(out, new RegExp(`^  ${name} `, 'm'))
+})
+
+/** A command line for the shell: `phyllo simulate` with more figures than a pipe takes at once, and its reader. */
+async function piped(reader: string) {
+  const fleet = ['--synthetic', 'groups=2,prompts=2', '--fleet', 'a10g-8b:128', '--json', '-']
+  const line = `"$@" 2>piped.err | { ${reader}; }`
+  const child = spawn(
+    'bash',
+    ['-o', 'pipefail', '-c', line, 'bash', process.execPath, main, 'simulate', ...fleet],
+    {
+      stdio: 'pipe',
+      cwd: folder,
+    },
+  )
+  child.stdin.end()
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
+  return { code: child.exitCode, out, err: err + readFileSync(join(folder, 'piped.err'), 'utf8') }
+}
+
+test('figures for a reader that takes its time were cut off at 64 KiB, what a pipe holds, with exit code 0', async t => {
+  // The reader waits until the run is over and the writer had half a second to leave.
+  const { code, out, err } = await piped(
+    'for i in {1..600}; do grep -q 4/4 piped.err && break; sleep 0.1; done; sleep 0.5; cat',
+  )
+  t.is(code, 0, err)
+  t.true(out.length > 100_000, 'more than a pipe holds')
+  t.is(JSON.parse(out).results[0].requests, 4)
+})
+
+test('a reader that has seen enough is no fault', async t => {
+  const { code, out, err } = await piped('head -c 10')
+  t.deepEqual([code, out.length], [0, 10], err)
+  t.notRegex(err, /EPIPE|internal error/)
 })

@@ -146,7 +146,7 @@ const cases: Record<string, Case> = {
       'f:2:12  defaults.profile  there is no profile "cash-aware" — write cache-aware',
       'f:4:25  models[0].profile  there is no profile "zzz" — there are: random, round-robin, least-request, ' +
         'power-of-two, cache-aware, session-sticky, consistent-hash, chwbl, prefix-hash, vllm-consistent-hash, ' +
-        'sglang-cache-aware, aibrix-prefix-cache, llm-d, affinity-gate, dynamo, lmetric, smetric, dualmap',
+        'sglang-cache-aware, aibrix-prefix-cache, llm-d, affinity-gate, dynamo, lmetric, smetric, dualmap, prefill, decode',
     ],
   },
   'what is wrong with profiles, by the decision layer, where it is written': {
@@ -168,7 +168,7 @@ const cases: Record<string, Case> = {
       'f:2:3  profiles.a  a profile is a map with prepare, filter, score, pick, execute',
       "f:6:27  profiles.b.score[0].prefix-overlap.wight  plugin 'prefix-overlap': unknown option 'wight' (options: weight)",
       "f:7:5  profiles.b.pick  unknown pick plugin 'max-scor'; did you mean 'max-score'?",
-      "f:9:3  profiles.c.execute  a profile needs 'execute' (one of: single)",
+      "f:9:3  profiles.c.execute  a profile needs 'execute' (one of: cascade, encode-prefill-decode, hedged, prefill-decode/generic, prefill-decode/sglang, prefill-decode/vllm-mooncake, prefill-decode/vllm-nixl, prefill-decode/vllm-p2p-nccl, single)",
       "f:12:5  profiles.c.exec  unknown stage 'exec'; did you mean 'execute'?",
     ],
   },

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import { formatIssues, parseConfig } from '#phyllo/config/load.js'
+import { plugins } from '#phyllo/decision/registry.js'
 import { startRouter } from '#phyllo/server/router.js'
 import { enginesFor, podOf } from '../server/router-kit.js'
 
@@ -88,4 +89,26 @@ test('a module that is not there, throws, holds no plugin or takes a known name 
   const index = JSON.stringify(import.meta.resolve('phyllo'))
   const taken = `import { scorer } from ${index}\nexport const a = scorer({ name: 'least-load', summary: '', score() {} })`
   t.regex(issueOf('taken.mjs', taken), /"taken\.mjs": there is a score plugin 'least-load' already/)
+})
+
+test('of a module that is refused nothing stays, and one plugin may be all that a module is', t => {
+  const folder = mkdtempSync(join(tmpdir(), 'phyllo-plugins-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const issuesOf = (name: string, source: string): string => {
+    writeFileSync(join(folder, name), source)
+    const loaded = parseConfig(`plugins:\n  - ${name}\n`, { baseDir: folder })
+    return loaded.ok ? 'none' : formatIssues(loaded.issues)
+  }
+  const make = (name: string) => `scorer({ name: '${name}', summary: '', score() {} })`
+  const index = JSON.stringify(import.meta.resolve('phyllo'))
+  const both = `import { scorer } from ${index}\nexport const a = ${make('half-way')}\nexport const b = ${make('queue')}`
+  t.regex(issuesOf('both.mjs', both), /there is a score plugin 'queue' already/)
+  t.false(plugins.score.has('half-way'))
+  const mended = both.replace("'queue'", "'queue-of-mine'")
+  t.is(issuesOf('mended.mjs', mended), 'none')
+  t.true(plugins.score.has('half-way') && plugins.score.has('queue-of-mine'))
+  const path = JSON.stringify(fileURLToPath(import.meta.resolve('phyllo')))
+  const whole = `const { scorer } = require(${path})\nmodule.exports = ${make('whole-module')}`
+  t.is(issuesOf('whole.cjs', whole), 'none')
+  t.true(plugins.score.has('whole-module'))
 })

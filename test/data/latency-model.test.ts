@@ -103,3 +103,24 @@ test('whatever is learned, a prediction is a time, and more work is never less',
     ),
   )
 })
+
+test('a slope that chance made negative is dropped without a shift of all predictions', t => {
+  const model = ownLatencyModel(() => 0)
+  const random = seeded(5)
+  let sum = 0
+  let predicted = 0
+  const seen: [number, number, number][] = []
+  for (let i = 0; i < 400; i++) {
+    const [tokens, kvUse] = [random() * 4000, 0.5 + random() / 2]
+    // The fuller the cache, the earlier the answer: warm pods, say.
+    const ms = 500 + 0.1 * tokens - 400 * kvUse
+    model.learn(POD, tokens, 1, kvUse, ms)
+    if (i >= 350) seen.push([tokens, kvUse, ms])
+  }
+  for (const [tokens, kvUse, ms] of seen) {
+    sum += ms
+    predicted += model.predict(POD, tokens, 1, kvUse)
+  }
+  t.is(model.terms(POD)?.perKvUse, 0)
+  t.true(isNear(predicted, sum, 0.05), `${predicted} for ${sum}`)
+})

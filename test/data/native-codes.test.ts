@@ -3,6 +3,8 @@ import test, { type ExecutionContext } from 'ava'
 import {
   BODY_KINDS,
   BOOK,
+  BOOKED,
+  BOOKED_WORDS,
   FIELDS,
   type Lane,
   LOAD,
@@ -12,6 +14,7 @@ import {
   NO_TICKET,
   OPS,
   OUTCOME,
+  POD_STATUS_WORDS,
   type PodRef,
   REFUSED,
   type SharedState,
@@ -121,7 +124,7 @@ test('LOAD columns and REFUSED codes, by doing what each stands for', t => {
   const { state, lane, pods } = open(t)
   const [a, b, c] = pods
   if (a === undefined || b === undefined || c === undefined) return t.fail()
-  const out = new Uint32Array(1)
+  const out = new Uint32Array(BOOKED_WORDS)
   const loads = new Float64Array(LOAD_COLUMNS * WIDTH)
   const column = (name: keyof typeof LOAD, ref: PodRef): number | undefined => {
     t.is(lane.loads(loads), 3)
@@ -135,8 +138,15 @@ test('LOAD columns and REFUSED codes, by doing what each stands for', t => {
   t.is(book(b, 1), REFUSED.full)
   lane.firstByte(b, 40, 160)
   t.deepEqual([column('inflight', b), column('pendingTokens', b), column('firstByteMs', b)], [1, 0, 40])
-  lane.release(b, 0, OUTCOME.ok)
-  t.deepEqual([column('inflight', b), column('inflight', a)], [0, 0])
+  t.deepEqual([out[BOOKED.pendingTokens], out[BOOKED.activeTokens]], [160, 160])
+  t.is(column('activeTokens', b), 160, 'the prompt stays in the cache while the answer is made')
+  lane.grow(b, 16)
+  t.is(column('activeTokens', b), 176)
+  const status = new Float64Array(POD_STATUS_WORDS)
+  t.true(state.podStatus(b, status))
+  t.deepEqual([...status], [1, 0, 0, 0, 2, 0, 176])
+  lane.release(b, 0, 176, OUTCOME.ok)
+  t.deepEqual([column('inflight', b), column('activeTokens', b), column('inflight', a)], [0, 0, 0])
 
   t.is(column('ready', c), 1)
   t.true(state.cordonPod(c, true))
@@ -148,7 +158,7 @@ test('LOAD columns and REFUSED codes, by doing what each stands for', t => {
   t.is(column('breaker', a), 0)
   const end = (outcome: number): void => {
     t.is(book(a), a)
-    lane.release(a, 0, outcome)
+    lane.release(a, 0, 0, outcome)
   }
   end(OUTCOME.failed)
   end(OUTCOME.ok)
@@ -163,7 +173,7 @@ test('LOAD columns and REFUSED codes, by doing what each stands for', t => {
   t.is(book(a), a)
   t.is(column('breaker', a), 3)
   t.is(book(a), REFUSED.circuitOpen)
-  lane.release(a, 0, OUTCOME.ok)
+  lane.release(a, 0, 0, OUTCOME.ok)
   t.is(column('breaker', a), 0)
 })
 

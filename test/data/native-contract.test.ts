@@ -210,7 +210,8 @@ test('Lane', async t => {
     wantsAnswer: ['boolean', () => lane.wantsAnswer(ticket, ref)],
     learnAnswer: ['Promise', () => lane.learnAnswer(ticket, ref, false, [answer])],
     firstByte: ['undefined', () => lane.firstByte(ref, 5, out[0] ?? 0)],
-    release: ['undefined', () => lane.release(ref, 0, 0)],
+    grow: ['undefined', () => lane.grow(ref, 16)],
+    release: ['undefined', () => lane.release(ref, 0, 16, 0)],
     drop: ['undefined', () => lane.drop(ticket)],
   }
   holds(t, lane, rows)

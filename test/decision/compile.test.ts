@@ -1,7 +1,8 @@
 import test from 'ava'
 import { BOOK, OPS } from '#phyllo/data/native.js'
 import { createPrepareQueue, PrepareQueue, queuedBytes } from '#phyllo/data/prepare-queue.js'
-import { cost, filter, picker, preparer, scorer } from '#phyllo/decision/factories.js'
+import { Candidates } from '#phyllo/decision/candidates.js'
+import { cost, filter, noOptions, picker, preparer, scorer } from '#phyllo/decision/factories.js'
 import { selectionError } from '#phyllo/decision/outcome.js'
 import {
   concurrencyCap,
@@ -310,6 +311,120 @@ test('a plugin that fails is named, whichever stage it is in, and the decision g
     t.is(compiled.select(ctx, worker.pool, worker.ranking), 'picked')
     t.deepEqual(failed, names)
     t.deepEqual(worker.picked(), [1, 2, 0], String(names))
+  }
+})
+
+test('an asynchronous filter, scorer, picker or listener is a failed one, and its rejection is nobody’s', async t => {
+  const { worker, fleet } = fleetOf(3)
+  fleet.setAll('inflight', [3, 1, 2])
+  const later = async (..._: unknown[]): Promise<void> => {
+    throw new Error('boom')
+  }
+  const listening = scorer({
+    name: 'listening',
+    summary: '.',
+    options: noOptions,
+    build: (_, env) => {
+      env.onBooked(later)
+      return () => undefined
+    },
+  })
+  const rest = () => profile('p').score(leastLoad())
+  const cases: [string, Profile][] = [
+    [
+      'late-filter',
+      profile('p')
+        .filter(filter({ name: 'late-filter', summary: '.', filter: later })())
+        .score(leastLoad())
+        .pick(maxScore())
+        .execute(single()),
+    ],
+    [
+      'late-scorer',
+      profile('p')
+        .score(leastLoad(), scorer({ name: 'late-scorer', summary: '.', score: later })())
+        .pick(maxScore())
+        .execute(single()),
+    ],
+    [
+      'late-picker',
+      rest()
+        .pick(picker({ name: 'late-picker', summary: '.', pick: later })())
+        .execute(single()),
+    ],
+    ['onBooked', profile('p').score(leastLoad(), listening()).pick(maxScore()).execute(single())],
+  ]
+  const unhandled: unknown[] = []
+  const hear = (error: unknown) => unhandled.push(error)
+  process.on('unhandledRejection', hear)
+  for (const [name, made] of cases) {
+    const failed: string[] = []
+    const compiled = worker.compile(made, {
+      onPluginFailed: (_of, plugin, error) => failed.push(`${plugin}: ${String(error)}`),
+    })
+    const ctx = worker.request()
+    t.deepEqual(worker.route(compiled, ctx), [1, 2, 0], name)
+    compiled.booked(ctx, 1)
+    t.regex(failed.join(), new RegExp(`^${name}: TypeError: it is asynchronous`))
+    t.is(failed.length, 1)
+  }
+  // Rejections are told when the microtasks are through.
+  await new Promise(resolve => setImmediate(resolve))
+  process.off('unhandledRejection', hear)
+  t.deepEqual(unhandled, [])
+})
+
+test('a picker that ranks who is no candidate, or nobody, costs the request nothing but its choice', t => {
+  const { worker, fleet } = fleetOf(4)
+  fleet.setAll('inflight', [3, 1, 2, 0])
+  fleet.setAll('ready', [1, 1, 1, 0])
+  const pickers: ((slots: number[], push: (slot: number) => void) => void)[] = [
+    // The unhealthy one; then what is no slot at all; then one good and one bad.
+    (_slots, push) => push(3),
+    (_slots, push) => push(999),
+    ([first = 0], push) => {
+      push(first)
+      push(3)
+    },
+    () => undefined,
+  ]
+  for (const [i, slip] of pickers.entries()) {
+    const failed: string[] = []
+    const slipping = picker({
+      name: 'slipping',
+      summary: '.',
+      pick: (_ctx, pods, _scores, ranking) =>
+        slip([...pods.slots.subarray(0, pods.length)], at => ranking.push(at)),
+    })
+    const compiled = worker.compile(
+      profile('p').filter(healthy()).score(leastLoad()).pick(slipping()).execute(single()),
+      { onPluginFailed: (_of, plugin, error) => failed.push(`${plugin}: ${String(error)}`) },
+    )
+    t.deepEqual(worker.route(compiled, worker.request()), [1, 2, 0], String(i))
+    t.regex(failed.join(), /^slipping: Error: it put (slot \d+ into the ranking, which is no|no pod into)/)
+  }
+})
+
+test('a build that returns no function is told when the profile is built, not on each request', t => {
+  const { worker } = fleetOf(1)
+  // What JavaScript may do, and no compiler sees.
+  const made = scorer({
+    name: 'forgetful',
+    summary: '.',
+    options: noOptions,
+    build: () => JSON.parse('null'),
+  })
+  t.throws(() => worker.compile(profile('p').score(made()).pick(maxScore()).execute(single())), {
+    message: "plugin 'forgetful': its build must return a function, but gave null",
+  })
+})
+
+test('candidates of a pool in any order are told from others', t => {
+  const candidates = new Candidates()
+  for (const slots of [[], [5], [1, 4, 9, 700], [9, 1, 700, 4]]) {
+    candidates.load({ slots: Uint16Array.from(slots), length: slots.length })
+    for (const at of [0, 1, 4, 5, 9, 10, 700, 1023])
+      t.is(candidates.has(at), slots.includes(at), `${at} of ${slots}`)
   }
 })
 

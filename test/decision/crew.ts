@@ -29,5 +29,5 @@ export function crew(profile: Profile, pods: number, workers: number) {
     return worker.serve(compiled, ctx)
   }
   const perPod = (): number[] => Array.from({ length: pods }, (_, slot) => fleet.get('inflight', slot))
-  return { fleet, serve, perPod, workers: all }
+  return { fleet, next, serve, perPod, workers: all }
 }

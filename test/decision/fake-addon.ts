@@ -37,8 +37,8 @@ export class FakeFleet {
   now = 0
   /** How the pods' caches are known, by slot; predicted unless set. */
   modes = new Map<number, number>()
-  /** What is known of the pods' caches, by slot: blocks held and room for, of 16 tokens. */
-  readonly caches = new Map<number, { held: number; room: number }>()
+  /** What is known of the pods' caches, by slot: blocks held and room for, of 16 tokens unless said otherwise. */
+  readonly caches = new Map<number, { held: number; room: number; blockSize?: number }>()
   /** What `prepare` answers -1 with; undefined: it succeeds. */
   failure: string | undefined
 
@@ -187,6 +187,7 @@ export class FakeLane implements Lane {
     return ref
   }
   firstByte(): void {}
+  grow(): void {}
   release(ref: number): void {
     const slot = ref % MAX_SLOTS
     this.#fleet.set('inflight', slot, this.#fleet.get('inflight', slot) - 1)
@@ -299,7 +300,7 @@ export function fakeState(width: number, fleet?: FakeFleet): SharedState {
       if (cache === undefined) return false
       out[CACHE.blocks] = cache.held
       out[CACHE.capacity] = cache.room
-      out[CACHE.blockSize] = 16
+      out[CACHE.blockSize] = cache.blockSize ?? 16
       return true
     },
     setChains: notHere('setChains'),

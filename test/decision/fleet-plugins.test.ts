@@ -1,6 +1,7 @@
 /** Plugins that know the fleet: labels, classes, adapters, tenants, learned latency. */
 import test from 'ava'
 import fc from 'fast-check'
+import { hashWord } from '#phyllo/data/hash.js'
 import {
   circuitClosed,
   hashBlocks,
@@ -11,6 +12,7 @@ import {
   loraAffinity,
   matchPrefix,
   maxScore,
+  noHitLru,
   prefillTime,
   sloHeadroom,
   tenantFairness,
@@ -19,8 +21,10 @@ import {
   weightedSplit,
 } from '#phyllo/decision/plugins/index.js'
 import { type Profile, profile } from '#phyllo/decision/profile.js'
+import { Trace } from '#phyllo/decision/trace.js'
 import { crew } from './crew.js'
-import { fleetOf, single, type TestWorker } from './helpers.js'
+import { FakeFleet } from './fake-addon.js'
+import { fleetOf, pod, sharedMemory, single, TestWorker } from './helpers.js'
 
 type Labels = Readonly<Record<string, string>>
 
@@ -227,6 +231,28 @@ test('prefill-time, mixed fleet: pods get requests by their speed, as labelled o
   )
 })
 
+test('prefill-time: what is known of one model’s pods says nothing of another’s', t => {
+  const { worker, fleet } = fleetOf(7)
+  // Two small pods, of which one has answered so far, among five large ones.
+  worker.update(
+    Array.from({ length: 7 }, (_, slot) => ({ ...pod(slot), models: [slot < 2 ? 'small' : 'large'] })),
+  )
+  for (const slot of [0, 2, 3, 4, 5, 6]) {
+    const ms = slot === 0 ? 0.03 : 0.3
+    for (let i = 0; i < 60; i++) worker.latency.learn(pod(slot).ref, i * 100, i % 5, 0, 10 + i * 100 * ms)
+  }
+  const compiled = worker.compile(timed())
+  const pool = worker.pods.pool('small')
+  if (pool === undefined) return t.fail()
+  const served = [0, 0]
+  for (let i = 0; i < 20; i++) {
+    const [slot = -1] = worker.route(compiled, worker.request({ messages: [] }), pool)
+    served[slot] = (served[slot] ?? 0) + 1
+    fleet.set('pendingTokens', slot, fleet.get('pendingTokens', slot) + 1000)
+  }
+  t.deepEqual(served, [10, 10])
+})
+
 test('prefill-time, shared KV store: what another pod has is worth what fetching it saves', t => {
   const route = (fetchTokensPerSecond: number | undefined, queued: number): number | undefined => {
     const { worker, fleet } = fleetOf(2)
@@ -329,6 +355,43 @@ for (const workers of [1, 3]) {
     t.not(ask(first), home)
   })
 
+  test(`lora-affinity, ${where}: as the engine says, then by what was sent since`, t => {
+    const made = profile('p')
+      .score(loraAffinity({ places: 2 }))
+      .pick(maxScore())
+      .execute(single())
+    const team = crew(made, 5, workers)
+    const { adapters } = team.next().worker.board
+    // The last pod says nothing, and `x` was sent there.
+    adapters.tell(0, { max: 2, running: ['x', 'a'], waiting: [] }, adapters.turn())
+    adapters.tell(1, { max: 2, running: ['a'], waiting: [] }, adapters.turn())
+    adapters.tell(2, { max: 2, running: ['a', 'b'], waiting: ['x'] }, adapters.turn())
+    adapters.tell(3, { max: 2, running: ['a'], waiting: ['c'] }, adapters.turn())
+    for (const name of ['y', 'x', 'z']) adapters.used(4, hashWord(name))
+    const scores = (adapter: string): number[] => {
+      const { worker, compiled } = team.next()
+      const ctx = worker.request({})
+      ctx.model = adapter
+      const trace = new Trace(worker.pods)
+      compiled.select(ctx, worker.pool, worker.ranking, trace)
+      worker.contexts.give(ctx)
+      return Object.values(trace.selections[0]?.scores[0]?.raw ?? {})
+    }
+    t.deepEqual(scores('x'), [1, 0.8, 0.6, 0, 1])
+    t.deepEqual(scores('a'), [1, 1, 1, 1, 0])
+    t.deepEqual(scores('c'), [0, 0.8, 0, 0.6, 0])
+    t.deepEqual(scores('y'), [0, 0.8, 0, 0, 0])
+    team.fleet.set('inflight', 1, 1)
+    const { slot, end } = team.serve({}, [], 'new')
+    t.is(slot, 1)
+    end()
+    t.deepEqual(scores('new'), [0, 1, 0, 0, 0])
+    t.deepEqual(scores('other'), [0, 0, 0, 0, 0])
+    // The next page is asked for, and knows of it.
+    adapters.tell(1, { max: 2, running: ['new'], waiting: [] }, adapters.turn())
+    t.deepEqual(scores('other'), [0, 0.8, 0, 0, 0])
+  })
+
   test(`tenant-fairness, ${where}: who takes too much of a busy fleet is held to some pods, the others are not`, t => {
     const made = profile('p')
       .prepare(tokenize())
@@ -354,3 +417,59 @@ for (const workers of [1, 3]) {
     t.true(new Set(Array.from({ length: 60 }, () => ask('alone').slot)).size >= 4)
   })
 }
+
+test('tenant-fairness: routers with other slots for the same pods hold a tenant to the same ones', t => {
+  const held = (order: readonly number[]): string[] => {
+    const { worker, fleet } = fleetOf(8)
+    worker.update(order.map((which, slot) => pod(slot, `pod-${which}`)))
+    const compiled = worker.compile(
+      profile('p')
+        .prepare(tokenize())
+        .filter(tenantFairness({ allowance: 1, busyRequests: 1 }))
+        .pick(maxScore({ tieBreak: 'random' }))
+        .execute(single()),
+    )
+    const ask = (tenant: string) =>
+      worker.serve(compiled, worker.request({ messages: [] }, ['x-tenant-id', tenant]))
+    ask('small')
+    for (let i = 0; i < 100; i++) ask('large')
+    fleet.setAll(
+      'inflight',
+      order.map(() => 10),
+    )
+    const ids = Array.from({ length: 60 }, () => worker.pods.bySlot(ask('large').slot)?.id ?? '')
+    return [...new Set(ids)].sort()
+  }
+  const [here, there] = [held([0, 1, 2, 3, 4, 5, 6, 7]), held([5, 3, 0, 7, 6, 1, 4, 2])]
+  t.is(here.length, 4)
+  t.deepEqual(there, here)
+})
+
+test('no-hit-lru: cold requests go on in turn when the count of turns has wrapped, and a new pod is first', t => {
+  const shared = sharedMemory(64, 1)
+  const worker = new TestWorker(
+    new FakeFleet(64),
+    [0, 1, 2, 3].map(slot => pod(slot)),
+    1,
+    shared,
+  )
+  const compiled = worker.compile(
+    profile('p')
+      .prepare(tokenize(), hashBlocks(), matchPrefix())
+      .score(noHitLru())
+      .pick(maxScore({ tieBreak: 'random' }))
+      .execute(single()),
+  )
+  const serve = (count: number): number[] =>
+    Array.from({ length: count }, () => {
+      const { slot, end } = worker.serve(compiled, worker.request({ messages: [] }))
+      end()
+      return slot
+    })
+  // Two turns before the last positive one.
+  new Int32Array(shared.board.memory)[0] = 2 ** 31 - 3
+  const slots = serve(40)
+  for (let i = 0; i < 40; i += 4) t.is(new Set(slots.slice(i, i + 4)).size, 4, slots.join())
+  worker.update([0, 1, 2, 3, 4].map(slot => pod(slot)))
+  t.deepEqual(serve(1), [4])
+})

@@ -1,5 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
+import { FleetRing } from '#phyllo/decision/fleet-ring.js'
 import { hashText } from '#phyllo/decision/hash.js'
 import { affinityKey, hashRing, healthy } from '#phyllo/decision/plugins/index.js'
 import { profile } from '#phyllo/decision/profile.js'
@@ -112,4 +113,31 @@ test('every candidate is ranked once, as far as the ranking reaches', t => {
     }),
     { numRuns: 50 },
   )
+})
+
+test('a ring is made anew when pods come, go or swap slots, not for what else changes of a fleet', t => {
+  const { worker } = fleetOf(4)
+  const fleetRing = new FleetRing(worker.pods, 16)
+  const ringOf = () => {
+    fleetRing.begin(worker.pool)
+    fleetRing.end(worker.pool)
+    return fleetRing.ring
+  }
+  const pods = [0, 1, 2, 3].map(slot => pod(slot))
+  const first = ringOf()
+  worker.update(pods.map(info => ({ ...info, labels: { zone: 'a' }, models: ['m', 'adapter'] })))
+  t.is(ringOf(), first)
+  const changes = [
+    [...pods, pod(4)],
+    pods.slice(1),
+    [pod(0, 'pod-1'), pod(1, 'pod-0'), pod(2), pod(3)],
+    [pod(0), pod(1), pod(2), pod(3, 'pod-3', 2)],
+  ]
+  for (const change of changes) {
+    worker.update(pods)
+    const before = ringOf()
+    worker.update(change)
+    t.not(ringOf(), before)
+    t.is(ringOf().length, change.length * 16)
+  }
 })

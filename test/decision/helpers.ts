@@ -60,6 +60,7 @@ export class TestWorker {
   readonly ranking = new Ranking()
   readonly env: CompileEnv
   readonly latency: LatencyModel
+  readonly board: FleetBoard
   #version = 0
 
   constructor(
@@ -74,12 +75,13 @@ export class TestWorker {
     this.contexts = new RoutingContexts(this.lane)
     this.update(pods)
     this.latency = new LatencyModel(shared.latency, row, () => fleet.now)
+    this.board = new FleetBoard(shared.board)
     this.env = {
       lane: this.lane,
       pods: this.pods,
       now: () => fleet.now,
       random: seeded(seed),
-      board: new FleetBoard(shared.board),
+      board: this.board,
       latency: this.latency,
       asyncPrepareBytes: 1 << 20,
       prepareQueue: new PrepareQueue(createPrepareQueue(1, 1 << 20, 4), 0),
@@ -157,7 +159,7 @@ export class TestWorker {
       if (isPodRef(code)) {
         profile.booked(ctx, slotOf(code))
         const end = () => {
-          this.lane.native.release(code, 0, 0)
+          this.lane.native.release(code, 0, 0, 0)
           this.contexts.give(ctx)
         }
         return { slot: slotOf(code), end }

@@ -84,7 +84,7 @@ function serve(user: string): number {
         const code = lane.native.book(ctx.ticket, ref, ctx.bound, compiled.bookFlags, booked)
         if (!isPodRef(code)) continue
         compiled.booked(ctx, slotOf(code))
-        if (release) lane.native.release(code, booked[0] ?? 0, 0)
+        if (release) lane.native.release(code, booked[0] ?? 0, booked[1] ?? 0, 0)
         return slotOf(code)
       }
     }

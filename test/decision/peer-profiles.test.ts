@@ -1,5 +1,6 @@
 /** Profiles that do what other routers do, each with one worker and with three that share a fleet. */
 import test from 'ava'
+import fc from 'fast-check'
 import type { FIELDS } from '#phyllo/data/native.js'
 import { shippedProfiles } from '#phyllo/decision/profiles/index.js'
 import { crew } from './crew.js'
@@ -176,17 +177,50 @@ for (const workers of [1, 3]) {
     t.deepEqual([...many(team, 50)], [0], 'not enough of it')
   })
 
-  test(`dynamo, ${where}: blocks to prefill and blocks in use weigh alike`, t => {
+  test(`dynamo, ${where}: blocks to prefill and active blocks weigh alike`, t => {
     const team = peer('dynamo', 3, workers)
     const { fleet } = team
-    for (let slot = 0; slot < 3; slot++) fleet.caches.set(slot, { held: 0, room: 1000 })
-    fleet.setAll('kvUse', [0.05, 0.02, 0.03])
+    fleet.setAll('activeTokens', [800, 320, 480])
     t.deepEqual([...many(team, 10)], [1])
-    // 40 blocks less to prefill on pod 0, against 30 more in use.
+    // 40 blocks less to prefill on pod 0, against 30 more that are active.
     fleet.cached = new Map([[0, 640]])
     t.deepEqual([...many(team, 10)], [0])
     fleet.set('pendingTokens', 0, 176)
     t.deepEqual([...many(team, 10)], [1], 'eleven queued blocks turn it')
+  })
+
+  test(`dynamo, ${where}: the pod of the least cost, by its own formula`, t => {
+    const pod = fc.record({
+      active: fc.nat(20_000),
+      queued: fc.nat(20_000),
+      cached: fc.nat(2_000),
+      foreign: fc.nat(3),
+    })
+    const pods = fc.array(pod, { minLength: 2, maxLength: 5 })
+    fc.assert(
+      fc.property(pods, fc.constantFrom(1, 16, 64, undefined), fc.nat(2_000), (pods, blockSize, length) => {
+        const team = peer('dynamo', pods.length, workers)
+        const { fleet } = team
+        fleet.promptTokens = length
+        for (const [slot, { active, queued, cached, foreign }] of pods.entries()) {
+          fleet.set('activeTokens', slot, active)
+          fleet.set('pendingTokens', slot, queued)
+          fleet.set('requests', slot, foreign)
+          fleet.cached.set(slot, cached)
+          if (blockSize !== undefined) fleet.caches.set(slot, { held: 0, room: 1000, blockSize })
+        }
+        // Others' requests count 1,000 tokens; of a whole hit one token is computed all the same.
+        const costs = pods.map(({ active, queued, cached, foreign }) => {
+          const potentialPrefill = queued + Math.max(length - cached, 1)
+          const potentialActive = active + 1000 * foreign + length
+          return (potentialPrefill + potentialActive) / (blockSize ?? 16)
+        })
+        const cost = costs[one(team)] ?? Number.NaN
+        return cost <= Math.min(...costs) + 1e-6
+      }),
+      { numRuns: 50 },
+    )
+    t.pass()
   })
 
   test(`lmetric, ${where}: queued tokens count, requests multiply, and ties take turns`, t => {

@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { scorer } from '#phyllo/decision/factories.js'
-import { maxScore, random, roundRobin } from '#phyllo/decision/plugins/index.js'
+import { maxScore, random, roundRobin, softmax } from '#phyllo/decision/plugins/index.js'
 import { profile } from '#phyllo/decision/profile.js'
 import { RANKING_SIZE } from '#phyllo/decision/ranking.js'
 import { fleetOf, single, type TestWorker } from './helpers.js'
@@ -144,4 +144,53 @@ test('random: every pod as likely as another, also as a fall-back, and never twi
   })
   // n = 5000, p = 1/5: five standard deviations are 141.
   for (const count of [...first, ...last]) t.true(Math.abs(count - 1000) < 141)
+})
+
+test('softmax: chances are exp((total − best) / (spread · temperature)), and the fall-backs are the others by total', t => {
+  const { worker } = fleetOf(4)
+  const scores = [0.2, 1, 0.6, 0.2]
+  const drawn = (temperature: number, rounds = 20_000): number[] => {
+    const compiled = worker.compile(
+      profile('p').score(given(scores)).pick(softmax({ temperature })).execute(single()),
+    )
+    return counts(worker, rounds, () => worker.route(compiled, worker.request())[0])
+  }
+  for (const temperature of [0.3, 1, 5]) {
+    const chances = scores.map(score => Math.exp((score - 1) / (0.8 * temperature)))
+    const sum = chances.reduce((total, chance) => total + chance, 0)
+    for (const [slot, count] of drawn(temperature).entries()) {
+      const wanted = ((chances[slot] ?? 0) / sum) * 20_000
+      // Five standard deviations of a count.
+      t.true(Math.abs(count - wanted) < 5 * Math.sqrt(wanted) + 5, `${temperature}: ${count} for ${wanted}`)
+    }
+  }
+  // The spread times the least number that there is, is 0.
+  for (const temperature of [0, 1e-9, Number.MIN_VALUE]) t.deepEqual(drawn(temperature, 100), [0, 100, 0, 0])
+  const compiled = worker.compile(
+    profile('p')
+      .score(given(scores))
+      .pick(softmax({ temperature: 5 }))
+      .execute(single()),
+  )
+  for (let i = 0; i < 50; i++) {
+    const [first = -1, ...others] = worker.route(compiled, worker.request())
+    t.deepEqual(
+      others,
+      [1, 2, 0, 3].filter(slot => slot !== first),
+    )
+  }
+})
+
+test('softmax: of equals each has the same chance, at any temperature', t => {
+  const { worker } = fleetOf(4)
+  for (const temperature of [0, 1]) {
+    const compiled = worker.compile(
+      profile('p')
+        .score(given([0.5, 0.5, 0.5, 0.5]))
+        .pick(softmax({ temperature }))
+        .execute(single()),
+    )
+    for (const count of counts(worker, 4000, () => worker.route(compiled, worker.request())[0]))
+      t.true(Math.abs(count - 1000) < 150, String(count))
+  }
 })

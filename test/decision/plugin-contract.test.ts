@@ -53,6 +53,7 @@ for (const { stage, pluginName: name, schema } of builtinPlugins) {
     const pod = fc.record({
       inflight: fc.nat(300),
       pendingTokens: fc.nat(1_000_000),
+      activeTokens: fc.nat(1_000_000),
       waiting: fc.nat(100),
       kvUse: fc.double({ min: 0, max: 1, noNaN: true }),
       breaker: fc.nat(3),
@@ -68,7 +69,14 @@ for (const { stage, pluginName: name, schema } of builtinPlugins) {
         for (const [slot, { cached, ...columns }] of pods.entries()) {
           fleet.cached.set(slot, cached)
           fleet.set('inflight', slot, columns.inflight)
-          for (const column of ['pendingTokens', 'waiting', 'kvUse', 'breaker', 'ready'] as const)
+          for (const column of [
+            'pendingTokens',
+            'activeTokens',
+            'waiting',
+            'kvUse',
+            'breaker',
+            'ready',
+          ] as const)
             fleet.set(column, slot, columns[column])
         }
         const failed: unknown[] = []

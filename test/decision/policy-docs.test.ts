@@ -20,8 +20,10 @@ test('each shipped profile: at most five lines with a source, then its YAML', t 
   }
 })
 
-test('each plugin is listed', t => {
+test('each plugin is listed with its summary', t => {
   for (const stage of ['prepare', 'filter', 'score', 'pick'] as const) {
-    for (const name of plugins.names(stage)) t.true(page.includes(`| \`${name}\` | ${stage} |`), name)
+    for (const [name, { summary }] of plugins[stage]) {
+      t.true(page.includes(`| \`${name}\` | ${stage} | ${summary.replace(/\.$/, '')} |`), name)
+    }
   }
 })

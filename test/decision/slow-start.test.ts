@@ -154,7 +154,7 @@ test('a lane’s columns are those of the state', t => {
     [lane.inflight, lane.requests, lane.waiting, lane.kvUse, lane.warmth].map(column => column[slot])
   t.deepEqual(read(), [1, 6, 2, 0.75, 0.25])
   t.is(lane.requests[1 - slot], 0)
-  lane.native.release(b, 0, 0)
+  lane.native.release(b, 0, 0, 0)
   state.setTime(6000)
   lane.beginSelection()
   t.deepEqual(read(), [0, 5, 2, 0.75, 1])

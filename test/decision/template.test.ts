@@ -1,6 +1,6 @@
 /** The template of a plugin, as its README has one use it: copied, compiled, checked, and deciding. */
-import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -13,6 +13,27 @@ import { single as singleWorkflow } from '#phyllo/execution/workflows/single.js'
 import { fleetOf } from './helpers.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
+
+test('each command of its README reads the configuration that it names', t => {
+  const folder = mkdtempSync(join(tmpdir(), 'phyllo-template-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  writeFileSync(join(folder, 'phyllo.yaml'), 'nonsense: 1\n')
+  const readme = readFileSync(join(root, 'templates/plugin/README.md'), 'utf8')
+  const commands = [...readme.matchAll(/^npx phyllo (.*)$/gm)].map(([, words = '']) => words.split(' '))
+  t.deepEqual(
+    commands.map(([command]) => command),
+    ['check', 'serve'],
+  )
+  for (const words of commands) {
+    const main = join(root, 'dist/cli/main.js')
+    const { status, stderr } = spawnSync(process.execPath, [main, ...words], {
+      cwd: folder,
+      encoding: 'utf8',
+    })
+    t.not(status, 0)
+    t.regex(stderr, /nonsense/, words.join(' '))
+  }
+})
 
 test('the template compiles, passes the check, and prefers the tier that is asked for', t => {
   const folder = mkdtempSync(join(tmpdir(), 'phyllo-template-'))

@@ -83,6 +83,15 @@ export class Child {
     running.delete(this)
   }
 
+  /** Stops the process itself, not its children and not its guard, until `thaw`; connections to it stay open. */
+  freeze(): void {
+    this.#process.kill('SIGSTOP')
+  }
+
+  thaw(): void {
+    this.#process.kill('SIGCONT')
+  }
+
   killNow(): void {
     this.#signal('SIGKILL')
     running.delete(this)

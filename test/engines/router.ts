@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { z } from 'zod'
 import type { ConfigInput } from '#phyllo/config/schema.js'
-import { freePort } from '../free-port.js'
 import { seconds, until } from './harness.js'
 import { logFileOf, paths } from './paths.js'
+import { freePorts } from './ports.js'
 import { Child } from './processes.js'
 
 export interface Router {
@@ -16,7 +16,7 @@ export interface Router {
 }
 
 /** What differs between the phases' routers. */
-export type FleetConfig = Pick<ConfigInput, 'pods' | 'models' | 'slowStartMs'>
+export type FleetConfig = Pick<ConfigInput, 'pods' | 'models' | 'slowStartMs' | 'profiles' | 'decisionLog'>
 
 const START_MS = 60_000
 
@@ -27,8 +27,8 @@ export async function startRouter(
   models: readonly string[],
 ): Promise<Router> {
   const started = performance.now()
-  const port = await freePort()
-  const adminPort = await freePort()
+  const port = await freePorts(2)
+  const adminPort = port + 1
   const file = join(paths.cache, `${name}.yaml`)
   writeFileSync(file, stringify(config(fleet, port, adminPort)))
   const child = new Child(name, process.execPath, [paths.cli, 'serve', '-c', file], logFileOf(name))

@@ -6,6 +6,7 @@ import { seconds, within } from './harness.js'
 import { install } from './install.js'
 import { disaggregated } from './phases/disaggregated.js'
 import { exact } from './phases/exact.js'
+import { handOffs } from './phases/hand-offs.js'
 import type { Phase } from './phases/phase.js'
 import { serving } from './phases/serving.js'
 import { sglang, vllm22 } from './phases/slow.js'
@@ -14,10 +15,8 @@ import { killChildrenAtExit } from './processes.js'
 /** All of it takes some six minutes, a fresh installation included; past this, something hangs. */
 const RUN_TIMEOUT_MS = 30 * 60_000
 
-const phases: readonly Phase[] = [serving, exact]
-const slowPhases: readonly Phase[] = [vllm22, sglang]
-/** By name only: what the router's own cases of it will stand on. */
-const namedPhases: readonly Phase[] = [disaggregated]
+const phases: readonly Phase[] = [serving, exact, disaggregated]
+const slowPhases: readonly Phase[] = [vllm22, sglang, handOffs]
 
 async function main(names: readonly string[]): Promise<number> {
   const started = performance.now()
@@ -39,7 +38,7 @@ async function main(names: readonly string[]): Promise<number> {
 function choose(names: readonly string[]): readonly Phase[] {
   if (names.length === 0) return phases
   if (names.includes('slow')) return slowPhases
-  const all = [...phases, ...slowPhases, ...namedPhases]
+  const all = [...phases, ...slowPhases]
   const unknown = names.find(name => !all.some(phase => phase.name === name))
   if (unknown !== undefined)
     throw new Error(`no phase is named '${unknown}': slow, ${all.map(({ name }) => name).join(', ')}`)

@@ -472,7 +472,7 @@ test('the counts of more answers than a tick allows are not compared', async t =
   const answer = () => {
     const reader = answers.open(
       ctx,
-      new Lease(lane, info, info.ref, 0),
+      new Lease(lane, info, info.ref, 0, 0),
       { status: 200, events: false, encoded: false },
       false,
     )

@@ -13,6 +13,7 @@ import {
 export class CountingLane implements Lane {
   readonly inflight = new Map<number, number>()
   readonly pending = new Map<number, number>()
+  readonly active = new Map<number, number>()
   readonly refuse = new Map<number, number>()
   readonly samples: { ref: number; ms: number }[] = []
   readonly outcomes: { ref: number; outcome: number }[] = []
@@ -21,7 +22,7 @@ export class CountingLane implements Lane {
   booked = 0
   /** The bounds that bookings were asked with. */
   readonly bounds: number[] = []
-  /** Tokens of each prompt that bookings find uncached. */
+  /** Tokens of each prompt that bookings find uncached; 2 more they count in the KV cache. */
   uncached = 7
   /** What the prompt was counted to have. */
   promptTokens = 0
@@ -43,20 +44,25 @@ export class CountingLane implements Lane {
     this.booked++
     this.inflight.set(ref, (this.inflight.get(ref) ?? 0) + 1)
     this.pending.set(ref, (this.pending.get(ref) ?? 0) + this.uncached)
-    out[0] = this.uncached
+    this.active.set(ref, (this.active.get(ref) ?? 0) + this.uncached + 2)
+    out.set([this.uncached, this.uncached + 2])
     return ref
   }
   firstByte(ref: number, ms: number, pendingTokens: number): void {
     if (ms >= 0) this.samples.push({ ref, ms })
     this.pending.set(ref, (this.pending.get(ref) ?? 0) - pendingTokens)
   }
-  release(ref: number, pendingTokens: number, outcome: number): void {
+  grow(ref: number, tokens: number): void {
+    this.active.set(ref, (this.active.get(ref) ?? 0) + tokens)
+  }
+  release(ref: number, pendingTokens: number, activeTokens: number, outcome: number): void {
+    this.active.set(ref, (this.active.get(ref) ?? 0) - activeTokens)
     this.outcomes.push({ ref, outcome })
     this.inflight.set(ref, (this.inflight.get(ref) ?? 0) - 1)
     this.pending.set(ref, (this.pending.get(ref) ?? 0) - pendingTokens)
   }
   get idle(): boolean {
-    return [...this.inflight.values(), ...this.pending.values()].every(n => n === 0)
+    return [this.inflight, this.pending, this.active].flatMap(of => [...of.values()]).every(n => n === 0)
   }
 
   scan = () => 0

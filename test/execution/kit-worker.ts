@@ -11,13 +11,14 @@ import {
   type PodRef,
   REFUSED,
 } from '#phyllo/data/native.js'
-import type { KvTransfer, PodRole } from '#phyllo/data/pod-role.js'
+import type { LiveTransfer, PodRole } from '#phyllo/data/pod-role.js'
 import { type PodInfo, PodView } from '#phyllo/data/pod-view.js'
 import type { TokenForwarding } from '#phyllo/data/token-forwarding.js'
 import { type RequestHead, type RoutingContext, RoutingContexts } from '#phyllo/decision/context.js'
 import type { ErrorCode } from '#phyllo/errors.js'
 import { Answers, type UsageCheck } from '#phyllo/execution/answers.js'
-import type { ExecutionRecord } from '#phyllo/execution/events.js'
+import { fieldsOf } from '#phyllo/execution/body-edit.js'
+import type { ExecutionRecord, Way } from '#phyllo/execution/events.js'
 import { Executor } from '#phyllo/execution/executor.js'
 import { AnswerRoom } from '#phyllo/execution/kept-answer.js'
 import type { Lease } from '#phyllo/execution/lease.js'
@@ -75,6 +76,10 @@ export interface Worker {
   readonly infos: readonly PodInfo[]
   readonly pods: PodView
   readonly retries: ErrorCode[]
+  /** Ways that requests of several steps took. */
+  readonly ways: Way[]
+  /** Their steps that ended: the name, and where one failed the cause behind it. */
+  readonly steps: string[]
   readonly picks: string[]
   /** What was read in answers. */
   readonly checks: (UsageCheck & { pod: string })[]
@@ -98,8 +103,12 @@ export interface WorkerOptions extends Partial<UpstreamOptions> {
   readonly room?: AnswerRoom
   /** Of each pod; 'mixed' unless given. */
   readonly roles?: readonly PodRole[]
+  /** Of each pod. */
+  readonly labels?: readonly Readonly<Record<string, string>>[]
+  /** Of each pod; ['m'] unless given. */
+  readonly models?: readonly (readonly string[])[]
   /** Of every pod. */
-  readonly kvTransfer?: KvTransfer
+  readonly kvTransfer?: LiveTransfer
 }
 
 const refOf = (slot: number): PodRef => {
@@ -128,11 +137,13 @@ export function startWorker(
   options: WorkerOptions = {},
 ): Worker {
   const { requestMs = 0, maxInflight = 0, limits, room = new AnswerRoom(), ...others } = options
-  const { roles = [], kvTransfer, ...upstream } = others
+  const { roles = [], models = [], labels = [], kvTransfer, ...upstream } = others
   const infos = origins.map((origin, slot) => ({
     ...podAt(origin, slot),
     maxInflight: limits?.[slot] ?? maxInflight,
     role: roles[slot],
+    models: models[slot] ?? ['m'],
+    labels: labels[slot] ?? {},
     kvTransfer,
   }))
   const lane = new CountingLane()
@@ -142,6 +153,8 @@ export function startWorker(
   const watchdog = new Watchdog(20)
   const client = new UpstreamClient({ ...upstreamDefaults, ...upstream }, watchdog)
   const retries: ErrorCode[] = []
+  const ways: Way[] = []
+  const steps: string[] = []
   const picks: string[] = []
   const checks: (UsageCheck & { pod: string })[] = []
   const learned: number[] = []
@@ -166,6 +179,8 @@ export function startWorker(
     events: {
       onPick: (_ctx, { pod }) => void picks.push(pod.id),
       onRetry: (_ctx, _pod, cause) => void retries.push(cause),
+      onWay: (_ctx, way) => void ways.push(way),
+      onStep: (_ctx, step, _ms, cause) => void steps.push(cause === undefined ? step : `${step} ${cause}`),
       onDone(ctx, record) {
         waiting.get(ctx)?.({ ...snapshot(record) })
         waiting.delete(ctx)
@@ -181,6 +196,8 @@ export function startWorker(
     infos,
     pods,
     retries,
+    ways,
+    steps,
     picks,
     checks,
     learned,
@@ -229,16 +246,18 @@ function fill(ctx: RoutingContext, given: Given): void {
   fillFields(ctx)
 }
 
-/** Where the body's fields are, as the native core finds them; of bodies without objects. */
-function fillFields(ctx: RoutingContext): void {
-  const text = ctx.body.toString('latin1')
-  ctx.fields.fill(0)
-  for (const [i, name] of FIELDS.entries()) {
-    const key = new RegExp(`[{,]\\s*"${name}"\\s*:\\s*`).exec(text)
-    if (key === null) continue
-    const at = key.index + key[0].length
-    const [value = ''] = /^(?:"(?:[^"\\]|\\.)*"|\[[^\]]*\]?|[^,}]*)/.exec(text.slice(at)) ?? []
-    ctx.fields.set([at, value.length], i * 2)
+/** Where the body's fields are, as the native core finds them; of a body that is no object, none. */
+function fillFields({ body, fields }: RoutingContext): void {
+  fields.fill(0)
+  let values: (Buffer | undefined)[] = []
+  try {
+    values = fieldsOf(body, FIELDS)
+  } catch {
+    return
+  }
+  for (const [i, value] of values.entries()) {
+    if (value === undefined || value.toString('latin1') === 'null') continue
+    fields.set([value.byteOffset - body.byteOffset, value.length], i * 2)
   }
 }
 

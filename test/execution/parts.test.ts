@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { BOOK, OUTCOME, REFUSED } from '#phyllo/data/native.js'
+import { BOOK, BOOKED_WORDS, OUTCOME, REFUSED } from '#phyllo/data/native.js'
 import { selectionError } from '#phyllo/decision/outcome.js'
 import { slot } from '#phyllo/decision/slot.js'
 import { forwardedHeaders, relayedHeaders } from '#phyllo/execution/headers.js'
@@ -153,17 +153,31 @@ test('the server hands its exchange over as it is', t => {
 // Leases
 
 test('a lease gives back exactly what was booked, whatever is called how often', t => {
-  const calls = fc.array(fc.oneof(fc.constant('first'), fc.constantFrom(0, 1, 2)), { maxLength: 8 })
+  const calls = fc.array(
+    fc.oneof(
+      { weight: 1, arbitrary: fc.constant('first') },
+      { weight: 40, arbitrary: fc.constant('token') },
+      { weight: 1, arbitrary: fc.constantFrom(0, 1, 2) },
+    ),
+    { maxLength: 200 },
+  )
   fc.assert(
     fc.property(calls, sequence => {
       const lane = new CountingLane()
       const pod = podAt('http://p', 0)
-      const out = new Uint32Array(1)
+      const out = new Uint32Array(BOOKED_WORDS)
       lane.book(0, pod.ref, 0, 0, out)
-      const lease = new Lease(lane, pod, pod.ref, out[0] ?? 0)
+      const lease = new Lease(lane, pod, pod.ref, out[0] ?? 0, out[1] ?? 0)
+      let tokens = 0
       for (const call of sequence) {
         if (call === 'first') lease.firstByte(5)
-        else if (call === 0 || call === 1 || call === 2) lease.release(call)
+        else if (call === 'token') {
+          lease.token()
+          if (!lease.released) tokens++
+        } else if (call === 0 || call === 1 || call === 2) lease.release(call)
+        // All is counted but what is less than a block of 16.
+        const counted = lease.released ? 0 : 9 + tokens - (tokens % 16)
+        if (lane.active.get(pod.ref) !== counted) return false
       }
       const released = lane.outcomes.length
       lease.release(OUTCOME.cancelled)

@@ -17,6 +17,7 @@ const jsonOf = (pod: Pod, request = 0): unknown =>
   JSON.parse(pod.requests[request]?.body.toString() ?? 'null')
 
 const body = '{"model":"m","max_tokens":7,"messages":[{"role":"user","content":"hi"}],"unknown":1e400}'
+const streamed = body.replace('"max_tokens"', '"stream":true,"max_tokens"')
 /** More uncached tokens than any threshold here. */
 const long = { ticket: 1, body }
 
@@ -90,7 +91,8 @@ for (const [name, fault] of prefillFaults) {
     })
     worker.lane.uncached = 300
     const sink = new RecordingSink()
-    const workflow = nixl({ prefillTimeoutMs: 300 })
+    // Short only for the pod that never answers: on a busy machine a good one may take as long.
+    const workflow = nixl(name === 'hang' ? { prefillTimeoutMs: 1000 } : {})
     t.like(await worker.run(sink, { ...long, workflow }), { status: 200, outcome: 'ok' })
     t.is(sink.text, '{"text":"hi"}')
     t.deepEqual(
@@ -115,9 +117,37 @@ test('nixl: a decode that fails begins again with a prefill, since a hand-off is
 
   const gone = startWorker(t, [prefill.origin, 'http://127.0.0.1:9', good.origin], { roles })
   gone.lane.uncached = 300
-  t.like(await gone.run(new RecordingSink(), { ...long, workflow: nixl() }), { status: 200 })
+  const goneSink = new RecordingSink()
+  t.like(await gone.run(goneSink, { ...long, workflow: nixl() }), { status: 200 }, goneSink.text)
   t.is(prefill.requests.length, 3)
   await assertClean(t, gone)
+})
+
+test('nixl: a stream that does not begin is given up at its deadline, which is not that of an answer that comes whole', async t => {
+  const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, handedOff)))
+  const later = ({ socket }: Pod['requests'][0]) =>
+    void setTimeout(() => socket.write(answerWith(200, '{"text":"late"}')), 400)
+  const slow = await startPod(t, later)
+  const other = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const roles = ['prefill', 'decode', 'decode'] as const
+  const workflow = nixl({ firstByteTimeoutMs: 60 })
+  for (const [stream, text] of [
+    [false, '{"text":"late"}'],
+    [true, '{"text":"hi"}'],
+  ] as const) {
+    const worker = startWorker(t, [prefill.origin, slow.origin, other.origin], { roles })
+    worker.lane.uncached = 300
+    const sink = new RecordingSink()
+    const asked = { ticket: 1, body: stream ? streamed : body, workflow }
+    t.like(await worker.run(sink, asked), { status: 200, outcome: 'ok', attempts: stream ? 2 : 1 })
+    t.is(sink.text, text)
+    await assertClean(t, worker)
+  }
+  // Each try on decode had a hand-off of its own.
+  t.deepEqual(
+    [prefill, slow, other].map(pod => pod.requests.length),
+    [3, 2, 1],
+  )
 })
 
 test('nixl: a client that leaves ends the leg under way', async t => {
@@ -213,4 +243,95 @@ test('without a pod for a step and without a fallback, the client is told', asyn
 test('a workflow that falls back to itself is refused when it is made', t => {
   t.throws(() => sglang({ fallback: 'prefill-decode/sglang' }), { message: /falls back to itself/ })
   t.throws(() => sglang({ fallback: 'nonesuch' }), { message: /no workflow is named 'nonesuch'/ })
+})
+
+const p2p = (options: Record<string, unknown> = {}) =>
+  workflowFor({ name: 'prefill-decode/vllm-p2p-nccl', options })
+const idOf = (pod: Pod, request = 0): string =>
+  /x-request-id: (\S+)/.exec(pod.requests[request]?.head ?? '')?.[1] ?? ''
+const pair = { connector: 'p2p-nccl', bootstrapPort: 8998, address: '10.0.0.1:14579' } as const
+
+test('p2p-nccl: the legs had ids of their own, so that decode waited for blocks under another name', async t => {
+  const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
+  const decode = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const worker = startWorker(t, [prefill.origin, decode.origin], {
+    roles: ['prefill', 'decode'],
+    kvTransfer: pair,
+  })
+  for (const turn of [0, 1]) {
+    t.like(await worker.run(new RecordingSink(), { ...long, workflow: p2p() }), { status: 200 })
+    t.regex(
+      idOf(prefill, turn),
+      /^___prefill_addr_10\.0\.0\.1:14579___decode_addr_10\.0\.0\.1:14579_[0-9a-f]{32}$/,
+    )
+    t.is(idOf(prefill, turn), idOf(decode, turn))
+  }
+  t.not(idOf(prefill, 0), idOf(prefill, 1))
+  await assertClean(t, worker)
+})
+
+test('p2p-nccl: blocks that were pushed to a decode pod which is not there were expected by the next one', async t => {
+  const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
+  const good = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const roles = ['prefill', 'decode', 'decode'] as const
+  const worker = startWorker(t, [prefill.origin, 'http://127.0.0.1:9', good.origin], {
+    roles,
+    kvTransfer: pair,
+  })
+  t.like(await worker.run(new RecordingSink(), { ...long, workflow: p2p() }), { status: 200 })
+  t.is(prefill.requests.length, 2)
+  t.not(idOf(prefill, 0), idOf(prefill, 1))
+  t.is(idOf(prefill, 1), idOf(good))
+  await assertClean(t, worker)
+})
+
+test('sglang: a prefill that is not there leaves decode in a room; the next pair gets another', async t => {
+  const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
+  const rooms: string[] = []
+  const decode = await startPod(t, ({ socket, body: sent }) => {
+    rooms.push(/"bootstrap_room":(\d+)/.exec(sent.toString())?.[1] ?? '')
+    if (prefill.requests.at(-1)?.body.includes(rooms.at(-1) ?? 'x'))
+      socket.write(answerWith(200, '{"text":"hi"}'))
+    else setTimeout(() => socket.write(answerWith(200, '{"text":"hi"}')), 200)
+  })
+  const roles = ['prefill', 'prefill', 'decode'] as const
+  const worker = startWorker(t, ['http://127.0.0.1:9', prefill.origin, decode.origin], { roles })
+  t.like(await worker.run(new RecordingSink(), { ...long, workflow: sglang() }), { status: 200 })
+  t.is(new Set(rooms).size, rooms.length)
+  t.regex(prefill.requests[0]?.body.toString() ?? '', new RegExp(`"bootstrap_room":${rooms.at(-1)}\\b`))
+  await assertClean(t, worker)
+})
+
+const events = (...lines: string[]): string => lines.map(line => `data: ${line}\n\n`).join('')
+const role = '{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}'
+const failed = '{"error":{"message":"KV load failed","code":500}}'
+const hi = '{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}'
+
+test('nixl: vLLM answers a failed pull with 200, a role piece and an error event; that went to the client as its answer', async t => {
+  for (const pieces of [[role, failed], [failed]]) {
+    const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, handedOff)))
+    const stream = (text: string) => answerWith(200, text, ['content-type: text/event-stream'])
+    const bad = await startPod(t, ({ socket }) => socket.write(stream(events(...pieces, '[DONE]'))))
+    const good = await startPod(t, ({ socket }) => socket.write(stream(events(role, hi, '[DONE]'))))
+    const roles = ['prefill', 'decode', 'decode'] as const
+    const worker = startWorker(t, [prefill.origin, bad.origin, good.origin], { roles })
+    worker.lane.uncached = 300
+    const sink = new RecordingSink()
+    t.like(await worker.run(sink, { ticket: 1, body: streamed, workflow: nixl() }), {
+      status: 200,
+      outcome: 'ok',
+    })
+    t.is(sink.text, events(role, hi, '[DONE]'))
+    t.deepEqual([prefill.requests.length, bad.requests.length, good.requests.length], [2, 1, 1])
+    await assertClean(t, worker)
+
+    const alone = startWorker(t, [prefill.origin, bad.origin], { roles })
+    alone.lane.uncached = 300
+    const told = new RecordingSink()
+    t.like(await alone.run(told, { ticket: 1, body: streamed, workflow: nixl({ attempts: 1 }) }), {
+      status: 502,
+    })
+    t.regex(told.text, /KV load failed/)
+    await assertClean(t, alone)
+  }
 })

@@ -41,7 +41,7 @@ test('counts, and a line a model, shape and result', t => {
   let shape = 'chat+tools'
   worker.lane.shape = () => shape
   const pod = podAt('http://pod', 0)
-  const lease = new Lease(new CountingLane(), pod, pod.ref, 0)
+  const lease = new Lease(new CountingLane(), pod, pod.ref, 0, 0)
   const check = (result: number | undefined, more: Partial<UsageCheck> = {}) =>
     events.onUsage(ctx, lease, {
       result,

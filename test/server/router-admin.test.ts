@@ -250,7 +250,7 @@ test.serial('explain: the decision as the next request will have it, and nothing
     2,
     'only the two that were no explanations',
   )
-  for (const { id } of pods) t.like(await router.pod(id), { inflight: 0, pendingTokens: 0 })
+  for (const { id } of pods) t.like(await router.pod(id), { inflight: 0, pendingTokens: 0, activeTokens: 0 })
 })
 
 test.serial('explain: what cannot be explained is an error as on the public port', async t => {

@@ -107,6 +107,27 @@ forEachEngine(engine => {
   }
 })
 
+test('a line says by which workflow the request went, and why', async t => {
+  const path = logPath(t)
+  const { pods } = await enginesFor(t, 1)
+  const profile = { pick: 'random', execute: 'prefill-decode/generic' }
+  const router = await routerFor(t, 'node', {
+    pods: pods.map(pod => ({ ...pod, role: 'decode' as const })),
+    profiles: { pair: profile },
+    defaults: { profile: 'pair' },
+    decisionLog: { path, rate: 1 },
+  })
+  await until(async () => (await router.pods()).every(pod => pod.healthy === true), 'pods are healthy')
+  t.is((await post(router, chatBody({ messages: [user('hi')] }))).status, 200)
+  await router.close()
+  const [line] = read(path)
+  t.deepEqual(
+    line?.ways?.map(({ workflow }) => workflow),
+    ['whole'],
+  )
+  t.regex(line?.ways?.[0]?.why ?? '', /uncached tokens/)
+})
+
 test('a path that cannot be written: requests are served, lines counted as lost', async t => {
   const path = logPath(t)
   mkdirSync(path)
@@ -172,5 +193,5 @@ test('explaining writes no session and counts nothing', async t => {
     t.is(answer.selections[0]?.sessionPod, null)
   }
   t.is(await metric(router, 'phyllo_sessions'), 0)
-  for (const pod of await router.pods()) t.like(pod, { inflight: 0, pendingTokens: 0 })
+  for (const pod of await router.pods()) t.like(pod, { inflight: 0, pendingTokens: 0, activeTokens: 0 })
 })

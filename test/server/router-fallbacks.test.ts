@@ -44,6 +44,41 @@ test('along the chain while pods are out, and back when they are in again', asyn
   t.deepEqual(asked, ['big big', 'small small', 'small small', 'tiny tiny', 'big big'])
 })
 
+test('a response is gone on from under the name of the model that gave it, whichever of the chain is in', async t => {
+  const asked: string[] = []
+  const engine = (id: string) =>
+    rawPodFor(t, ({ socket, body }) => {
+      const { model } = JSON.parse(body.toString())
+      asked.push(`${id} ${model}`)
+      const response = { id: `resp_${id}`, object: 'response', model, status: 'completed', output: [] }
+      socket.write(answerWith(200, JSON.stringify(response)))
+    })
+  const [big, small] = await Promise.all(['big', 'small'].map(engine))
+  if (big === undefined || small === undefined) return t.fail()
+  const router = await routerFor(t, 'node', {
+    models: [{ name: 'big', fallbacks: ['small'] }, { name: 'small' }],
+    pods: [
+      { id: 'b', url: big.origin, models: ['big'] },
+      { id: 's', url: small.origin, models: ['small'] },
+    ],
+  })
+  const respond = async (more: Record<string, string>) => {
+    const body = JSON.stringify({ model: 'big', input: 'x', ...more })
+    const answer = await post(router, body, {}, '/v1/responses')
+    return { status: answer.status, text: await answer.text() }
+  }
+  const cordon = (how: string) => router.admin('POST', `/pods/b/${how}`)
+  t.is((await respond({})).status, 200)
+  await cordon('cordon')
+  t.is((await respond({})).status, 200)
+  // The pod that has the state is out: nobody else can go on, under no name.
+  t.is((await respond({ previous_response_id: 'resp_big' })).status, 503)
+  await cordon('uncordon')
+  t.is((await respond({ previous_response_id: 'resp_small' })).status, 200)
+  t.is((await respond({ previous_response_id: 'resp_big' })).status, 200)
+  t.deepEqual(asked, ['big big', 'small small', 'small small', 'big big'])
+})
+
 test('a model is no fallback for itself, and the entry for all models has none', t => {
   const issuesOf = (models: string): string => {
     const loaded = parseConfig(`models: ${models}\n`)

@@ -42,6 +42,7 @@ const podRow = z.looseObject({
   breaker: z.string(),
   inflight: z.number(),
   pendingTokens: z.number(),
+  activeTokens: z.number(),
 })
 const podList = z.object({ pods: z.array(podRow) })
 export type PodRow = z.infer<typeof podRow>
@@ -126,7 +127,7 @@ export async function join(
   return router
 }
 
-function testRouter(running: RunningRouter): TestRouter {
+export function testRouter(running: RunningRouter): TestRouter {
   const { url, adminUrl } = running
   const admin: TestRouter['admin'] = (method, path, body, headers) => {
     const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
@@ -148,10 +149,10 @@ function testRouter(running: RunningRouter): TestRouter {
 }
 
 /** A booking that is never given back makes its pod look busy for ever. */
-async function nothingInFlight(router: TestRouter): Promise<void> {
+export async function nothingInFlight(router: TestRouter): Promise<void> {
   let busy: readonly PodRow[] = []
   for (let i = 0; i < 100; i++) {
-    busy = (await router.pods()).filter(pod => pod.inflight !== 0 || pod.pendingTokens !== 0)
+    busy = (await router.pods()).filter(pod => pod.inflight + pod.pendingTokens + pod.activeTokens !== 0)
     if (busy.length === 0) return
     await sleep(50)
   }

@@ -79,3 +79,32 @@ test('scraping can be switched off', async t => {
   t.is((await router.pod('raw'))['metrics'], null)
   t.is(pod.inference().length, 0)
 })
+
+test('adapters that an engine runs are shown, and requests for them go there', async t => {
+  const { engines, pods } = await enginesFor(t, 3, { speed: 1, maxLoras: 2 })
+  const plugins = { filter: ['healthy'], score: ['lora-affinity'], pick: 'max-score', execute: 'single' }
+  const url = engines[1]?.url
+  const headers = { 'content-type': 'application/json' }
+  const load = { method: 'POST', headers, body: '{"lora_name":"sql"}' }
+  for (const engine of engines) await fetch(`${engine.url}/v1/load_lora_adapter`, load)
+  const router = await routerFor(t, 'node', {
+    pods,
+    scrape,
+    profiles: { lora: plugins },
+    defaults: { profile: 'lora' },
+  })
+  // Past the router, which has sent nobody anything: what it knows is the engine's word.
+  const body = JSON.stringify({ model: 'sql', prompt: 'hello', max_tokens: 1 })
+  await (await fetch(`${url}/v1/completions`, { method: 'POST', headers, body })).text()
+  const adaptersOf = async (id: string) => metrics.parse((await router.pod(id))['metrics'])['adapters']
+  const told = JSON.stringify({ max: 2, running: ['sql'], waiting: [] })
+  await until(async () => JSON.stringify(await adaptersOf('b')) === told, 'the gauge was read')
+  t.is(await adaptersOf('a'), undefined)
+  const messages = [{ role: 'user', content: 'hello' }]
+  const explained = await router.admin('POST', '/explain', { model: 'sql', messages })
+  const text = await explained.text()
+  t.is(explained.status, 200, text)
+  t.regex(text, /"standing":\s*"active"/)
+  t.regex(text, /"standing":\s*"untold"/)
+  t.regex(text, /"raw":\s*\{\s*"a":\s*0.8,\s*"b":\s*1,\s*"c":\s*0.8/)
+})

@@ -97,6 +97,35 @@ test('a path that fails: said once, counted, memory given back, and written agai
   t.regex(log.said[1] ?? '', /again/)
 })
 
+test('a disk nearly full takes a batch now and then: “written again” stayed the last word while lines were lost', async t => {
+  const dir = folder(t)
+  const path = join(dir, 'd.jsonl')
+  const counted = counts()
+  const log = listener()
+  let now = 0
+  const writer = new DecisionWriter({ path, maxBytes: 1000, files: 2 }, counted, log, () => now)
+  const write = async (works: boolean): Promise<void> => {
+    rmSync(path, { recursive: true, force: true })
+    if (!works) mkdirSync(path)
+    writer.write(batch(counted, ['line']))
+    await writer.close()
+  }
+  await write(false)
+  await write(true)
+  t.deepEqual([log.said.length, counted.written], [2, 1])
+  now += 59_000
+  await write(false)
+  t.is(log.said.length, 2, 'not so soon')
+  now += 1_000
+  await write(false)
+  t.regex(log.said[2] ?? '', /cannot be written/)
+  now += 120_000
+  await write(false)
+  t.is(log.said.length, 3, 'once until it works again')
+  await write(true)
+  t.regex(log.said[3] ?? '', /again/)
+})
+
 const full = '/dev/full'
 const hasFull = (() => {
   try {

@@ -15,7 +15,7 @@ pub use holding::{Holding, Search};
 
 use crate::hash::SequenceHash;
 use crate::model::{Model, PromptError, Shape, cache_salt};
-use crate::pods::{PodRef, Refusal};
+use crate::pods::{PodRef, Refusal, Tokens};
 use crate::request::{BodyKind, Spans};
 use crate::state::{Booking, SharedState};
 use std::sync::Arc;
@@ -263,33 +263,36 @@ impl Lane {
         Some([prepared.prompt_tokens, gpu, lower, predicted, chain.kind.block_size, mode])
     }
 
-    /// Books a request; see [`SharedState::book`]. The second value is the uncached tokens that were booked with it.
+    /// Books a request; see [`SharedState::book`]. The second value is the tokens that were booked with it.
     pub fn book(
         &mut self,
         ticket: Ticket,
         pod: PodRef,
         bound: u32,
         flags: u32,
-    ) -> Result<(PodRef, u32), Refusal> {
+    ) -> Result<(PodRef, Tokens), Refusal> {
         let prepared = self.get(ticket);
         let booking = Booking {
             bound,
             session: prepared.and_then(|p| p.session.as_deref()).filter(|_| flags & CLAIM_SESSION != 0),
             seen: prepared.and_then(|p| p.seen),
+            active_tokens: prepared.map_or(0, |p| p.prompt_tokens),
         };
-        let booked = self.state.book(pod, &booking, |pod| prepared.map_or(0, |p| p.uncached(pod)))?;
+        let active = booking.active_tokens;
+        let (booked, pending) =
+            self.state.book(pod, &booking, |pod| prepared.map_or(0, |p| p.uncached(pod)))?;
         if let Some(prepared) = prepared {
-            self.state.exact.used(booked.0, prepared.holding(booked.0).map_or(0, |found| found.blocks));
+            self.state.exact.used(booked, prepared.holding(booked).map_or(0, |found| found.blocks));
             if flags & LEARN_PREFIX != 0
-                && let Some(chain) = prepared.chain_of(&self.state, booked.0)
+                && let Some(chain) = prepared.chain_of(&self.state, booked)
             {
-                self.state.learn(booked.0, &chain.hashes, prepared.exact);
+                self.state.learn(booked, &chain.hashes, prepared.exact);
             }
         }
         if let Some(prepared) = self.get_mut(ticket) {
-            prepared.seen = Some(booked.0);
+            prepared.seen = Some(booked);
         }
-        Ok(booked)
+        Ok((booked, Tokens { pending, active }))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::hash::SequenceHash;
 use crate::index::{Matches, PrefixIndex, Slots, Width};
 use crate::lane::{ChainKind, Plan};
 use crate::model::Model;
-use crate::pods::{AddPodError, BreakerOptions, PodRef, PodTable};
+use crate::pods::{AddPodError, BreakerOptions, PodRef, PodTable, Tokens};
 use crate::predicted::Predicted;
 use crate::sessions::{Namespace, SessionKey, Sessions};
 use hashbrown::HashMap;
@@ -88,6 +88,8 @@ pub struct Booking<'a> {
     /// Where the caller saw that session when it decided for the pod; after a booking, the pod that was booked. A
     /// session found elsewhere was claimed by another thread meanwhile; found here, it is moved on purpose.
     pub seen: Option<PodRef>,
+    /// Tokens that the request holds in the KV cache, cached or not.
+    pub active_tokens: u32,
 }
 
 /// One memory for all threads.
@@ -219,8 +221,9 @@ impl SharedState {
         uncached: impl Fn(PodRef) -> u32,
     ) -> Result<(PodRef, u32), Refusal> {
         let try_book = |pod: PodRef| {
-            let tokens = uncached(pod);
-            self.pods.book(pod, booking.bound, u64::from(tokens)).map(|()| (pod, tokens))
+            let pending = uncached(pod);
+            let tokens = Tokens { pending, active: booking.active_tokens };
+            self.pods.book(pod, booking.bound, tokens).map(|()| (pod, pending))
         };
         let booked = match booking.session {
             None => try_book(pod)?,
@@ -249,8 +252,8 @@ impl SharedState {
     }
 
     /// Gives a booking back.
-    pub fn release(&self, pod: PodRef, pending_tokens: u64, outcome: Outcome) -> bool {
-        self.pods.release(pod, pending_tokens, outcome)
+    pub fn release(&self, pod: PodRef, tokens: Tokens, outcome: Outcome) -> bool {
+        self.pods.release(pod, tokens, outcome)
     }
 
     /// The pod that a session lives on, while that pod is here.

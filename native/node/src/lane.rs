@@ -4,7 +4,7 @@ use crate::shared_state::{Out, SharedState, pod};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use phyllo_core::lane::{self, LearnAnswer, Ops, Plan, Prepared, Search};
-use phyllo_core::pods::{Outcome, Refusal};
+use phyllo_core::pods::{Outcome, Refusal, Tokens};
 use phyllo_core::request::{BodyKind, FIELD_COUNT, Spans, scan};
 use phyllo_core::state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -178,10 +178,8 @@ impl Lane {
     pub fn book(&self, ticket: u32, pod_ref: f64, bound: u32, flags: u32, out: Out<u32>) -> f64 {
         let Some(pod) = pod(pod_ref) else { return f64::from(Refusal::Gone.code()) };
         match lock(&self.slab).book(ticket, pod, bound, flags) {
-            Ok((booked, pending)) => {
-                if let Some(place) = out.first_mut() {
-                    *place = pending;
-                }
+            Ok((booked, tokens)) => {
+                out.iter_mut().zip([tokens.pending, tokens.active]).for_each(|(place, word)| *place = word);
                 booked.raw() as f64
             }
             Err(refusal) => f64::from(refusal.code()),
@@ -227,14 +225,22 @@ impl Lane {
     #[napi(catch_unwind)]
     pub fn first_byte(&self, pod_ref: f64, ms: f64, pending_tokens: u32) {
         if let Some(pod) = pod(pod_ref) {
-            self.state.pods.first_byte(pod, ms, u64::from(pending_tokens));
+            self.state.pods.first_byte(pod, ms, pending_tokens);
         }
     }
 
     #[napi(catch_unwind)]
-    pub fn release(&self, pod_ref: f64, pending_tokens: u32, outcome: u32) {
+    pub fn grow(&self, pod_ref: f64, tokens: u32) {
         if let Some(pod) = pod(pod_ref) {
-            self.state.release(pod, u64::from(pending_tokens), Outcome::of(outcome));
+            self.state.pods.grow(pod, tokens);
+        }
+    }
+
+    #[napi(catch_unwind)]
+    pub fn release(&self, pod_ref: f64, pending_tokens: u32, active_tokens: u32, outcome: u32) {
+        if let Some(pod) = pod(pod_ref) {
+            let tokens = Tokens { pending: pending_tokens, active: active_tokens };
+            self.state.release(pod, tokens, Outcome::of(outcome));
         }
     }
 

@@ -136,6 +136,7 @@ impl SharedState {
             f64::from(status.breaker),
             f64::from(status.phase as u8),
             f64::from(u8::from(status.swept)),
+            status.active_tokens as f64,
         ];
         fill(out, &numbers);
         true

@@ -6,6 +6,7 @@ import { parsePodList } from '../../data/discovery/pod-list.js'
 import type { RouterOptions } from '../../server/options.js'
 import { reason } from '../../yaml/source.js'
 import { CliFailure } from '../failure.js'
+import { print } from '../output.js'
 
 export function addCheck(program: Command): void {
   program
@@ -16,7 +17,7 @@ export function addCheck(program: Command): void {
       const loaded = loadConfig(file)
       if (!loaded.ok) throw new CliFailure(formatIssues(loaded.issues), 1, 'lines')
       const found = checkPodFile(loaded.config)
-      process.stdout.write(`${file}: ok — ${[...found, summary(loaded.config)].join(', ')}\n`)
+      return print(`${file}: ok — ${[...found, summary(loaded.config)].join(', ')}\n`)
     })
 }
 

@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { explanation } from '../explain/explanation.js'
 import { explanationText } from '../explain/table.js'
 import { CliFailure, describeError } from '../failure.js'
+import { print } from '../output.js'
 
 /** Tokenizing the longest prompts takes a second; a router that needs ten is not well. */
 const TIMEOUT_MS = 10_000
@@ -31,7 +32,7 @@ export function addExplain(program: Command): void {
       const url = endpoint(options)
       const headers = headersOf(options.header)
       const answer = await ask(url, headers, await readBody(file))
-      process.stdout.write(`${options.json ? pretty(answer) : readable(answer)}\n`)
+      await print(`${options.json ? pretty(answer) : readable(answer)}\n`)
     })
 }
 

@@ -6,6 +6,7 @@ import { Comparison, type ReplaySummary } from '../../decision/record/compare.js
 import { ownKeyOptions, unknownSlots } from '../../decision/record/replayed-profile.js'
 import { Replayer } from '../../decision/record/replayer.js'
 import { CliFailure, describeError } from '../failure.js'
+import { print } from '../output.js'
 import { profileNamed } from '../profile-source.js'
 import { type BadLine, logLines } from '../replay/lines.js'
 import { type ReplayReport, replayText } from '../replay/report.js'
@@ -25,7 +26,7 @@ export function addReplay(program: Command): void {
     .option('--json', 'print JSON', false)
     .action(async (files: string[], flags: ReplayFlags) => {
       const report = await replay(files, profileNamed(flags.profile, flags.config))
-      process.stdout.write(`${flags.json ? JSON.stringify(report, null, 2) : replayText(report)}\n`)
+      await print(`${flags.json ? JSON.stringify(report, null, 2) : replayText(report)}\n`)
       if (report.decisions === 0) throw new CliFailure('there is no decision to replay')
     })
 }

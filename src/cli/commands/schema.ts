@@ -1,6 +1,7 @@
 /** `phyllo schema`: the configuration's JSON Schema, for editors. */
 import type { Command } from 'commander'
 import { editorSchema } from '../../config/editor-schema.js'
+import { print } from '../output.js'
 
 export function addSchema(program: Command): void {
   program
@@ -13,7 +14,5 @@ export function addSchema(program: Command): void {
         '  and as the first line of phyllo.yaml:\n' +
         '  # yaml-language-server: $schema=./phyllo.schema.json',
     )
-    .action(() => {
-      process.stdout.write(`${JSON.stringify(editorSchema(), null, 2)}\n`)
-    })
+    .action(() => print(`${JSON.stringify(editorSchema(), null, 2)}\n`))
 }

@@ -4,6 +4,7 @@ import { PhylloError } from '../../errors.js'
 import { simulationSchema } from '../../simulation/options/schema.js'
 import { CliFailure, describeError } from '../failure.js'
 import { exitWith } from '../lifecycle.js'
+import { print } from '../output.js'
 import { classList, type Flags, fieldFlagsOf, overridesOf, textFlag } from '../workload-flags.js'
 
 const fieldFlags = fieldFlagsOf(simulationSchema)
@@ -44,7 +45,7 @@ async function simulateCommand(trace: string | undefined, flags: Flags): Promise
   const html = textFlag(flags, 'html')
   try {
     const options = loadOptions(textFlag(flags, 'scenario'), overridesOf(fieldFlags, trace, flags))
-    await compareProfiles({ options, scenarios: scenariosOf(options), json, html })
+    await compareProfiles({ options, scenarios: scenariosOf(options), json, html, write: print })
   } catch (error) {
     if (error instanceof OptionsError || error instanceof TraceError) {
       throw new CliFailure(error.message, error instanceof OptionsError ? 2 : 1, 'lines')

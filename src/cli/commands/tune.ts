@@ -4,6 +4,7 @@ import { PhylloError } from '../../errors.js'
 import { tuneSchema } from '../../simulation/tune/schema.js'
 import { CliFailure, describeError } from '../failure.js'
 import { exitWith } from '../lifecycle.js'
+import { print } from '../output.js'
 import { classList, type Flags, fieldFlagsOf, overridesOf, textFlag } from '../workload-flags.js'
 
 const fieldFlags = fieldFlagsOf(tuneSchema)
@@ -42,7 +43,8 @@ async function tuneCommand(trace: string | undefined, flags: Flags): Promise<voi
   try {
     const overrides = overridesOf(fieldFlags, trace, flags)
     const options = loadOptionsOf('tune', tuneSchema, textFlag(flags, 'scenario'), overrides)
-    await runTuning({ options, json: textFlag(flags, 'json'), out: textFlag(flags, 'out') })
+    const outputs = { json: textFlag(flags, 'json'), out: textFlag(flags, 'out') }
+    await runTuning({ options, ...outputs, write: print })
   } catch (error) {
     if (error instanceof OptionsError || error instanceof TraceError) {
       throw new CliFailure(error.message, error instanceof OptionsError ? 2 : 1, 'lines')

@@ -5,11 +5,19 @@ const byPod = z.record(z.string(), z.number())
 
 const pod = z.object({
   id: z.string(),
-  load: z.object({ requests: z.number(), pendingTokens: z.number(), waiting: z.number(), kvUse: z.number() }),
+  load: z.object({
+    requests: z.number(),
+    pendingTokens: z.number(),
+    activeTokens: z.number(),
+    waiting: z.number(),
+    kvUse: z.number(),
+  }),
   cache: z.object({ source: z.string(), ageMs: z.number().nullable() }).nullable(),
 })
 
 const selection = z.object({
+  step: z.string().optional(),
+  profile: z.string(),
   pods: z.array(pod),
   filters: z.array(
     z.object({ plugin: z.string(), dropped: z.array(z.string()), reasons: z.record(z.string(), z.string()) }),
@@ -37,6 +45,7 @@ export const explanation = z.object({
     }),
   }),
   keys: z.object({ session: z.string().nullable(), affinity: z.string() }).nullable(),
+  ways: z.array(z.object({ workflow: z.string(), why: z.string() })).default([]),
   selections: z.array(selection),
   timings: z.record(z.string(), z.number()),
 })

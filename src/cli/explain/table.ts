@@ -3,7 +3,7 @@ import Table from 'cli-table3'
 import type { ExplainedSelection, Explanation } from './explanation.js'
 
 export function explanationText(explained: Explanation): string {
-  const { profile, model, prepare, keys, selections, timings } = explained
+  const { profile, model, prepare, keys, ways, selections, timings } = explained
   const { tokens, exact, blocks, blockSize, shape } = prepare.prompt
   const prompt =
     shape === '' && tokens === 0
@@ -14,7 +14,8 @@ export function explanationText(explained: Explanation): string {
     `model     ${model}`,
     `prompt    ${prompt}`,
     ...(keys === null ? [] : [`session   ${keys.session ?? 'none'}`, `affinity  ${keys.affinity}`]),
-    ...selections.flatMap(selection => ['', selectionText(selection)]),
+    ...ways.map(({ workflow, why }) => `way       ${workflow}: ${why}`),
+    ...selections.flatMap(selection => ['', ...stepLine(selection), selectionText(selection)]),
     '',
     `times     ${Object.entries(timings)
       .map(([stage, micros]) => `${stage} ${micros} µs`)
@@ -22,12 +23,16 @@ export function explanationText(explained: Explanation): string {
   ].join('\n')
 }
 
+const stepLine = ({ step, profile }: ExplainedSelection): string[] =>
+  step === undefined ? [] : [`step      ${step}, by profile ${profile}`]
+
 function selectionText(selection: ExplainedSelection): string {
   const { pods, scores, ranking, outcome, bound, pick, sessionPod } = selection
   const head = [
     'pod',
     'requests',
     'queued tokens',
+    'active tokens',
     'kv use',
     'cached tokens',
     'known by',
@@ -68,6 +73,7 @@ function row(selection: ExplainedSelection, pod: ExplainedPod): string[] {
     id,
     String(load.requests),
     String(load.pendingTokens),
+    String(load.activeTokens),
     `${(load.kvUse * 100).toFixed(0)} %`,
     cache === null ? '-' : String(cache.tokens[id] ?? 0),
     source(selection, pod),

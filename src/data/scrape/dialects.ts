@@ -3,6 +3,8 @@
  * engine is adding a row; which row a page is of is seen from the page itself.
  */
 
+import type { AdapterLabels } from './adapter-series.js'
+
 /** What is read for each engine core; VALUE gives the place of each in a group's numbers. */
 export const VALUE = {
   /** Requests that the engine works on. */
@@ -52,6 +54,8 @@ export interface Dialect {
   readonly byName: boolean
   /** In the order of real pages, which makes the search short. */
   readonly uses: readonly Use[]
+  /** The gauge of LoRA adapters; absent: the engine has none. */
+  readonly adapters?: AdapterLabels
 }
 
 export const DIALECTS: readonly Dialect[] = [
@@ -80,6 +84,13 @@ export const DIALECTS: readonly Dialect[] = [
       { value: 'tokens', metric: 'vllm:cache_config_info', labels: ['kv_cache_size_tokens'] },
       { value: 'blocksOfAll', metric: 'vllm:cache_config_info', labels: ['num_gpu_blocks'] },
     ],
+    // By the source of its PrometheusStatLogger, and a line recorded by others: no page with adapters was at hand.
+    adapters: {
+      metric: 'vllm:lora_requests_info',
+      running: 'running_lora_adapters',
+      waiting: 'waiting_lora_adapters',
+      max: 'max_lora',
+    },
   },
   {
     /**

@@ -1,4 +1,5 @@
 /** From the numbers of a page's engine cores to those of one pod. */
+import type { EngineAdapters } from './adapter-series.js'
 import { VALUE } from './dialects.js'
 import type { Core, Page } from './page.js'
 
@@ -16,6 +17,8 @@ export interface EngineReading {
   readonly blockSize: number
   /** KV blocks; 0 where the page does not say. */
   readonly blocks: number
+  /** Its LoRA adapters; absent where the page does not say. */
+  readonly adapters?: EngineAdapters
 }
 
 /** Page sizes go from 1 token (SGLang) to 2,096 (hybrid models); a number beyond this is no block size. */
@@ -43,7 +46,17 @@ export function readingOf(page: Page, rank: number | undefined): EngineReading |
     kvUse: Math.min(1, known(kvUse)),
     blockSize: known(blockSize),
     blocks: known(blocks),
+    ...adaptersOf(page, rank),
   }
+}
+
+/**
+ * Data-parallel ranks of vLLM set one gauge in turn, without saying which of them it is: nobody is told apart by it (vLLM
+ * itself warns of it as "incorrect/misleading").
+ */
+function adaptersOf({ adapters, cores }: Page, rank: number | undefined): Pick<EngineReading, 'adapters'> {
+  const isOne = cores.length === 1 && (rank === undefined || rank === 0)
+  return adapters !== undefined && isOne ? { adapters } : {}
 }
 
 const at = ({ values }: Core, name: keyof typeof VALUE): number => values[VALUE[name]] ?? Number.NaN

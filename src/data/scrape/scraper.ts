@@ -3,7 +3,8 @@
  * their KV cache is, how it is cut into blocks. Between two looks the router's own counts fill the gap (natively, in
  * LOAD.requests), so that a look a second does; see schedule.ts for when it is less or more.
  */
-import { POD_STATUS_WORDS, type SharedState } from '../native.js'
+import type { AdapterTable } from '../adapter-table.js'
+import { POD_STATUS_WORDS, type SharedState, slotOf } from '../native.js'
 import type { Pod } from '../pod-registry.js'
 import { Connection, type PageSink, type PageSource } from './connection.js'
 import { type EngineReading, readingOf } from './reading.js'
@@ -61,6 +62,8 @@ interface Track {
   readonly target: Target
   /** Requests booked here when the look under way, or the last, began. */
   bookedBefore: number
+  /** See AdapterTable.turn: when the look under way, or the last, began. */
+  adapterTurn: number
   reading: EngineReading | undefined
   readAt: number
   /** What the state was told last; 0 = nothing yet. */
@@ -81,6 +84,7 @@ export class Scraper {
 
   constructor(
     private readonly state: Pick<SharedState, 'setEngineLoad' | 'setPodCache' | 'podStatus'>,
+    private readonly adapters: Pick<AdapterTable, 'turn' | 'tell' | 'forget'>,
     private readonly options: ScrapeOptions,
     private readonly events: ScrapeEvents,
     private readonly world: ScrapeWorld = realWorld,
@@ -106,6 +110,7 @@ export class Scraper {
     this.#tracks.set(pod, {
       target,
       bookedBefore: 0,
+      adapterTurn: 0,
       reading: undefined,
       readAt: Number.NaN,
       blockSize: 0,
@@ -130,6 +135,8 @@ export class Scraper {
     const target = this.#tracks.get(pod)?.target
     if (target === undefined) return
     this.#tracks.delete(pod)
+    // Whoever comes in its place has told nothing.
+    this.adapters.forget(slotOf(pod.ref))
     target.pods.delete(pod)
     if (target.pods.size > 0) return
     this.#setSaturated(target, false)
@@ -203,12 +210,15 @@ export class Scraper {
     const ended = Math.max(0, track.bookedBefore - this.#booked(pod))
     const running = Math.max(0, reading.running - ended)
     this.state.setEngineLoad(pod.ref, running, reading.waiting, reading.kvUse)
+    this.adapters.tell(slotOf(pod.ref), reading.adapters, track.adapterTurn)
     this.#keepCache(pod, track, reading)
   }
 
   #noteBooked(pod: Pod): void {
     const track = this.#tracks.get(pod)
-    if (track !== undefined) track.bookedBefore = this.#booked(pod)
+    if (track === undefined) return
+    track.bookedBefore = this.#booked(pod)
+    track.adapterTurn = this.adapters.turn()
   }
 
   /** Requests of this router's on the pod. */

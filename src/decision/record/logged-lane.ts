@@ -142,6 +142,7 @@ export class LoggedLane implements Lane {
     return REFUSED.gone
   }
   firstByte(): void {}
+  grow(): void {}
   release(): void {}
   drop(): void {}
   checkUsage(): number {

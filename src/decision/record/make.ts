@@ -33,13 +33,14 @@ export function makeRecord(trace: Trace, request: RecordedRequest): DecisionReco
     time: new Date(time).toISOString(),
     id: head.id,
     model: trace.model,
-    profile: trace.profile,
+    profile: first.profile,
     endpoint: head.kind,
     stream,
     prompt: trace.prepare.prompt,
     keys: hashedKeys(trace.keys, first),
     followUp: trace.isFollowUp,
     pods: podColumns(first, trace.match?.cached),
+    ...(trace.ways.length === 0 ? {} : { ways: [...trace.ways] }),
     decision: {
       filters: first.filters.map(({ plugin, dropped, reasons }) => ({ plugin, dropped, reasons })),
       scores: first.scores.map(({ plugin, weight, raw }) => ({ plugin, weight, raw })),
@@ -51,8 +52,17 @@ export function makeRecord(trace: Trace, request: RecordedRequest): DecisionReco
     },
     micros: { ...trace.timings },
     outcome,
+    ...stepsOf(trace),
     ...(body === undefined ? {} : { body }),
   }
+}
+
+/** Of workflows of several steps: whom each selection picked. */
+function stepsOf({ selections }: Trace): Pick<DecisionRecord, 'steps'> {
+  const steps = selections.flatMap(({ step, profile, ranking: [pick = null], outcome }) =>
+    step === undefined ? [] : [{ step, profile, pick, outcome }],
+  )
+  return steps.length === 0 ? {} : { steps }
 }
 
 function hashedKeys(keys: RequestKeys | undefined, { sessionPod }: SelectionRecord): DecisionRecord['keys'] {
@@ -83,13 +93,18 @@ function podColumns({ pods, cache }: SelectionRecord, matched: Uint32Array | und
     ...(pods.every(pod => pod.cache === null) ? {} : { cache: cacheColumns(pods) }),
     ...(pods.every(pod => pod.latency === null) ? {} : { latency: latencyColumns(pods) }),
     ...(pods.every(pod => pod.coldTurn === 0) ? {} : { coldTurn: pods.map(pod => pod.coldTurn) }),
-    ...(pods.every(pod => pod.adapter.count === 0) ? {} : { adapter: adapterColumns(pods) }),
+    ...(pods.every(({ adapter }) => adapter.count === 0 && adapter.standing === 'untold')
+      ? {}
+      : { adapter: adapterColumns(pods) }),
   }
 }
 
 const adapterColumns = (pods: readonly PodState[]): NonNullable<RecordedPods['adapter']> => ({
   since: pods.map(pod => pod.adapter.since),
   count: pods.map(pod => pod.adapter.count),
+  ...(pods.every(pod => pod.adapter.standing === 'untold')
+    ? {}
+    : { standing: pods.map(pod => pod.adapter.standing) }),
 })
 
 function latencyColumns(pods: readonly PodState[]): NonNullable<RecordedPods['latency']> {

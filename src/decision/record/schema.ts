@@ -6,7 +6,7 @@
  * its usual value is left out.
  */
 import { z } from 'zod'
-import { LOAD_NAMES, type LoadName } from '../pod-state.js'
+import { type LoadName, STANDING_NAMES } from '../pod-state.js'
 
 export const RECORD_VERSION = 1
 
@@ -21,10 +21,26 @@ export const USUAL_LOAD: Readonly<Record<LoadName, number>> = {
   waiting: 0,
   kvUse: 0,
   warmth: 1,
+  activeTokens: 0,
 }
 
 const numbers = z.array(z.number())
+const column = numbers.optional()
 const hash = z.int().min(0).max(0xffffffff)
+
+/** Columns that a later writer adds are passed over, as all fields that are not known here. */
+const load = z.object({
+  inflight: column,
+  pendingTokens: column,
+  firstByteMs: column,
+  breaker: column,
+  ready: column,
+  requests: column,
+  waiting: column,
+  kvUse: column,
+  warmth: column,
+  activeTokens: column,
+} satisfies Record<LoadName, typeof column>)
 
 const pods = z
   .object({
@@ -34,7 +50,7 @@ const pods = z
     labels: z.array(z.record(z.string(), z.string())).optional(),
     /** 0: no limit. */
     maxInflight: numbers.optional(),
-    load: z.partialRecord(z.enum(LOAD_NAMES), numbers),
+    load,
     /** Cached tokens of the prompt; null: nobody looked. */
     cached: numbers.nullable(),
     /** How that is known (null: nobody looked), and how old that is, in ms. */
@@ -60,10 +76,12 @@ const pods = z
     /** When the pod had its last request that nothing was cached for, in turns; left out: none had one. */
     coldTurn: numbers.optional(),
     /**
-     * Adapters that had requests on the pod, and how many of them since the one asked for (-1: it had none there); left
-     * out: none had.
+     * Adapters that had requests on the pod, and how many of them since the one asked for (-1: it had none there); how
+     * the pod stands to that one by its engine's word, left out where no engine says; all left out: none had.
      */
-    adapter: z.object({ since: numbers, count: numbers }).optional(),
+    adapter: z
+      .object({ since: numbers, count: numbers, standing: z.array(z.enum(STANDING_NAMES)).optional() })
+      .optional(),
   })
   .refine(
     ({ id, slot, labels, maxInflight, load, cached, cache, latency, coldTurn, adapter }) =>
@@ -106,6 +124,11 @@ export const decisionRecord = z.object({
   /** The request goes on with a conversation; left out: nobody looked. */
   followUp: z.boolean().optional(),
   pods,
+  /**
+   * Workflows that the request went by, and why, in the order in which they were chosen; left out where its profile's has
+   * no choice to make.
+   */
+  ways: z.array(z.object({ workflow: z.string(), why: z.string() })).optional(),
   decision: z.object({
     filters: z.array(
       z.object({
@@ -142,6 +165,17 @@ export const decisionRecord = z.object({
     promptTokens: z.number().nullable(),
     cachedTokens: z.number().nullable(),
   }),
+  /** Selections of a workflow of several steps, in their order, with their first pick; `decision` is the first of them. */
+  steps: z
+    .array(
+      z.object({
+        step: z.string(),
+        profile: z.string(),
+        pick: z.string().nullable(),
+        outcome: z.enum(['picked', 'no_pod', 'overloaded']),
+      }),
+    )
+    .optional(),
   /** The beginning of the request's body, only where the log is told to hold it. */
   body: z.string().optional(),
 })

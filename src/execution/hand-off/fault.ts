@@ -23,3 +23,11 @@ export function parsedJson(json: Uint8Array): unknown {
     return undefined
   }
 }
+
+/** Why a prefill's answer of which nothing is needed can't be one; undefined for any JSON object. */
+export function answerFault(body: Uint8Array): string | undefined {
+  const value = parsedJson(body)
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? undefined
+    : "the prefill's answer is no JSON object"
+}

@@ -19,10 +19,13 @@ import { createMetricsPage } from '../../telemetry/prometheus.js'
 import type { Decider } from '../decider.js'
 import type { BodyFault, Exchange } from '../listener/listener.js'
 import { nodeListener } from '../listener/node.js'
+import type { ModelTable } from '../model-table.js'
 import { requestId } from '../request-id.js'
+import type { SplitKeeper } from '../split-keeper.js'
 import { explainer } from './explain.js'
 import { gauges } from './gauges.js'
 import { podRoutes } from './pods.js'
+import { splitRoutes } from './splits.js'
 
 export interface AdminDeps {
   readonly host: string
@@ -31,6 +34,8 @@ export interface AdminDeps {
   readonly registry: PodRegistry
   readonly decider: Decider
   readonly sums: CounterSums
+  readonly splits: SplitKeeper
+  readonly models: Pick<ModelTable, 'models'>
   readonly prepareQueue: PrepareQueueHandle
   readonly kvEvents: KvEvents
   readonly scraper: Scraper
@@ -109,6 +114,7 @@ function adminRoutes(deps: AdminDeps): RouteTable {
     ],
     ['POST', /^\/explain$/, explainer(deps)],
     ...podRoutes(deps),
+    ...splitRoutes(deps),
   ]
 }
 

@@ -7,6 +7,8 @@ import { type Draws, OwnTurns } from '../../decision/draws.js'
 import { Ranking } from '../../decision/ranking.js'
 import { Trace } from '../../decision/trace.js'
 import { PhylloError } from '../../errors.js'
+import { rehearse } from '../../execution/rehearsal.js'
+import { onlyStep } from '../../execution/workflow.js'
 import { Endpoints } from '../endpoints.js'
 import type { Exchange } from '../listener/listener.js'
 import { requestId } from '../request-id.js'
@@ -45,7 +47,8 @@ async function explain(
       throw new PhylloError('invalid_request', `no profile is named '${name}'`, 'profile')
     const trace = new Trace(decider.pods, undefined, { draws, look })
     await route.profile.prepare(ctx, trace)
-    route.profile.select(ctx, ctx.pool, new Ranking(), trace)
+    if (onlyStep(route.workflow) === undefined) rehearse(ctx, route, decider, trace)
+    else route.profile.select(ctx, ctx.pool, new Ranking(), trace)
     return { status: 200, body: trace }
   } finally {
     decider.contexts.give(ctx)

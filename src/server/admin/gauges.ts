@@ -9,6 +9,8 @@ import type { Scraper } from '../../data/scrape/scraper.js'
 import type { DecisionCounts } from '../../telemetry/decision-log/channel.js'
 import type { CacheGauges } from '../../telemetry/event-metrics.js'
 import type { Gauges } from '../../telemetry/prometheus.js'
+import type { ModelTable } from '../model-table.js'
+import type { SplitKeeper } from '../split-keeper.js'
 import { engineGauges } from './engine.js'
 
 /** Names of the states that `podStatus` gives as a number. */
@@ -17,6 +19,7 @@ export const POD_STATES = ['free', 'joining', 'ready', 'cordoned', 'leaving'] as
 export interface PodStatus {
   readonly inflight: number
   readonly pendingTokens: number
+  readonly activeTokens: number
   readonly predictedBlocks: number
   readonly breaker: number
   readonly state: (typeof POD_STATES)[number]
@@ -24,11 +27,13 @@ export interface PodStatus {
 
 const out = new Float64Array(POD_STATUS_WORDS)
 
-export function podStatus(state: SharedState, pod: Pod): PodStatus {
+export function podStatus(state: Pick<SharedState, 'podStatus'>, pod: Pod): PodStatus {
   out.fill(0)
   state.podStatus(pod.ref, out)
-  const [inflight = 0, pendingTokens = 0, predictedBlocks = 0, breaker = 0, code = 0] = out
-  return { inflight, pendingTokens, predictedBlocks, breaker, state: POD_STATES[code] ?? 'free' }
+  const [inflight = 0, pendingTokens = 0, predictedBlocks = 0, breaker = 0, code = 0, , activeTokens = 0] =
+    out
+  const status = { inflight, pendingTokens, activeTokens, predictedBlocks, breaker }
+  return { ...status, state: POD_STATES[code] ?? 'free' }
 }
 
 /** Where the figures come from. */
@@ -39,6 +44,8 @@ export interface GaugeSources {
   readonly kvEvents: KvEvents
   readonly scraper: Scraper
   readonly discovery: Discovery
+  readonly splits: SplitKeeper
+  readonly models: Pick<ModelTable, 'models'>
   readonly decisionCounts: DecisionCounts | undefined
 }
 
@@ -67,6 +74,9 @@ export function gauges(sources: GaugeSources): Gauges {
     engines: () => registry.pods.flatMap(pod => engineGauges(scraper, pod)),
     sources: () => discovery.status(),
     decisionLog: () => sources.decisionCounts,
+    splits: () => sources.splits.status(),
+    reassigned: () => sources.splits.counts.rows,
+    models: () => sources.models.models,
     strayEvents: () => ({
       unknownTopics: kvEvents.count('unknownTopics'),
       badFrames: kvEvents.count('badFrames'),

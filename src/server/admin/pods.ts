@@ -2,6 +2,7 @@
 
 import { checkPod } from '../../data/pod-checks.js'
 import type { Pod } from '../../data/pod-registry.js'
+import type { LiveTransfer } from '../../data/pod-role.js'
 import { podSchema } from '../../data/pod-schema.js'
 import { PhylloError } from '../../errors.js'
 import { toJsonSchema } from '../../yaml/json-schema.js'
@@ -10,6 +11,7 @@ import type { AdminAnswer, AdminDeps, AdminRoute } from './admin.js'
 import { showCache } from './cache.js'
 import { showEngine } from './engine.js'
 import { podStatus } from './gauges.js'
+import { showSplits } from './splits.js'
 
 const bodySchema = toJsonSchema(podSchema)
 
@@ -19,7 +21,7 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
   const show = (pod: Pod) => {
     const { breaker, ...status } = podStatus(deps.state, pod)
     const { id, url, models, labels, maxInflight, cordoned, healthy = null, reason = null } = pod
-    const { rank = null, variant = null, role, kvTransfer } = pod
+    const { rank = null, variant = null, role, assigned = null, kvTransfer } = pod
     return {
       id,
       url,
@@ -27,7 +29,8 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
       models,
       variant,
       role,
-      kvTransfer: role === 'mixed' ? null : kvTransfer,
+      assigned,
+      kvTransfer: role === 'mixed' ? null : shown(kvTransfer),
       labels,
       maxInflight,
       cordoned,
@@ -55,7 +58,11 @@ export function podRoutes(deps: AdminDeps): [string, RegExp, AdminRoute][] {
       return { status: 200, body: showAll(found) }
     }
   return [
-    ['GET', /^\/pods$/, () => ({ status: 200, body: { pods: deps.registry.pods.map(show) } })],
+    [
+      'GET',
+      /^\/pods$/,
+      () => ({ status: 200, body: { pods: deps.registry.pods.map(show), splits: showSplits(deps) } }),
+    ],
     ['GET', /^\/pods\/([^/]+)$/, (_exchange, match) => ({ status: 200, body: showAll(find(match[1])) })],
     [
       'GET',
@@ -123,3 +130,7 @@ function parseJson(body: Buffer): unknown {
     throw new PhylloError('bad_json', 'the body is not valid JSON')
   }
 }
+
+/** JSON knows no maps. */
+const shown = ({ engines, ...rest }: LiveTransfer) =>
+  engines === undefined ? rest : { ...rest, engines: Object.fromEntries(engines) }

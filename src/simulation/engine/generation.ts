@@ -147,6 +147,7 @@ class Run {
     }
     this.rank.driver.submit(request, event => this.hear(choice, event))
     this.ids.push(id)
+    if (content.lora !== null) this.call.runtime.adapters.waits(id, content.lora)
   }
 
   private fail(error: unknown): void {
@@ -158,7 +159,10 @@ class Run {
 
   private end(): void {
     this.isOver = true
-    for (const id of this.ids) this.rank.driver.abort(id)
+    for (const id of this.ids) {
+      this.rank.driver.abort(id)
+      this.call.runtime.adapters.leaves(id)
+    }
     this.leg?.abort?.()
   }
 
@@ -166,13 +170,16 @@ class Run {
     const sample = this.samples[choice]
     if (this.isOver || sample === undefined) return
     const { metrics } = this.rank
-    const seconds = (this.call.runtime.timing.now() - this.startedAt) / 1000
+    const { timing, adapters } = this.call.runtime
+    const seconds = (timing.now() - this.startedAt) / 1000
     if (event.type === 'first-token') {
+      adapters.runs(event.id)
       metrics.firstTokenAfter(seconds)
       this.sink.onToken?.(choice, 0)
     } else if (event.type === 'token') {
       this.sink.onToken?.(choice, event.index)
     } else if (event.type === 'finished') {
+      adapters.leaves(event.id)
       metrics.finish(sample.answer.finish, seconds)
       this.cached[sample.task] ??= this.arrivals[choice]?.cachedTokens ?? event.cachedTokens
       this.handOver(choice, sample, event)

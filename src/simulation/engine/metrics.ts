@@ -1,4 +1,5 @@
 /** `/metrics` under vLLM's names, as far as routers and dashboards read them. */
+import type { AdapterGauge } from './adapter-gauge.js'
 import type { EngineOptions } from './options.js'
 import type { EngineStats } from './request.js'
 
@@ -133,7 +134,11 @@ const FAMILIES: readonly Family[] = [
 ]
 
 /** The text of `/metrics`: each family with a line, or lines, for every rank. */
-export function renderMetrics(options: EngineOptions, ranks: readonly RankReport[]): string {
+export function renderMetrics(
+  options: EngineOptions,
+  ranks: readonly RankReport[],
+  adapters: AdapterGauge,
+): string {
   const lines: string[] = []
   const labels = ({ metrics }: RankReport, more?: string): string =>
     [`engine="${metrics.rank}"`, ...(more === undefined ? [] : [more]), `model_name="${options.model}"`].join(
@@ -158,6 +163,11 @@ export function renderMetrics(options: EngineOptions, ranks: readonly RankReport
   const latency = 'e2e_request_latency_seconds'
   family('histogram', latency, 'Histogram of e2e request latency in seconds.', rank =>
     rank.metrics.latency.render(`vllm:${latency}`, more => labels(rank, more)),
+  )
+  lines.push(
+    '# HELP vllm:lora_requests_info Running stats on lora requests.',
+    '# TYPE vllm:lora_requests_info gauge',
+    ...adapters.render(),
   )
   family('gauge', 'cache_config_info', 'Information of the LLMEngine CacheConfig', ({ metrics }) => [
     `vllm:cache_config_info{${cacheConfig(options, metrics.rank)}} 1.0`,

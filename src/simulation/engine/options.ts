@@ -80,6 +80,15 @@ const fields = z.strictObject({
     .positive()
     .default(48)
     .describe('Mean length of an answer that no limit cuts'),
+  maxLoras: z
+    .number()
+    .int()
+    .min(1)
+    .max(1024)
+    .default(4)
+    .describe(
+      "LoRA adapters in a batch, by its metrics (vLLM's --max-loras); it runs more if it is asked to",
+    ),
   seed: z.number().int().default(1).describe('Seed of answers and of random failures'),
   instant: z.boolean().default(false).describe('Answer at once with fixed bytes: for benches of a proxy'),
   instantChunks: z.number().int().positive().default(50).describe('Content chunks of an instant stream'),

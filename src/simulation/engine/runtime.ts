@@ -1,5 +1,6 @@
 /** What all handlers of one simulated engine share. */
 import { randomBytes } from 'node:crypto'
+import { AdapterGauge } from './adapter-gauge.js'
 import { type Answer, type AnswerLimits, composeAnswer } from './answer.js'
 import { realTiming, type Timing } from './driver.js'
 import { FaultSwitch } from './faults.js'
@@ -37,6 +38,8 @@ export class Runtime {
   closeFor: (ms: number) => void = () => undefined
   /** Names that requests may use: the model and loaded LoRA adapters. */
   readonly models: Set<string>
+  /** Adapters that requests in the engine ask for, of all ranks, as in vLLM. */
+  readonly adapters: AdapterGauge
   isAsleep = false
   /** Requests seen per path, so that tests can prove what was and was not forwarded. */
   readonly requests = new Map<string, number>()
@@ -54,6 +57,7 @@ export class Runtime {
       tokenizer ?? (options.modelDir === undefined ? byteTokenizer : modelTokenizer(options.modelDir))
     this.random = seededRandom(options.seed)
     this.models = new Set([options.model])
+    this.adapters = new AdapterGauge(options.maxLoras)
     this.faults = new FaultSwitch(options.fault, options.failRate, this.random)
     this.handOff = HandOff.create(options, timing)
   }

@@ -84,7 +84,8 @@ function modelDirOf({ modelDir = demoModelDir() }: SimulationOptions): string {
 
 /** By the first line: JSON with its own fields, or a CSV's header. */
 function formatOf(file: string, content: Buffer): Format {
-  const first = linesOf(content).next().value?.text ?? ''
+  const first = linesOf(content).next().value?.text
+  if (first === undefined) throw new TraceError(`${file}: is empty`)
   if (first.startsWith('{') && first.includes('"hash_ids"')) return 'mooncake'
   if (first.startsWith('{') && first.includes('"messages"')) return 'messages'
   if (first.includes('Request tokens')) return 'burstgpt'

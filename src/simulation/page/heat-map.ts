@@ -1,6 +1,7 @@
 /**
  * Load over time with a row for each pod: with lines, eight pods are a tangle and 64 a wall. The darker, the more
- * requests; all maps of a page share one scale, so that profiles can be compared by eye.
+ * requests; all maps of a page share one scale, so that profiles can be compared by eye. It is that of square roots: one
+ * pod that holds 60 requests must not make those with one or two look empty.
  */
 import { duration, escaped, short } from './format.js'
 import { timeScale } from './scale.js'
@@ -21,6 +22,8 @@ const LEFT = 92
 /** Room for half of the last mark's text. */
 const RIGHT = 26
 const BOTTOM = 30
+/** Room for the first name where rows are lower than texts. */
+const TOP = 5
 const INNER_WIDTH = WIDTH - LEFT - RIGHT
 /** A map is about as high as a chart, whatever the fleet: rows are 4 to 22 high. */
 const WANTED_HEIGHT = 280
@@ -36,7 +39,7 @@ export function heatMap({ label, rows, values, stepMs, most }: HeatMap): string 
   const cells = values.flatMap((row, at) =>
     row.flatMap((value, column) => {
       // Empty cells are most of a quiet fleet, and the ground shows them.
-      const strength = Math.round((100 * value) / Math.max(most, 1e-9)) / 100
+      const strength = Math.round(100 * Math.sqrt(value / Math.max(most, 1e-9))) / 100
       if (strength === 0) return []
       const [x, y] = [LEFT + column * columnWidth, at * rowHeight].map(px)
       return [
@@ -57,7 +60,7 @@ export function heatMap({ label, rows, values, stepMs, most }: HeatMap): string 
       `<text class="tick" x="${px(LEFT + time.place(tick) * INNER_WIDTH)}" y="${px(height + 18)}" text-anchor="middle">${duration(tick)}</text>`,
   )
   return (
-    `<svg viewBox="0 0 ${WIDTH} ${px(height + BOTTOM)}" role="img" aria-label="${escaped(label)}">` +
+    `<svg viewBox="0 ${-TOP} ${WIDTH} ${px(TOP + height + BOTTOM)}" role="img" aria-label="${escaped(label)}">` +
     `<rect class="ground" x="${LEFT}" y="0" width="${INNER_WIDTH}" height="${px(height)}"/>` +
     `<g class="heat">${cells.join('')}</g>${names.join('')}${marks.join('')}</svg>`
   )
@@ -65,6 +68,6 @@ export function heatMap({ label, rows, values, stepMs, most }: HeatMap): string 
 
 /** What the colours mean. */
 export const heatLegend = (most: number): string =>
-  `<p class="note">Requests on a pod, waiting or running: from none <span class="ramp"></span> to ${short(most)}.</p>`
+  `<p class="note">Requests on a pod, waiting or running: from none <span class="ramp"></span> to ${short(most)}; ${short(most / 4)} is half the colour.</p>`
 
 const px = (value: number): string => String(Math.round(value * 10) / 10)

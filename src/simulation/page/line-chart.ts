@@ -32,11 +32,13 @@ const BOTTOM = 46
 const INNER_WIDTH = WIDTH - LEFT - RIGHT
 const INNER_HEIGHT = HEIGHT - TOP - BOTTOM
 
-/** Lines beyond this number repeat a colour, with dashes. */
+/** Lines beyond this number repeat a colour, with dashes; those beyond twice as many, with dots. */
 export const COLOURS = 8
+const STROKES = ['', ' dashed', ' dotted'] as const
 
 /** The classes that give the n-th profile its look, in plots and legends. */
-export const lookOf = (at: number): string => `s${at % COLOURS}${at >= COLOURS ? ' dashed' : ''}`
+export const lookOf = (at: number): string =>
+  `s${at % COLOURS}${STROKES[Math.floor(at / COLOURS) % STROKES.length] ?? ''}`
 
 export function lineChart(chart: LineChart): string {
   const { x, y, xTitle, yTitle, xText, yText, lines, label } = chart
@@ -53,12 +55,22 @@ export function lineChart(chart: LineChart): string {
     text(LEFT + INNER_WIDTH / 2, HEIGHT - 8, 'middle', xTitle, 'title'),
     `<text class="title" text-anchor="middle" transform="translate(14 ${TOP + INNER_HEIGHT / 2}) rotate(-90)">${escaped(yTitle)}</text>`,
   ]
-  const paths = lines.map(
-    ({ name, points }, at) =>
-      `<path class="line ${lookOf(at)}" d="${pathOf(points, xAt, yAt)}"><title>${escaped(name)}</title></path>`,
-  )
+  const paths = lines.map(({ name, points }, at) => {
+    const title = `<title>${escaped(name)}</title>`
+    const dots = lonely(points).map(
+      ([x, y]) =>
+        `<circle class="dot ${lookOf(at)}" cx="${px(xAt(x))}" cy="${px(yAt(y))}" r="2.5">${title}</circle>`,
+    )
+    return `<path class="line ${lookOf(at)}" d="${pathOf(points, xAt, yAt)}">${title}</path>${dots.join('')}`
+  })
   return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(label)}">${grid.join('')}${marks.join('')}${paths.join('')}</svg>`
 }
+
+/** Points between two gaps, of which a line shows nothing. */
+const lonely = (points: readonly Point[]): NonNullable<Point>[] =>
+  points.flatMap((point, at) =>
+    point !== null && points[at - 1] == null && points[at + 1] == null ? [point] : [],
+  )
 
 function pathOf(points: readonly Point[], xAt: (x: number) => number, yAt: (y: number) => number): string {
   let isDrawing = false

@@ -100,8 +100,12 @@ function hitChart(results: readonly SimulationResult[]): string {
   })
 }
 
+/** Over so many pods and profiles that they are too many for the arguments of one call. */
+const mostOf = (rows: readonly (readonly number[])[], least: number): number =>
+  rows.reduce((most, row) => Math.max(most, ...row), least)
+
 function loadMaps(results: readonly SimulationResult[]): string {
-  const most = Math.max(...results.flatMap(({ series }) => series.inflight.flat()), 0)
+  const most = results.reduce((all, { series }) => mostOf(series.inflight, all), 0)
   const maps = results.map(
     ({ profile, series, pods }) =>
       `<section><h3>${escaped(profile)}</h3>${heatMap({

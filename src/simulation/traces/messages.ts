@@ -54,6 +54,11 @@ export function messagesWorkload(name: string, content: Buffer, options: Message
   const turnsEach =
     lines.reduce((sum, { messages }) => sum + messages.filter(isAnswer).length, 0) / lines.length
   const meanGapMs = (1000 * turnsEach) / options.rate
+  // Times may be those since 1970; a run begins with its first conversation.
+  const firstMs = lines.reduce(
+    (least, { timestamp = least }) => Math.min(least, timestamp),
+    Number.POSITIVE_INFINITY,
+  )
   const requests: VirtualRequest[] = []
   let startMs = 0
   for (let number = 0; number < wanted && requests.length < options.limit; number++) {
@@ -61,7 +66,7 @@ export function messagesWorkload(name: string, content: Buffer, options: Message
     if (found === undefined) break
     const copy = Math.floor(number / lines.length)
     if (found.timestamp === undefined || copy > 0) startMs += exponential(random, meanGapMs)
-    else startMs = found.timestamp
+    else startMs = found.timestamp - firstMs
     const session = `${found.id ?? `conversation-${number % lines.length}`}${copy === 0 ? '' : `#${copy}`}`
     addTurns(requests, copyOf(found, copy), session, startMs, options, tokenizer, random)
   }

@@ -45,13 +45,15 @@ export function mooncakeWorkload(name: string, content: Buffer, limit: number): 
   lines.sort((a, b) => a.timestamp - b.timestamp)
   const { parents, roots } = followUps(lines)
   const continued = new Set(parents)
+  // A part of a trace, or one with times since 1970, begins with its first request all the same.
+  const firstMs = lines[0]?.timestamp ?? 0
   const requests = lines.map((each, at): VirtualRequest => {
     const after = parents[at] ?? null
     const root = roots[at] ?? at
     const isConversation = after !== null || continued.has(at)
     const outputTokens = Math.max(1, each.output_length)
     return {
-      atMs: each.timestamp,
+      atMs: each.timestamp - firstMs,
       after,
       thinkMs: 0,
       session: isConversation ? `conversation-${root}` : null,

@@ -1,11 +1,10 @@
 /** `phyllo tune` without its flags: what options ask for is searched, reported and written. */
-import { accessSync, constants, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { profileToConfig } from '../../decision/from-config.js'
 import { knownPlugins } from '../../server/profiles.js'
 import { OptionsError } from '../options/failure.js'
 import { routerOptionsOf } from '../options/profiles.js'
 import { scenariosOf } from '../options/scenarios.js'
+import { checkFolder, save } from '../output-file.js'
 import { startProgress } from '../progress.js'
 import type { Workload } from '../virtual/workload.js'
 import { gainText } from './objective.js'
@@ -22,7 +21,8 @@ export interface TuneRun {
   readonly json?: string | undefined
   /** File for the best profile. */
   readonly out?: string | undefined
-  readonly write?: (text: string) => void
+  /** Resolves when the text is where it should be. */
+  readonly write?: (text: string) => void | Promise<void>
   /** Progress and notes. */
   readonly note?: (text: string) => void
 }
@@ -59,8 +59,8 @@ export async function runTuning(run: TuneRun): Promise<TuningResult> {
     onRun: () => progress.step(),
   }
   const result = await tune(tuning).finally(() => progress.done())
-  if (json === '-') write(figures(run, tuning, space, result))
-  else write(`${renderTuning(tuning, result, space.leftOut)}\n`)
+  if (json === '-') await write(figures(run, tuning, space, result))
+  else await write(`${renderTuning(tuning, result, space.leftOut)}\n`)
   if (json !== undefined && json !== '-') save('--json', json, figures(run, tuning, space, result))
   if (out !== undefined) {
     const { plugins } = routerOptionsOf(options)
@@ -75,23 +75,6 @@ function splitOf(workload: Workload, part: number): Split {
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     throw new OptionsError(`--hold-back  ${error.message} — take a longer trace, or another part`)
-  }
-}
-
-/** A search takes minutes: it should not be lost to a folder that is not there. */
-function checkFolder(flag: string, file: string): void {
-  attempt(flag, file, () => accessSync(dirname(file), constants.W_OK))
-}
-
-const save = (flag: string, file: string, content: string): void =>
-  attempt(flag, file, () => writeFileSync(file, content))
-
-function attempt(flag: string, file: string, act: () => void): void {
-  try {
-    act()
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    throw new OptionsError(`${flag}  cannot write ${file}: ${why}`)
   }
 }
 

@@ -98,6 +98,11 @@ export class RequestRun {
     else if (event.type === 'finished') this.#finished(event.cachedTokens, event.preemptions)
   }
 
+  /** Its answer has grown by a token; a prefill makes only one, the first. */
+  token(): void {
+    this.#answer?.leg.lease.token()
+  }
+
   #sendTo(sent: Sent): void {
     const { recorder } = this.#parts
     const { pod, at } = sent
@@ -171,7 +176,8 @@ export class RequestRun {
     const { leg, sentAt } = this.#answer
     recorder.firstTokenAt[this.#number] = at
     leg.lease.firstByte(at - sentAt)
-    leg.step.learn?.(leg.lease.missingTokens, at - sentAt)
+    leg.lease.token()
+    leg.step.learn?.(leg.lease.uncachedTokens, at - sentAt)
   }
 
   #finished(cachedTokens: number, preemptions: number): void {

@@ -135,10 +135,10 @@ class Run {
   }
 
   #hear(event: EngineEvent): void {
-    if (event.type === 'token') return
     const number = numberOf(event)
     const run = this.#underway.get(number)
     if (run === undefined) throw new Error(`an engine tells of request ${number}, which nobody sent`)
+    if (event.type === 'token') return run.token()
     this.#tick()
     run.hear(event)
   }

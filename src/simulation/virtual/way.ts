@@ -107,7 +107,12 @@ function kindOf({ output, prefilled, samples }: Step): LegKind | undefined {
 export function unknownPart(workflow: Workflow): string | undefined {
   const steps = stepsOf(workflow)
   const isKnown = steps.every(
-    step => kindOf(step) !== undefined && step.hedgeAfterMs === undefined && step.suffices === undefined,
+    step =>
+      kindOf(step) !== undefined &&
+      step.hedge === undefined &&
+      step.suffices === undefined &&
+      step.skip === undefined &&
+      step.model === undefined,
   )
   const decodes = steps.filter(step => kindOf(step) === 'decode').length
   const prefills = steps.filter(step => kindOf(step) === 'prefill').length

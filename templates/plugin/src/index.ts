@@ -8,6 +8,7 @@
  * - `pods.slots[i]` is a pod's slot for i < pods.length. What is known of pods stands in columns by slot (`env.lane`:
  *   inflight, requests, pendingTokens, kvUse, …) and in `env.pods.bySlot(slot)` (id, labels, models).
  * - Time and chance come from `env.now()` and `env.random()`, so that simulations can repeat them.
+ * - Only preparers may be asynchronous: an `async` filter, scorer or picker counts as one that fails.
  * - A plugin that throws, or whose promise rejects, is passed over for that request, counted in
  *   phyllo_plugin_failures_total and logged once. Throw a PhylloError to refuse the request with it.
  */

@@ -1,6 +1,7 @@
 /** Connections to engines on real sockets that behave badly in every way. */
 import { gzipSync } from 'node:zlib'
 import test, { type ExecutionContext } from 'ava'
+import { ownBoard } from '#phyllo/data/fleet-board.js'
 import { Connection, PAGE_BYTES, type PageSink, type ScrapeFault } from '#phyllo/data/scrape/connection.js'
 import { Scraper } from '#phyllo/data/scrape/scraper.js'
 import {
@@ -245,6 +246,7 @@ test('the scraper over real sockets: pages that drip, stop or never come are giv
   let read = 0
   const scraper = new Scraper(
     { setEngineLoad: () => void read++, setPodCache: () => undefined, podStatus: () => false },
+    ownBoard().adapters,
     { intervalMs: 50, fastMs: 50, timeoutMs: 1000, path: '/metrics' },
     { onBlockSize: () => undefined, onFault: (pod, reason) => void faults.push(`${pod.id} ${reason}`) },
   )

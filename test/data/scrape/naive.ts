@@ -2,6 +2,7 @@
  * The metrics format read the plain way: the whole page into lines, each line into name, labels and value. What the
  * scraper reads in place is held to this.
  */
+import type { EngineAdapters } from '#phyllo/data/scrape/adapter-series.js'
 import { DIALECTS, type Dialect, VALUE, VALUES } from '#phyllo/data/scrape/dialects.js'
 import type { Core } from '#phyllo/data/scrape/page.js'
 
@@ -77,3 +78,34 @@ export function dialectOf(engine: string): Dialect {
 
 export const sorted = (cores: readonly Core[]): Core[] =>
   [...cores].sort((a, b) => (a.label < b.label ? -1 : a.label > b.label ? 1 : 0))
+
+const unescaped = (raw: string): string =>
+  raw.replaceAll(/\\([\\"n])/g, (_, escaped: string) => (escaped === 'n' ? '\n' : escaped))
+
+const names = (raw: string): string[] => [
+  ...new Set(
+    unescaped(raw)
+      .split(',')
+      .map(name => name.trim())
+      .filter(name => name !== ''),
+  ),
+]
+
+/** What a page of vLLM says of adapters: its series sorted by time, those without any adapter behind all others. */
+export function naiveAdapters(page: string): EngineAdapters | undefined {
+  const all = parsePage(page)
+    .filter(({ name, labels }) => name === 'vllm:lora_requests_info' && labels.size > 0)
+    .map(({ labels, number }) => ({
+      time: /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(number) ? Number(number) : Number.NaN,
+      running: labels.get('running_lora_adapters') ?? '',
+      waiting: labels.get('waiting_lora_adapters') ?? '',
+      max: labels.get('max_lora') ?? '',
+    }))
+    .filter(({ time }) => time >= 0)
+  if (all.some(({ time }) => time > 3e9)) return undefined
+  const isIdle = ({ running, waiting }: (typeof all)[number]): boolean => running + waiting === ''
+  const [latest] = all.sort((a, b) => Number(isIdle(a)) - Number(isIdle(b)) || b.time - a.time)
+  if (latest === undefined || !/^\d+(\.0*)?$/.test(latest.max) || Number(latest.max) === 0) return undefined
+  const { running, waiting, max } = latest
+  return { max: Math.min(Number(max), 64), running: names(running), waiting: names(waiting) }
+}

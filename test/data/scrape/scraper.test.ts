@@ -1,4 +1,7 @@
 import test from 'ava'
+import { STANDING, type Standing } from '#phyllo/data/adapter-table.js'
+import { ownBoard } from '#phyllo/data/fleet-board.js'
+import { hashWord } from '#phyllo/data/hash.js'
 import type { Pod } from '#phyllo/data/pod-registry.js'
 import { mostPerTick, tickMs } from '#phyllo/data/scrape/schedule.js'
 import { Scraper } from '#phyllo/data/scrape/scraper.js'
@@ -18,6 +21,7 @@ function scraperIn(world: FakeWorld, options: Partial<typeof OPTIONS> = {}) {
   const booked = new Map<number, number>()
   const blockSizes: [pod: string, blockSize: number][] = []
   const faults: [pod: string, reason: string][] = []
+  const { adapters } = ownBoard()
   const scraper = new Scraper(
     {
       setEngineLoad: (...load) => void loads.push(load),
@@ -27,6 +31,7 @@ function scraperIn(world: FakeWorld, options: Partial<typeof OPTIONS> = {}) {
         return true
       },
     },
+    adapters,
     { ...OPTIONS, ...options },
     {
       onBlockSize: (pod, blockSize) => void blockSizes.push([pod.id, blockSize]),
@@ -34,7 +39,7 @@ function scraperIn(world: FakeWorld, options: Partial<typeof OPTIONS> = {}) {
     },
     world,
   )
-  return { scraper, loads, caches, booked, blockSizes, faults }
+  return { scraper, loads, caches, booked, blockSizes, faults, adapters }
 }
 
 function fleet(world: FakeWorld, count: number, page: () => string): Pod[] {
@@ -320,7 +325,7 @@ test('lines are asked for by name where that works, and the whole page is taken 
   t.deepEqual(faults, [])
   const paths = (pod: Pod | undefined) => world.engine(pod?.origin ?? '').asked.map(({ path }) => path)
   const byName =
-    '/metrics/?name%5B%5D=vllm%3Anum_requests_running&name%5B%5D=vllm%3Anum_requests_waiting&name%5B%5D=vllm%3Akv_cache_usage_perc&name%5B%5D=vllm%3Acache_config_info'
+    '/metrics/?name%5B%5D=vllm%3Anum_requests_running&name%5B%5D=vllm%3Anum_requests_waiting&name%5B%5D=vllm%3Akv_cache_usage_perc&name%5B%5D=vllm%3Acache_config_info&name%5B%5D=vllm%3Alora_requests_info'
   for (const pod of [works, ignores]) t.deepEqual([...new Set(paths(pod))], ['/metrics', byName])
   t.is(paths(works).filter(path => path === '/metrics').length, 1)
   for (const pod of [empty, missing, loses]) {
@@ -445,4 +450,61 @@ test('requests that ended while the page was on its way are nobody else’s', t 
   engine.reply = () => vllmPage()
   looksAt(-20)
   t.is(loads.at(-1)?.[1], 0, 'never below nothing')
+})
+
+const lora = (running: string, waiting: string, max = 2, seconds = 1.789828498802105e9): string =>
+  `vllm:lora_requests_info{max_lora="${max}",running_lora_adapters="${running}",waiting_lora_adapters="${waiting}"} ${seconds}\n`
+
+test('adapters: what the page names, what was sent since it was asked for, and nothing of a pod that is gone', t => {
+  const world = new FakeWorld()
+  // As long as a real one, which makes a difference to what it is searched for.
+  const others = 'other_seconds_bucket{le="0.5"} 17\n'.repeat(2000)
+  let page = `# HELP vllm:lora_requests_info Running stats on lora requests.\n${vllmPage()}\n${others}`
+  const [pod] = fleet(world, 1, () => page)
+  if (pod === undefined) throw new Error('unreachable')
+  const { scraper, adapters } = scraperIn(world)
+  const standing = (name: string): Standing => adapters.standing(0, hashWord(name))
+  const sent = (name: string): void => adapters.used(0, hashWord(name))
+  scraper.watch(pod)
+  world.pass(5000)
+  sent('a')
+  t.is(standing('a'), STANDING.untold, 'no engine says anything before its first request')
+  // The series come up on a page whose other lines were found long ago, at its end or its top.
+  page = `${lora('a', '')}${vllmPage()}\n${others}`
+  world.pass(2000)
+  t.is(standing('a'), STANDING.active)
+  t.is(standing('b'), STANDING.room)
+  sent('b')
+  t.is(standing('b'), STANDING.active, 'it has taken the last place')
+  t.is(standing('c'), STANDING.full)
+  sent('c')
+  t.is(standing('c'), STANDING.waiting)
+  page = `${vllmPage()}\n${lora('a', '', 2, 1.7e9)}${lora('b', 'c')}`
+  world.pass(2000)
+  t.is(standing('a'), STANDING.full, 'the page is newer than what was sent')
+  t.is(standing('b'), STANDING.active)
+  t.is(standing('c'), STANDING.waiting)
+  t.deepEqual(scraper.status(pod)?.reading?.adapters, { max: 2, running: ['b'], waiting: ['c'] })
+  // Sent while the page was under way: the engine had written it before, perhaps.
+  world.engine(pod.origin).latencyMs = 500
+  const looks = asked(world).length
+  page = `${vllmPage()}\n${lora('b', '', 3)}`
+  while (asked(world).length === looks) world.pass(10)
+  sent('d')
+  t.is(standing('d'), STANDING.waiting)
+  world.pass(500)
+  t.is(standing('d'), STANDING.active)
+  t.is(standing('a'), STANDING.room)
+  for (const rest of ['', others]) {
+    page = `${vllmPage()}\n${rest}`
+    world.pass(6000)
+    t.is(standing('b'), STANDING.untold, 'it has stopped to say so')
+    page += lora('b', '', 3)
+    // Without an announcement, some pages of a long one are not searched for it.
+    world.pass(rest === '' ? 3000 : 20_000)
+    t.is(standing('b'), STANDING.active)
+  }
+  scraper.forget(pod)
+  t.is(standing('b'), STANDING.untold)
+  scraper.stop()
 })

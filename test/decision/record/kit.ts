@@ -23,6 +23,7 @@ export function shake(fleet: FakeFleet, pods: number, random: Random): void {
   for (let slot = 0; slot < pods; slot++) {
     fleet.set('inflight', slot, whole(random, 6))
     fleet.set('pendingTokens', slot, whole(random, 3) * 500)
+    fleet.set('activeTokens', slot, whole(random, 5) * 700)
     fleet.set('waiting', slot, whole(random, 3))
     fleet.set('kvUse', slot, random())
     fleet.set('firstByteMs', slot, random() * 900)
@@ -46,6 +47,15 @@ export function learn(worker: TestWorker, random: Random): void {
       const tokens = whole(random, 5000)
       worker.latency.learn(ref, tokens, whole(random, 9), random(), 20 + tokens * perToken)
     }
+  }
+}
+
+/** Some engines say which adapters they have, and some stop to. */
+export function tellAdapters({ board: { adapters }, pool }: TestWorker, random: Random): void {
+  const some = (): string[] => ['m-lora-a', 'm-lora-b', 'm-lora-c'].filter(() => random() < 0.4)
+  for (const slot of pool.slots.subarray(0, pool.length)) {
+    const told = { max: 1 + whole(random, 3), running: some(), waiting: some() }
+    if (random() < 0.3) adapters.tell(slot, random() < 0.3 ? undefined : told, adapters.turn())
   }
 }
 
@@ -85,7 +95,7 @@ export function decideAndLog(worker: TestWorker, profile: CompiledProfile, rando
     const booked = worker.lane.native.book(ctx.ticket, ref, 0, profile.bookFlags, new Uint32Array(1))
     if (isPodRef(booked)) {
       profile.booked(ctx, slotOf(booked))
-      worker.lane.native.release(booked, 0, 0)
+      worker.lane.native.release(booked, 0, 0, 0)
     }
   }
   const record = makeRecord(trace, {

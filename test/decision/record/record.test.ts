@@ -86,6 +86,12 @@ test('columns of other lengths and slots out of order are no record', t => {
   const { record } = decideAndLog(worker, worker.compile(least), () => 0.99)
   const { pods } = record
   t.true(decisionRecord.safeParse(record).success)
+  const later = { ...pods, load: { ...pods.load, queueAge: [1, 2, 3] } }
+  t.deepEqual(
+    decisionRecord.parse({ ...record, pods: later }),
+    record,
+    'a column of a later writer cost the whole line',
+  )
   t.false(decisionRecord.safeParse({ ...record, pods: { ...pods, cached: [1] } }).success)
   t.false(decisionRecord.safeParse({ ...record, pods: { ...pods, load: { inflight: [1] } } }).success)
   t.false(decisionRecord.safeParse({ ...record, pods: { ...pods, slot: [2, 1, 0] } }).success)

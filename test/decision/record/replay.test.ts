@@ -22,7 +22,7 @@ import { Replayer } from '#phyllo/decision/record/replayer.js'
 import type { DecisionRecord } from '#phyllo/decision/record/schema.js'
 import { FakeFleet } from '../fake-addon.js'
 import { seeded, sharedMemory, single, TestWorker } from '../helpers.js'
-import { decideAndLog, learn, shake, someFleet } from './kit.js'
+import { decideAndLog, learn, shake, someFleet, tellAdapters } from './kit.js'
 
 const prepared = profile('fleet').prepare(tokenize(), hashBlocks(), matchPrefix())
 /** Plugins that no shipped profile has, and the figures they read. */
@@ -65,6 +65,7 @@ function logOf(profile: (typeof profiles)[number], seed: number): DecisionRecord
     const at = workers[Math.floor(random() * workers.length)]
     if (at === undefined) throw new Error('unreachable')
     if (random() < 0.4) learn(at.worker, random)
+    tellAdapters(at.worker, random)
     return decideAndLog(at.worker, at.compiled, random).record
   })
 }

@@ -1,7 +1,8 @@
-/** A prefill and a decode vLLM that hand KV blocks over by NIXL; each can be killed and started again on its ports. */
+/** vLLMs that prefill and decode, and hand KV blocks over by NIXL; each can be killed and started again on its ports. */
 import { type Engine, ready } from '../engine.js'
 import { step } from '../harness.js'
 import type { Installation } from '../install.js'
+import type { EventOptions } from '../kv-events.js'
 import type { KvTransferOptions } from '../kv-transfer.js'
 import { freePorts } from '../ports.js'
 import { startVllm } from '../vllm.js'
@@ -15,23 +16,27 @@ export const BLOCKS = 128
 /** Seconds that the prefill engine keeps blocks for a pull: short, so that a case can wait for the end of it. */
 export const LEASE_SECONDS = 6
 
-export type Role = 'prefill' | 'decode'
+/** `spare` decodes too. */
+export type Role = 'prefill' | 'decode' | 'spare'
 
 type More = Pick<KvTransferOptions, 'engineId' | 'onLoadFailure'>
 
-/** Ports stay over restarts: HTTP, side channel. */
-interface Place {
+/** Ports stay over restarts: HTTP, side channel, KV events and their replay. */
+export interface Place {
   readonly port: number
   readonly side: number
+  readonly events: EventOptions
 }
 
 export class Pair {
   readonly #engines = new Map<Role, Engine>()
   #starts = 0
 
+  /** `publish`: they publish their KV events. */
   constructor(
     readonly installation: Installation,
-    readonly places: Readonly<Record<Role, Place>>,
+    readonly places: ReadonlyMap<Role, Place>,
+    readonly publish: boolean,
   ) {}
 
   get prefill(): Engine {
@@ -42,16 +47,19 @@ export class Pair {
     return this.#engine('decode')
   }
 
-  /** Both, for evidence and for the end. */
+  get spare(): Engine {
+    return this.#engine('spare')
+  }
+
+  /** All, for evidence and for the end. */
   get engines(): readonly Engine[] {
     return [...this.#engines.values()]
   }
 
-  /** Starts both at once; done when both have answered. */
+  /** Starts all at once; done when all have answered. */
   async start(): Promise<void> {
     const started = performance.now()
-    this.#launch('prefill')
-    this.#launch('decode')
+    for (const role of this.places.keys()) this.#launch(role)
     await ready(this.engines, started)
   }
 
@@ -72,7 +80,9 @@ export class Pair {
   }
 
   #launch(role: Role, more: Partial<More> = {}): Engine {
-    const { port, side } = this.places[role]
+    const place = this.places.get(role)
+    if (place === undefined) throw new Error(`there is no ${role} engine here`)
+    const { port, side, events } = place
     const { vllmPython: python, modelDir } = this.installation
     const kvTransfer: KvTransferOptions = {
       role: role === 'prefill' ? 'kv_producer' : 'kv_consumer',
@@ -82,21 +92,29 @@ export class Pair {
       ...more,
     }
     const cache = { blockSize: BLOCK_SIZE, blocks: BLOCKS, contextLength: CONTEXT_LENGTH }
-    const engine = startVllm({ name: role, port, python, modelDir, ...cache, kvTransfer })
+    const published = this.publish ? { events } : {}
+    const engine = startVllm({ name: role, port, python, modelDir, ...cache, kvTransfer, ...published })
     this.#engines.set(role, engine)
     return engine
   }
 }
 
-export function startPair(installation: Installation): Promise<Pair> {
-  return step('starting a prefill and a decode vLLM', async () => {
-    const first = await freePorts(4)
-    const places = {
-      prefill: { port: first, side: first + 1 },
-      decode: { port: first + 2, side: first + 3 },
-    }
-    const pair = new Pair(installation, places)
+export function startPair(
+  installation: Installation,
+  roles: readonly Role[] = ['prefill', 'decode'],
+  publish = false,
+): Promise<Pair> {
+  return step(`starting vLLMs: ${roles.join(', ')}`, async () => {
+    const first = await freePorts(roles.length * 4)
+    const places = new Map(roles.map((role, i) => [role, placeAt(first + i * 4)]))
+    const pair = new Pair(installation, places, publish)
     await pair.start()
     return pair
   })
 }
+
+const placeAt = (port: number): Place => ({
+  port,
+  side: port + 1,
+  events: { port: port + 2, replayPort: port + 3, topic: '' },
+})

@@ -20,9 +20,14 @@ export interface Said {
   readonly promptTokens: number | undefined
   readonly completionTokens: number | undefined
   readonly cachedTokens: number | undefined
+  /** Of a completion with `logprobs`: its tokens. */
+  readonly tokens: readonly string[]
   readonly handOff: HandOff | undefined
   /** From sending to the last byte. */
   readonly ms: number
+  /** A router's word on which pod answered, and the request's id; null where there is none. */
+  readonly pod: string | null
+  readonly id: string | null
 }
 
 /** Says one request and hears all of its answer: on the two pods by fetch, or through whatever stands before them. */
@@ -43,6 +48,7 @@ const piece = z.object({
         message: z.object({ content: z.string().nullish() }).nullish(),
         delta: z.object({ content: z.string().nullish() }).nullish(),
         finish_reason: z.string().nullish(),
+        logprobs: z.object({ tokens: z.array(z.string()).optional() }).nullish(),
       }),
     )
     .optional(),
@@ -59,10 +65,11 @@ export async function say(url: string, path: Path, body: Body, signal?: AbortSig
   const answer = await fetch(`${url}${path}`, init)
   const raw = await answer.text()
   const ms = Math.round(performance.now() - started)
-  return { status: answer.status, ms, ...heard(answer.ok, raw) }
+  const pod = answer.headers.get('x-phyllo-pod')
+  return { status: answer.status, ms, pod, id: answer.headers.get('x-request-id'), ...heard(answer.ok, raw) }
 }
 
-function heard(ok: boolean, raw: string): Omit<Said, 'status' | 'ms'> {
+function heard(ok: boolean, raw: string): Omit<Said, 'status' | 'ms' | 'pod' | 'id'> {
   const pieces = ok ? piecesOf(raw).map(part => piece.parse(part)) : []
   const choices = pieces.flatMap(part => part.choices ?? [])
   const texts = choices.map(({ text, message, delta }) => text ?? message?.content ?? delta?.content ?? '')
@@ -74,6 +81,7 @@ function heard(ok: boolean, raw: string): Omit<Said, 'status' | 'ms'> {
     promptTokens: told?.prompt_tokens,
     completionTokens: told?.completion_tokens,
     cachedTokens: told?.prompt_tokens_details?.cached_tokens ?? undefined,
+    tokens: choices.flatMap(choice => choice.logprobs?.tokens ?? []),
     handOff: pieces.findLast(part => part.kv_transfer_params)?.kv_transfer_params ?? undefined,
   }
 }

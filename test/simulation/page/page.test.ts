@@ -1,6 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { loadOptions } from '#phyllo/simulation/options/load.js'
+import { lookOf } from '#phyllo/simulation/page/line-chart.js'
 import { renderPage } from '#phyllo/simulation/page/page.js'
 import { linearScale, logScale, spanScale, timeScale } from '#phyllo/simulation/page/scale.js'
 import { simulate } from '#phyllo/simulation/virtual/simulate.js'
@@ -79,4 +80,36 @@ test('scales hold what they are given, and mark ascending round numbers', t => {
     ),
   )
   t.pass()
+})
+
+test('1,024 pods under two profiles: the page was given up for too many arguments, after the whole run', t => {
+  const [one] = results
+  if (one === undefined) throw new Error('a run has a result')
+  const [pod] = one.pods
+  const [row = []] = one.series.inflight
+  if (pod === undefined) throw new Error('a fleet has a pod')
+  const large = {
+    ...one,
+    pods: Array.from({ length: 1024 }, () => pod),
+    series: { ...one.series, inflight: Array.from({ length: 1024 }, () => row) },
+  }
+  t.true(renderPage({ options, workload: 'w', results: [large, large] }).endsWith('</html>\n'))
+})
+
+test('a hit rate between two parts without arrivals was not to be seen: lines need two points', t => {
+  const [one] = results
+  if (one === undefined) throw new Error('a run has a result')
+  const hitRate = [0.5, null, 0.25, null, 0.1, 0.2]
+  const html = renderPage({
+    options,
+    workload: 'w',
+    results: [{ ...one, series: { ...one.series, hitRate } }],
+  })
+  t.is(html.match(/<circle/g)?.length, 2)
+  t.regex(html, /M[\d.]+ [\d.]+L[\d.]+ [\d.]+"/, 'the last two are a line')
+})
+
+test('with 18 profiles, the 17th looked like the 9th', t => {
+  const looks = Array.from({ length: 24 }, (_, at) => lookOf(at))
+  t.is(new Set(looks).size, 24)
 })

@@ -284,3 +284,37 @@ test('files come plain, gzipped or compressed with zstd; what cannot be read is 
     message: /cannot read .*nowhere/,
   })
 })
+
+test('times since 1970 began a run in 1970: the metrics were read once a second for 54 years before the first request', t => {
+  const since = 1.7e12
+  const content = Buffer.from(
+    [entry(since + 500, 100, [1]), entry(since, 100, [2])].map(line => JSON.stringify(line)).join('\n'),
+  )
+  const { requests } = mooncakeWorkload('m', content, 10)
+  t.deepEqual(
+    requests.map(({ atMs }) => atMs),
+    [0, 500],
+  )
+})
+
+test('messages with times: `--rate` counted the time before the first one, and follow-ups, which have none, as arrivals at 0', t => {
+  const turns = ['user', 'assistant', 'user', 'assistant'].map(role => ({
+    role,
+    content: `I am the ${role}.`,
+  }))
+  const lines = [3, 1, 0, 2].map(at => ({ timestamp: 1.7e12 + 1000 * at, messages: turns }))
+  const content = Buffer.from(lines.map(line => JSON.stringify(line)).join('\n'))
+  const workload = messagesWorkload('m', content, {
+    modelDir: demoModelDir(),
+    rate: 4,
+    thinkMs: 0,
+    seed: 1,
+    limit: Number.POSITIVE_INFINITY,
+  })
+  const first = workload.requests.filter(({ after }) => after === null)
+  t.deepEqual(
+    first.map(({ atMs }) => atMs),
+    [3000, 1000, 0, 2000],
+  )
+  t.is(recordedRate(workload), 7 / 3, 'eight requests in three seconds')
+})

@@ -3,6 +3,8 @@ import test from 'ava'
 import fc from 'fast-check'
 import { hashBlocks, healthy, matchPrefix, maxScore, tokenize } from '#phyllo/decision/plugins/index.js'
 import { profile } from '#phyllo/decision/profile.js'
+import { encodePrefillDecode } from '#phyllo/execution/workflows/encode-prefill-decode.js'
+import { hedged } from '#phyllo/execution/workflows/hedged.js'
 import { sglang } from '#phyllo/execution/workflows/prefill-decode/sglang.js'
 import { vllmNixl } from '#phyllo/execution/workflows/prefill-decode/vllm-nixl.js'
 import { a10gLlama8b } from '#phyllo/simulation/engine/parameters.js'
@@ -12,7 +14,7 @@ import { runScenario } from '#phyllo/simulation/virtual/simulation.js'
 import { Transfers } from '#phyllo/simulation/virtual/transfers.js'
 import { conversations, podsLike, scenario } from './kit.js'
 
-const splitBy = (execute: ReturnType<typeof vllmNixl> | ReturnType<typeof sglang>) =>
+const splitBy = (execute: ReturnType<typeof vllmNixl>) =>
   profile('split')
     .prepare(tokenize(), hashBlocks(), matchPrefix())
     .filter(healthy())
@@ -90,6 +92,14 @@ test('the threshold decides as in the executor: up to it straight, above it spli
       [0, 0],
       'prefill pods answer nothing',
     )
+  }
+})
+
+test('workflows with parts that the simulation lacks are refused by name', async t => {
+  for (const execute of [hedged(), encodePrefillDecode()]) {
+    await t.throwsAsync(simulate(scenario({ profile: splitBy(execute) })), {
+      message: /^workflow '[\w-]+' can't be simulated$/,
+    })
   }
 })
 

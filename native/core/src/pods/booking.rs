@@ -6,7 +6,7 @@
 use super::breaker::Advice;
 use super::gate::{Phase, Shut};
 use super::latency::{is_slow, leaves_half};
-use super::load::Load;
+use super::load::{Load, Tokens};
 use super::pod_ref::PodRef;
 use super::table::PodTable;
 use std::sync::atomic::Ordering;
@@ -66,13 +66,13 @@ impl Outcome {
 }
 
 /// Columns of [`PodTable::loads`]: in flight, pending tokens, first-byte average, breaker, ready, requests, waiting, KV
-/// use, warmth.
-pub const LOAD_COLUMNS: usize = 9;
+/// use, warmth, active tokens.
+pub const LOAD_COLUMNS: usize = 10;
 
 impl PodTable {
     /// Counts a request on a pod if it is ready, has fewer than `bound` in flight (0: no bound) and its breaker lets
     /// it pass. Bounds hold exactly, however many threads book at once.
-    pub fn book(&self, pod: PodRef, bound: u32, pending_tokens: u64) -> Result<(), Refusal> {
+    pub fn book(&self, pod: PodRef, bound: u32, tokens: Tokens) -> Result<(), Refusal> {
         let load = self.load(pod).ok_or(Refusal::Gone)?;
         let view = load.gate.view();
         if view.generation != pod.generation() {
@@ -83,7 +83,8 @@ impl PodTable {
         } else {
             self.book_probe(load, pod, bound)?;
         }
-        load.pending.add(pending_tokens);
+        load.pending.add(tokens.pending.into());
+        load.active.add(tokens.active.into());
         Ok(())
     }
 
@@ -109,15 +110,22 @@ impl PodTable {
     }
 
     /// The first byte of a booked request came after `ms`; its pending tokens are no longer queued.
-    pub fn first_byte(&self, pod: PodRef, ms: f64, pending_tokens: u64) {
+    pub fn first_byte(&self, pod: PodRef, ms: f64, pending_tokens: u32) {
         let Some(load) = self.booked(pod) else { return };
-        load.pending.take(pending_tokens);
+        load.pending.take(pending_tokens.into());
         if !(ms.is_finite() && ms >= 0.0) {
             return;
         }
         let (average, samples) = load.first_byte.add(ms);
         if is_slow(&self.loads, &self.breakers, average, samples, load.breaker.is_probing()) {
             self.trip(load);
+        }
+    }
+
+    /// The answer of a booked request has grown by so many tokens; whoever gives it back gives back those too.
+    pub fn grow(&self, pod: PodRef, tokens: u32) {
+        if let Some(load) = self.booked(pod) {
+            load.active.add(tokens.into());
         }
     }
 
@@ -130,10 +138,12 @@ impl PodTable {
         }
     }
 
-    /// Gives a booking back, with the pending tokens that no first byte has freed. False if there was none.
-    pub fn release(&self, pod: PodRef, pending_tokens: u64, outcome: Outcome) -> bool {
+    /// Gives a booking back, with the pending tokens that no first byte has freed and all that it holds by now. False
+    /// if there was none.
+    pub fn release(&self, pod: PodRef, tokens: Tokens, outcome: Outcome) -> bool {
         let Some(load) = self.booked(pod) else { return false };
-        load.pending.take(pending_tokens);
+        load.pending.take(tokens.pending.into());
+        load.active.take(tokens.active.into());
         match outcome {
             Outcome::Ok => load.breaker.succeeded(),
             Outcome::Failed => load.breaker.failed(&self.breakers, self.clock.millis()),
@@ -179,6 +189,7 @@ impl PodTable {
                 engine.waiting,
                 engine.kv_use,
                 engine.warmth,
+                load.active.get() as f64,
             ];
             for c in 0..LOAD_COLUMNS {
                 columns[c][slot] = figures[c];

@@ -76,6 +76,15 @@ impl Tally {
     }
 }
 
+/// What a request adds to its pod's tallies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Uncached prompt tokens, until its first byte.
+    pub pending: u32,
+    /// Tokens that it holds in the KV cache, until its end.
+    pub active: u32,
+}
+
 /// One slot.
 #[derive(Debug, Default)]
 pub(super) struct Load {
@@ -84,6 +93,8 @@ pub(super) struct Load {
     pub(super) breaker: Breaker,
     /// Uncached prompt tokens whose first byte is still to come.
     pub(super) pending: Tally,
+    /// Tokens that the requests in flight hold in the KV cache: their prompts', and what is known of their answers'.
+    pub(super) active: Tally,
     /// Time to the first byte, ms.
     pub(super) first_byte: Average,
     pub(super) engine: Engine,

@@ -19,5 +19,6 @@ pub use booking::{LOAD_COLUMNS, Outcome, Refusal};
 pub use breaker::BreakerOptions;
 pub use engine::CacheShape;
 pub use gate::Phase;
+pub use load::Tokens;
 pub use pod_ref::{MAX_SLOTS, PodRef};
 pub use table::{AddPodError, PodStatus, PodTable};

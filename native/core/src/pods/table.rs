@@ -39,6 +39,8 @@ pub struct PodStatus {
     pub inflight: u32,
     /// Uncached prompt tokens whose first byte is still to come.
     pub pending_tokens: u64,
+    /// Tokens that its requests hold in the KV cache.
+    pub active_tokens: u64,
     /// 0 closed, 1 open, 2 half open with its probe free, 3 half open with its probe taken.
     pub breaker: u8,
     /// Where the pod is in its life; [`Phase::Free`] once its slot may be used again.
@@ -133,6 +135,7 @@ impl PodTable {
         let load = &self.loads[slot];
         load.breaker.reset();
         load.pending.reset();
+        load.active.reset();
         load.first_byte.reset();
         load.engine.reset();
         let pod = PodRef::new(slot as u32, load.gate.hand_on());
@@ -213,6 +216,7 @@ impl PodTable {
         Some(PodStatus {
             inflight: view.inflight,
             pending_tokens: load.pending.get(),
+            active_tokens: load.active.get(),
             breaker: load.breaker.advice(&self.breakers, self.clock.millis(), view.inflight) as u8,
             phase: if free { Phase::Free } else { view.phase },
             swept: view.phase == Phase::Leaving && self.is_swept(pod.slot()),

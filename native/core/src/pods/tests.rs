@@ -1,5 +1,7 @@
 //! The table of pods: lives, bounds, breakers, alone and under threads.
 
+mod naive;
+
 use super::*;
 use crate::clock::Clock;
 use crate::index::{PrefixIndex, Slots, Width};
@@ -13,6 +15,11 @@ struct Fleet {
     clock: Arc<Clock>,
     index: PrefixIndex,
     table: PodTable,
+}
+
+/// Twice as many in the cache as have to be prefilled.
+const fn tokens(pending: u32) -> Tokens {
+    Tokens { pending, active: 2 * pending }
 }
 
 fn fleet() -> Fleet {
@@ -30,19 +37,19 @@ impl Fleet {
     }
 
     fn book(&self, pod: PodRef) -> Result<(), Refusal> {
-        self.table.book(pod, 0, 0)
+        self.table.book(pod, 0, tokens(0))
     }
 
     fn serve(&self, pod: PodRef, outcome: Outcome) {
         assert_eq!(self.book(pod), Ok(()));
-        assert!(self.table.release(pod, 0, outcome));
+        assert!(self.table.release(pod, tokens(0), outcome));
     }
 
     /// Serves a request whose first byte took so long.
     fn answer(&self, pod: PodRef, ms: f64) {
         if self.book(pod).is_ok() {
             self.table.first_byte(pod, ms, 0);
-            self.table.release(pod, 0, Outcome::Ok);
+            self.table.release(pod, tokens(0), Outcome::Ok);
         }
     }
 
@@ -82,7 +89,7 @@ fn a_pod_joins_is_cordoned_leaves_and_its_slot_is_used_again() {
     assert!(table.release_pod(pod));
     assert_eq!(table.status(pod).map(|status| (status.phase, status.swept)), Some((Phase::Leaving, true)));
     assert_eq!(table.add("b").map(PodRef::slot), Ok(1));
-    assert!(table.release(pod, 0, Outcome::Ok));
+    assert!(table.release(pod, tokens(0), Outcome::Ok));
     assert_eq!(table.status(pod).map(|status| status.phase), Some(Phase::Free));
     let next = table.add("a").expect("room");
     assert_eq!((next.slot(), next.generation()), (0, 2));
@@ -111,36 +118,39 @@ fn no_more_pods_than_slots() {
 fn what_is_given_back_twice_or_by_an_earlier_pod_changes_nothing() {
     let fleet = fleet();
     let old = fleet.pod("a");
-    assert_eq!(fleet.table.book(old, 0, 70), Ok(()));
+    assert_eq!(fleet.table.book(old, 0, tokens(70)), Ok(()));
     fleet.table.first_byte(old, 5.0, 70);
     fleet.table.first_byte(old, 5.0, 70);
-    assert!(fleet.table.release(old, 70, Outcome::Ok));
-    assert!(!fleet.table.release(old, 70, Outcome::Ok));
+    fleet.table.grow(old, 16);
+    assert!(fleet.table.release(old, Tokens { pending: 0, active: 140 + 16 }, Outcome::Ok));
+    assert!(!fleet.table.release(old, tokens(70), Outcome::Ok));
     fleet.table.remove(old);
     fleet.table.release_pod(old);
     fleet.index.wait_swept();
     let new = fleet.pod("a");
     assert_eq!(new.slot(), old.slot());
-    assert_eq!(fleet.table.book(new, 0, 30), Ok(()));
-    assert!(!fleet.table.release(old, 30, Outcome::Failed));
+    assert_eq!(fleet.table.book(new, 0, tokens(30)), Ok(()));
+    assert!(!fleet.table.release(old, tokens(30), Outcome::Failed));
     fleet.table.first_byte(old, 9.0, 30);
+    fleet.table.grow(old, 16);
     let status = fleet.table.status(new).expect("here");
-    assert_eq!((status.inflight, status.pending_tokens), (1, 30));
+    assert_eq!((status.inflight, status.pending_tokens, status.active_tokens), (1, 30, 60));
 }
 
 #[test]
 fn load_columns_are_where_the_javascript_side_reads_them() {
     let fleet = fleet();
     let (a, b) = (fleet.pod("a"), fleet.table.add("b").expect("room"));
-    assert_eq!(fleet.table.book(a, 0, 500), Ok(()));
-    assert_eq!(fleet.table.book(a, 0, 100), Ok(()));
+    assert_eq!(fleet.table.book(a, 0, tokens(500)), Ok(()));
+    assert_eq!(fleet.table.book(a, 0, tokens(100)), Ok(()));
     fleet.table.first_byte(a, 12.5, 100);
+    fleet.table.grow(a, 16);
     let mut out = vec![-1.0; LOAD_COLUMNS * 64];
     assert_eq!(fleet.table.loads(&mut out), 2);
     let columns =
         |slot: usize| -> Vec<f64> { (0..LOAD_COLUMNS).map(|column| out[column * 64 + slot]).collect() };
-    assert_eq!(columns(a.slot()), [2.0, 500.0, 12.5, 0.0, 1.0, 2.0, 0.0, 0.0, 0.1]);
-    assert_eq!(columns(b.slot()), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1]);
+    assert_eq!(columns(a.slot()), [2.0, 500.0, 12.5, 0.0, 1.0, 2.0, 0.0, 0.0, 0.1, 1216.0]);
+    assert_eq!(columns(b.slot()), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.0]);
     assert_eq!(fleet.table.loads(&mut out[1..]), 0);
 }
 
@@ -156,11 +166,11 @@ fn what_an_engine_reports_beyond_the_bookings_counts_until_its_metrics_are_old()
     let fleet = fleet();
     let pod = fleet.pod("a");
     fleet.wait(1000.0);
-    assert_eq!(fleet.table.book(pod, 0, 0), Ok(()));
+    assert_eq!(fleet.table.book(pod, 0, tokens(0)), Ok(()));
     fleet.table.set_engine_load(pod, 3, 2, 0.75);
     assert_eq!(engine_columns(&fleet, pod), [5.0, 2.0, 0.75, 1.0]);
     // What is booked between two scrapes counts at once.
-    assert_eq!(fleet.table.book(pod, 0, 0), Ok(()));
+    assert_eq!(fleet.table.book(pod, 0, tokens(0)), Ok(()));
     assert_eq!(engine_columns(&fleet, pod)[0], 6.0);
     // An engine that has not yet seen all that is booked takes nothing away.
     fleet.table.set_engine_load(pod, 1, 0, f32::NAN);
@@ -208,7 +218,7 @@ fn failures_in_a_row_open_and_one_probe_closes() {
     assert_eq!(fleet.book(pod), Ok(()));
     assert_eq!(fleet.breaker(pod), 3);
     assert_eq!(fleet.book(pod), Err(Refusal::CircuitOpen));
-    assert!(fleet.table.release(pod, 0, Outcome::Ok));
+    assert!(fleet.table.release(pod, tokens(0), Outcome::Ok));
     assert_eq!(fleet.breaker(pod), 0);
     // The row of failures starts anew.
     fleet.serve(pod, Outcome::Failed);
@@ -240,10 +250,10 @@ fn old_requests_that_are_cancelled_neither_double_the_probe_nor_block_it() {
     fleet.open_breaker(pod);
     fleet.wait(1000.0);
     assert_eq!(fleet.book(pod), Ok(()));
-    fleet.table.release(pod, 0, Outcome::Cancelled);
+    fleet.table.release(pod, tokens(0), Outcome::Cancelled);
     assert_eq!(fleet.book(pod), Err(Refusal::CircuitOpen));
-    fleet.table.release(pod, 0, Outcome::Cancelled);
-    fleet.table.release(pod, 0, Outcome::Cancelled);
+    fleet.table.release(pod, tokens(0), Outcome::Cancelled);
+    fleet.table.release(pod, tokens(0), Outcome::Cancelled);
     assert_eq!((fleet.breaker(pod), fleet.book(pod)), (2, Ok(())));
 }
 
@@ -254,8 +264,8 @@ fn a_refused_probe_leaves_its_place_to_the_next() {
     assert_eq!(fleet.book(pod), Ok(()));
     fleet.open_breaker(pod);
     fleet.wait(1000.0);
-    assert_eq!(fleet.table.book(pod, 1, 0), Err(Refusal::Full));
-    assert_eq!(fleet.table.book(pod, 2, 0), Ok(()));
+    assert_eq!(fleet.table.book(pod, 1, tokens(0)), Err(Refusal::Full));
+    assert_eq!(fleet.table.book(pod, 2, tokens(0)), Ok(()));
     assert_eq!(fleet.breaker(pod), 3);
 }
 
@@ -320,12 +330,13 @@ fn bounds_hold_exactly_under_threads() {
         for _ in 0..6 {
             scope.spawn(|| {
                 for _ in 0..20_000 {
-                    match fleet.table.book(pod, BOUND, 7) {
+                    match fleet.table.book(pod, BOUND, tokens(7)) {
                         Ok(()) => {
                             assert!(inside.fetch_add(1, Ordering::SeqCst) < BOUND);
                             std::hint::spin_loop();
                             inside.fetch_sub(1, Ordering::SeqCst);
-                            assert!(fleet.table.release(pod, 7, Outcome::Ok));
+                            fleet.table.grow(pod, 3);
+                            assert!(fleet.table.release(pod, Tokens { pending: 7, active: 17 }, Outcome::Ok));
                         }
                         Err(refusal) => {
                             assert_eq!(refusal, Refusal::Full);
@@ -337,7 +348,7 @@ fn bounds_hold_exactly_under_threads() {
         }
     });
     let status = fleet.table.status(pod).expect("here");
-    assert_eq!((status.inflight, status.pending_tokens), (0, 0));
+    assert_eq!((status.inflight, status.pending_tokens, status.active_tokens), (0, 0, 0));
 }
 
 #[test]
@@ -353,7 +364,7 @@ fn of_many_threads_exactly_one_is_the_probe() {
             threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
         });
         assert_eq!(probes, 1, "round {round}");
-        assert!(fleet.table.release(pod, 0, Outcome::Ok));
+        assert!(fleet.table.release(pod, tokens(0), Outcome::Ok));
     }
 }
 
@@ -376,11 +387,12 @@ fn bookings_never_land_on_the_slots_next_pod() {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let pod = PodRef::from_raw(current.load(Ordering::Relaxed));
-                    if fleet.table.book(pod, 0, 1).is_ok() {
+                    if fleet.table.book(pod, 0, tokens(1)).is_ok() {
                         let status = fleet.table.status(pod).expect("a booked pod keeps its slot");
-                        assert!(status.inflight > 0 && status.pending_tokens > 0);
+                        assert!(status.inflight > 0 && status.pending_tokens > 0 && status.active_tokens > 1);
                         fleet.table.first_byte(pod, 1.0, 1);
-                        assert!(fleet.table.release(pod, 0, Outcome::Ok));
+                        fleet.table.grow(pod, 1);
+                        assert!(fleet.table.release(pod, Tokens { pending: 0, active: 3 }, Outcome::Ok));
                     }
                 }
             });
@@ -400,5 +412,6 @@ fn bookings_never_land_on_the_slots_next_pod() {
     });
     let mut out = vec![0.0; LOAD_COLUMNS * 64];
     let used = fleet.table.loads(&mut out);
-    assert!(used <= 64 && out[..2 * 64].iter().all(|&load| load == 0.0), "{:?}", &out[..used]);
+    let (load, active) = (&out[..2 * 64], &out[9 * 64..]);
+    assert!(used <= 64 && load.iter().chain(active).all(|&load| load == 0.0), "{load:?} {active:?}");
 }

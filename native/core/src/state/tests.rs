@@ -28,7 +28,7 @@ fn pod(state: &SharedState, id: &str) -> PodRef {
 }
 
 fn sticky(session: &str) -> Booking<'_> {
-    Booking { session: Some(session), ..Booking::default() }
+    Booking { session: Some(session), active_tokens: 25, ..Booking::default() }
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_session_claimed_by_another_thread_is_booked_where_it_lives() {
     assert_eq!(state.book(a, &sticky("s"), uncached), Ok((a, 10)));
     assert_eq!(state.book(b, &sticky("s"), uncached), Ok((a, 10)));
     let status = state.pods.status(a).expect("here");
-    assert_eq!((status.inflight, status.pending_tokens), (2, 20));
+    assert_eq!((status.inflight, status.pending_tokens, status.active_tokens), (2, 20, 50));
     assert_eq!(state.pods.status(b).map(|status| status.inflight), Some(0));
 }
 

@@ -4,9 +4,8 @@ import type { Pool } from '../../../data/pod-view.js'
 import { TenantUsage } from '../../../data/tenant-usage.js'
 import { filter } from '../../factories.js'
 import { hashText, mixWord } from '../../hash.js'
+import { PodValues } from '../../pod-set.js'
 import { promptLength } from '../../slots.js'
-
-const GOLDEN = 0x9e3779b9
 
 /**
  * Keeps a tenant that takes more than its part from filling every queue: while the fleet is busy, it is held to as many
@@ -45,6 +44,8 @@ export const tenantFairness = filter({
     env.onBooked(() => {
       if (tenant >= 0) usage.note(tenant, tokens)
     })
+    // By id, not by slot: a pod's slot is another on each router, and after a restart.
+    const podIds = new PodValues(env.pods, ({ id }) => hashText(id))
     const ranks = new Float64Array(MAX_SLOTS)
     const all = new Float64Array(MAX_SLOTS)
     let sorted = all.subarray(0, 0)
@@ -58,9 +59,10 @@ export const tenantFairness = filter({
       const excess = usage.excess(tenant) / allowance
       if (excess <= 1) return
       const allowed = Math.max(1, Math.round(pods.length / excess))
+      const ids = podIds.current()
       if (sorted.length !== pods.length) sorted = all.subarray(0, pods.length)
       for (let i = 0; i < pods.length; i++) {
-        const rank = mixWord(tenant ^ Math.imul((pods.slots[i] ?? 0) + 1, GOLDEN)) >>> 0
+        const rank = mixWord(tenant ^ (ids[pods.slots[i] ?? 0] ?? 0)) >>> 0
         ranks[i] = rank
         sorted[i] = rank
       }

@@ -38,8 +38,7 @@ export const softmax = picker({
       let sum = 0
       for (let i = 0; i < pods.length; i++) {
         const score = scores[i] ?? 0
-        const chance =
-          temperature === 0 || scale === 0 ? (score === best ? 1 : 0) : Math.exp((score - best) * scale)
+        const chance = score === best ? 1 : temperature === 0 ? 0 : Math.exp((score - best) * scale)
         chances[i] = chance
         sum += chance
       }

@@ -1,39 +1,47 @@
 import { z } from 'zod'
 import { cost } from '../../factories.js'
 import { promptLength } from '../../slots.js'
+import { inUnits, tokenUnit } from '../../token-unit.js'
 
 /**
- * KV blocks that the pod's running requests would hold with this one: those that its metrics report in use, and the
- * prompt's own. Where metrics or the size of its cache are not known, each request counts for a typical one.
+ * What the pod's running requests would hold in its KV cache with this one: Dynamo's potential active blocks. Tokens are
+ * booked at the decision, grow with the answer and are given back at its end (LOAD.activeTokens). Requests that others
+ * sent there, by the pod's metrics, count for a typical one each.
+ *
+ * That is Dynamo with router_track_output_blocks and without router_assume_kv_reuse: answers count, and a block that
+ * several running requests share counts for each, since each reads it at every step of decoding. (To count it once, as
+ * Dynamo does unless told otherwise, every hash of a prompt would have to be counted at every booking.) Blocks are not
+ * rounded up, so that one of 16 tokens is no dearer than two of 8.
+ *
+ * With `kv-use`, which knows of everything on the pod, but only since its last metrics: give that the number of a pod's
+ * blocks as its weight. Then a hundredth of the cache in use costs as much as as many blocks booked.
  */
 export const decodeLoad = cost({
   name: 'decode-load',
-  summary: "KV blocks of the pod's running requests, and of this one's prompt.",
+  summary: "What the pod's running requests hold in its KV cache, and this one's prompt.",
   reads: [promptLength],
   options: z.object({
-    // 1,000 tokens, the mean of public chat traces (BurstGPT, Azure 2023) with their answers.
-    blocksPerRequest: z
+    tokensPerUnit: tokenUnit
+      .default('block')
+      .describe("Tokens that cost 1; block: as many as the pod's own blocks hold. In tokens."),
+    // The mean of public chat traces (BurstGPT, Azure 2023) with their answers.
+    tokensPerRequest: z
       .number()
-      .positive()
-      .default(64)
-      .describe('Blocks that a request counts for on a pod whose use is not known. In blocks.'),
-    blockSize: z
-      .int()
-      .min(1)
-      .max(65_536)
-      .default(16)
-      .describe("Tokens in a block of the prompt's own. In tokens."),
+      .min(0)
+      .default(1000)
+      .describe('What a request counts for that the pod has from elsewhere, by its metrics. In tokens.'),
   }),
-  build: ({ blocksPerRequest, blockSize }, { lane: { kvUse, requests }, caches }) => {
-    const { blocks } = caches
+  build: ({ tokensPerUnit, tokensPerRequest }, { lane, caches }) => {
+    const { activeTokens, requests, inflight } = lane
+    const toUnits = inUnits(tokensPerUnit, caches)
     return (ctx, pods, out) => {
-      caches.refresh()
-      const own = Math.ceil(ctx.get(promptLength) / blockSize)
+      const own = ctx.get(promptLength)
       for (let i = 0; i < pods.length; i++) {
         const slot = pods.slots[i] ?? 0
-        const used = (kvUse[slot] ?? 0) * (blocks[slot] ?? 0)
-        out[i] = own + (used > 0 ? used : blocksPerRequest * (requests[slot] ?? 0))
+        const foreign = (requests[slot] ?? 0) - (inflight[slot] ?? 0)
+        out[i] = own + (activeTokens[slot] ?? 0) + tokensPerRequest * Math.max(foreign, 0)
       }
+      toUnits(pods, out)
     }
   },
 })

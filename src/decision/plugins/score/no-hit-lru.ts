@@ -31,16 +31,37 @@ export const noHitLru = scorer({
         return
       }
       if (sorted.length !== pods.length) sorted = all.subarray(0, pods.length)
-      for (let i = 0; i < pods.length; i++) sorted[i] = coldTurns[pods.slots[i] ?? 0] ?? 0
+      const base = anyTurn(pods, coldTurns)
+      for (let i = 0; i < pods.length; i++) sorted[i] = sinceTurn(coldTurns[pods.slots[i] ?? 0] ?? 0, base)
       sorted.sort()
       const scale = 1 / (pods.length - 1)
       for (let i = 0; i < pods.length; i++) {
-        const turn = coldTurns[pods.slots[i] ?? 0] ?? 0
+        const turn = sinceTurn(coldTurns[pods.slots[i] ?? 0] ?? 0, base)
         out[i] = 1 - below(sorted, turn) * scale
       }
     }
   },
 })
+
+/**
+ * Turns are counted in 32 bits, which a thousand cold requests a second use up in 25 days; then the count goes on from
+ * below zero. So turns are compared by their distance from one of them, which says who was first as long as no two are
+ * 2^31 turns apart. A pod that never had one is before all others.
+ */
+function sinceTurn(turn: number, base: number): number {
+  return turn === NEVER ? LEAST : (turn - base) | 0
+}
+const NEVER = 0
+const LEAST = -(2 ** 31)
+
+/** The turn of one of the pods, if any had one. */
+function anyTurn(pods: Pool, coldTurns: Int32Array): number {
+  for (let i = 0; i < pods.length; i++) {
+    const turn = coldTurns[pods.slots[i] ?? 0] ?? NEVER
+    if (turn !== NEVER) return turn
+  }
+  return NEVER
+}
 
 /** How many of the sorted turns are earlier. */
 function below(sorted: Int32Array, turn: number): number {

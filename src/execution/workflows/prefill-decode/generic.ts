@@ -37,7 +37,7 @@ export const generic = executor({
 
 export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const chosen = options.parse(given)
-  const { learn, ...chooser } = chooserFor(chosen)
+  const { by, learn } = chooserFor(chosen)
   const direct = whole(chosen)
   return workflow('prefill-decode/generic')
     .step({
@@ -64,8 +64,10 @@ export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workf
       onFailure: retry(chosen),
       profile: chosen.decode,
       deadlineMs: chosen.prefillTimeoutMs + chosen.firstByteTimeoutMs,
+      wholeDeadlineMs: chosen.prefillTimeoutMs + chosen.answerTimeoutMs,
       samples: 'nothing',
       learn,
+      holdsHead: true,
       prefilled: true,
       repick: true,
       reads: [hint],
@@ -81,7 +83,7 @@ export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workf
       },
     })
     .build({
-      choice: { step: 'decode', otherwise: direct, ...chooser },
+      choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
       unfit: unfitFor('generic'),
       fallback: fallbackOf(chosen, resolve, direct),
     })

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { NO_TICKET } from '../../../data/native.js'
 import { type HandOffProtocol, handOffRefusal } from '../../hand-off/refusals.js'
 import { wholeRequest } from '../../leg-request.js'
-import type { Choice, Step, StepContext, Workflow } from '../../workflow.js'
+import type { Choice, ChoiceInput, Step, StepContext, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
 import { AdaptiveChoice } from './adaptive.js'
 
@@ -34,6 +34,16 @@ const common = {
     .max(3_600_000)
     .default(30_000)
     .describe("From sending to a stream's first byte, once the prompt is computed. In milliseconds."),
+  // As timeouts.firstByteMs: an answer that comes whole takes minutes where it is long, and nothing tells a pod that
+  // writes it from one that hangs.
+  answerTimeoutMs: z
+    .int()
+    .min(1)
+    .max(3_600_000)
+    .default(600_000)
+    .describe(
+      'From sending to the answer, once the prompt is computed, of a request that does not stream. In milliseconds.',
+    ),
   fallback: name
     .optional()
     .describe(
@@ -74,24 +84,23 @@ export const unfitFor =
   }
 
 /** What a workflow chooses by, and what its decode step learns for it. */
-interface Chooser extends Pick<Choice, 'why' | 'whyNot'> {
+interface Chooser {
+  readonly by: Pick<Choice, 'why' | 'whyNot'>
   readonly learn?: Step['learn']
 }
 
 /** Short and mostly cached prompts go straight to the pod that decodes; or those for which that is cheaper. */
 export function chooserFor({ threshold }: ChoosingOptions): Chooser {
   if (threshold === 'adaptive') {
-    const choice = new AdaptiveChoice()
-    const { why, whyNot, handOver } = choice
-    return { why, whyNot, learn: (tokens, ms) => handOver.learn(tokens, ms) }
+    const by = new AdaptiveChoice()
+    return { by, learn: (tokens, ms) => by.handOver.learn(tokens, ms) }
   }
-  return {
-    why({ ctx, uncachedTokens }) {
-      // Nobody has counted them.
-      if (ctx.ticket === NO_TICKET || uncachedTokens > threshold) return undefined
-      return `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`
-    },
-  }
+  const why = ({ ctx, uncachedTokens }: ChoiceInput): string | undefined =>
+    // Without a ticket nobody has counted them.
+    ctx.ticket === NO_TICKET || uncachedTokens > threshold
+      ? undefined
+      : `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`
+  return { by: { why } }
 }
 
 /** The whole request on one pod of those that decode. */
@@ -102,6 +111,8 @@ export function whole({ decode, attempts }: PairOptions): Workflow {
       output: 'relay',
       onFailure: { kind: 'retry', attempts },
       profile: decode,
+      // The choice has picked before, without expecting the prompt in the pod's cache.
+      repick: true,
       request: wholeRequest,
     })
     .build()

@@ -50,7 +50,9 @@ export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workfl
         onFailure: retry(options),
         profile: options.decode,
         deadlineMs: options.prefillTimeoutMs + options.firstByteTimeoutMs,
+        wholeDeadlineMs: options.prefillTimeoutMs + options.answerTimeoutMs,
         samples: 'nothing',
+        holdsHead: true,
         prefilled: true,
         pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
         request: input => ({

@@ -28,7 +28,7 @@ export const vllmNixl = executor({
 
 export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const options = choosing.parse(given)
-  const { learn, ...chooser } = chooserFor(options)
+  const { by, learn } = chooserFor(options)
   const direct = whole(options)
   return workflow('prefill-decode/vllm-nixl')
     .step({
@@ -58,8 +58,10 @@ export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Work
         onFailure: retry(options),
         profile: options.decode,
         deadlineMs: options.firstByteTimeoutMs,
+        wholeDeadlineMs: options.answerTimeoutMs,
         samples: 'nothing',
         learn,
+        holdsHead: true,
         prefilled: true,
         repick: true,
         reads: [handOff],
@@ -73,7 +75,7 @@ export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Work
       0,
     )
     .build({
-      choice: { step: 'decode', otherwise: direct, ...chooser },
+      choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
       unfit: unfitFor('vllm-nixl'),
       fallback: fallbackOf(options, resolve, direct),
     })

@@ -5,6 +5,7 @@
 import { DEFAULT_TRANSFER } from '../../../data/pod-role.js'
 import { executor } from '../../../decision/factories.js'
 import { PhylloError } from '../../../errors.js'
+import { answerFault } from '../../hand-off/fault.js'
 import { type P2pPair, p2pDecodeBody, p2pHeaders, p2pPrefillBody } from '../../hand-off/vllm-p2p-nccl.js'
 import { leg } from '../../leg-request.js'
 import type { StepInput, Workflow } from '../../workflow.js'
@@ -21,7 +22,7 @@ export const vllmP2pNccl = executor({
 
 export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const options = always.parse(given)
-  return workflow('prefill-decode/vllm-p2p-nccl')
+  return workflow('prefill-decode/vllm-p2p-nccl', { ahead: ['prefill', 'decode'] })
     .step({
       name: 'prefill',
       output: 'keep',
@@ -30,10 +31,12 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
       deadlineMs: options.prefillTimeoutMs,
       samples: 'prefill',
       pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
-      request: (input: StepInput<never, 'prefill' | 'decode'>) => {
+      request: input => {
         const { ctx } = input
         return { ...head(input), body: p2pPrefillBody(ctx, ctx.request.kind), asTokens: false }
       },
+      // What answered was no engine: nothing has been pushed, and decode would wait for it until its deadline.
+      read: ({ body }) => answerFault(body),
     })
     .step(
       {
@@ -42,7 +45,9 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
         onFailure: retry(options),
         profile: options.decode,
         deadlineMs: options.firstByteTimeoutMs,
+        wholeDeadlineMs: options.answerTimeoutMs,
         samples: 'nothing',
+        holdsHead: true,
         prefilled: true,
         pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
         request: input => ({ ...head(input), body: p2pDecodeBody(input.ctx), asTokens: false }),
@@ -50,7 +55,7 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
       // Another decode pod has been pushed nothing.
       0,
     )
-    .build({ picksAhead: true, unfit: unfitFor('vllm-p2p-nccl'), fallback: fallbackOf(options, resolve) })
+    .build({ unfit: unfitFor('vllm-p2p-nccl'), fallback: fallbackOf(options, resolve) })
 }
 
 const head = (input: StepInput<never, 'prefill' | 'decode'>) =>

@@ -60,6 +60,7 @@ class Sglang implements Connector {
     const isTaken = rooms.map(() => false)
     let heard = (): void => undefined
     let fail = (_: unknown): void => undefined
+    let leave = (): void => undefined
     const dropAll = (reason: string): void => {
       for (const room of rooms) offers.drop(room, reason)
     }
@@ -90,9 +91,14 @@ class Sglang implements Connector {
             dropAll(why)
             reject(failed(this.context, `Prefill bootstrap failed: bootstrap_room=${late} ${why}`))
           })
+          leave = () => {
+            cancel()
+            reject(new Error('was aborted'))
+          }
           heard = () => {
             if (isTaken.includes(false)) return
             cancel()
+            leave = () => undefined
             resolve(rooms.map(() => ({ tokens: 0 })))
           }
           heard()
@@ -102,7 +108,10 @@ class Sglang implements Connector {
         if (room === undefined || piece === undefined) end.release()
         else this.holder.offer(room, rank, piece, end)
       },
-      abort: () => dropAll('was aborted by its prefill'),
+      abort: () => {
+        dropAll('was aborted by its prefill')
+        leave()
+      },
     }
   }
 

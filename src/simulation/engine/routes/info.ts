@@ -49,7 +49,7 @@ export function load(call: Call): void {
 }
 
 export function metrics(call: Call): void {
-  const { options, ranks, handOff } = call.runtime
+  const { options, ranks, handOff, adapters } = call.runtime
   const reports = ranks.map(rank => ({
     rank: rank.index,
     stats: rank.stats(),
@@ -57,7 +57,7 @@ export function metrics(call: Call): void {
     metrics: rank.metrics,
   }))
   const { kvConnector } = options
-  const page = renderMetrics(options, reports)
+  const page = renderMetrics(options, reports, adapters)
   const more =
     kvConnector === undefined
       ? []

@@ -25,6 +25,8 @@ const asked: readonly Asked[] = [
   { name: 'chat, streamed', path: CHAT, body: chat('Bert asks:', stream) },
   { name: 'completion', path: COMPLETIONS, body: completion('Carl writes:') },
   { name: 'completion, streamed', path: COMPLETIONS, body: completion('Dora writes:', stream) },
+  // Of all tokens, the first one too, which the prefill wrote as well. The first time, an engine compiles something for it.
+  { name: 'log probabilities', path: COMPLETIONS, body: completion('Doug writes:', { logprobs: 1 }) },
   // Nothing of it is a whole block, and it is pulled all the same.
   { name: 'less than a block', path: COMPLETIONS, body: completion('', { prompt: 'Eve.', ...stream }) },
 ]
@@ -38,6 +40,8 @@ async function sameAnswer({ pair, send }: Context, { path, body }: Asked): Promi
   assert.equal(two.text, one.text)
   assert.equal(two.promptTokens, one.promptTokens)
   assert.equal(two.completionTokens, one.completionTokens)
+  assert.deepEqual(two.tokens, one.tokens)
+  assert.equal(two.tokens.length, body['logprobs'] === 1 ? two.completionTokens : 0)
   // Nobody had any of it; the tokens pulled do not count as cached.
   assert.equal(two.cachedTokens, 0)
   return `${two.promptTokens} tokens in ${two.ms} ms`

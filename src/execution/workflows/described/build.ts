@@ -1,0 +1,199 @@
+/** Makes workflows of what the configuration file says. Each worker makes its own. */
+import { NO_TICKET } from '../../../data/native.js'
+import type { PodView, Pool } from '../../../data/pod-view.js'
+import type { RoutingContext } from '../../../decision/context.js'
+import { type Slot, slot } from '../../../decision/slot.js'
+import { editBody, fieldsOf } from '../../body-edit.js'
+import { cleanedWith } from '../../hand-off/client-fields.js'
+import { parsedJson } from '../../hand-off/fault.js'
+import { handOffRefusal } from '../../hand-off/refusals.js'
+import { batchShape } from '../../hand-off/sglang.js'
+import { leg, wholeRequest } from '../../leg-request.js'
+import type { Choice, Samples, Step, StepContext, StepResult, Workflow } from '../../workflow.js'
+import { checked, workflow } from '../../workflow-builder.js'
+import { bodyEdits, headerEdits, type Kept, type KeptSlots } from './edits.js'
+import { outputOf } from './faults.js'
+import { type DescribedStep, type DescribedWorkflow, stagesOf } from './schema.js'
+
+/** Throws an Error for one that can't work; those of a file are checked before, with the places of their faults. */
+export function workflowOf(
+  name: string,
+  described: DescribedWorkflow,
+  resolve: (fallback: string) => Workflow,
+): Workflow {
+  const stages = stagesOf(described)
+  const slots = slotsOf(name, stages.flat())
+  const direct = directOf(described, stages.flat())
+  const choice = described.choice && direct && choiceOf(described.choice, direct)
+  return checked({
+    name,
+    stages: stages.map((steps, i) => ({
+      steps: steps.map(step => stepOf(step, slots, i === stages.length - 1)),
+      restartAt: restartOf(steps, stages),
+    })),
+    picksAhead: described.picksAhead,
+    unfit: unfitOf(described, stages.flat()),
+    choice,
+    fallback: described.fallback === undefined ? direct : resolve(described.fallback),
+  })
+}
+
+const slotsOf = (workflow: string, steps: readonly DescribedStep[]): KeptSlots =>
+  new Map(
+    steps
+      .filter(({ keep }) => Object.keys(keep).length > 0)
+      .map(({ name }): [string, Slot<string, Kept>] => [name, slot(`${workflow}.${name}`).of<Kept>()]),
+  )
+
+function restartOf(
+  steps: readonly DescribedStep[],
+  stages: readonly (readonly DescribedStep[])[],
+): number | undefined {
+  const names = steps.flatMap(({ restartAt }) => restartAt ?? [])
+  const at = names.map(name => stages.findIndex(stage => stage.some(step => step.name === name)))
+  return at.length === 0 ? undefined : Math.min(...at)
+}
+
+function stepOf(described: DescribedStep, slots: KeptSlots, isLast: boolean): Step {
+  const { name, profile, model, attempts, timeoutMs, prefilled, repick, holdsHead } = described
+  const edits = bodyEdits(described, slots)
+  const headers = headerEdits(described, slots)
+  const kept = slots.get(name)
+  const pool = poolOf(described)
+  return {
+    name,
+    output: outputOf(described, isLast),
+    onFailure: { kind: 'retry', attempts },
+    profile,
+    model,
+    deadlineMs: timeoutMs,
+    samples: samplesOf(described),
+    prefilled,
+    repick,
+    holdsHead,
+    reads: readBy(described, slots),
+    ...(kept && { writes: kept, read: keeper(described, kept) }),
+    ...(described.optional && { skip: ctx => void (kept && ctx.set(kept, new Map())) }),
+    ...(pool && { pool }),
+    request: input => {
+      const { ctx } = input
+      const body = ctx.body.length > 0 ? editBody(ctx, cleanedWith(...edits(input))) : null
+      return { ...leg(input, own => headers(input, own)), body, asTokens: false }
+    },
+  }
+}
+
+/** A prefill alone teaches the model of latencies; what another step has prefilled, or another model says, nothing. */
+function samplesOf({ role, prefilled, model }: DescribedStep): Samples {
+  if (prefilled || model !== undefined || role === 'encode') return 'nothing'
+  return role === 'prefill' ? 'prefill' : 'first-byte'
+}
+
+function readBy({ request }: DescribedStep, slots: KeptSlots): Slot<string, Kept>[] {
+  const values = [...Object.values(request.set), ...Object.values(request.headers)]
+  const steps = values.flatMap(value =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value.from?.split('.')[0] ?? [])
+      : [],
+  )
+  return [...new Set(steps)].flatMap(step => slots.get(step) ?? [])
+}
+
+function keeper({ keep }: DescribedStep, into: Slot<string, Kept>) {
+  const names = Object.keys(keep)
+  const fields = Object.values(keep).map(pointer => pointer.slice(1))
+  return (
+    { body }: StepResult,
+    ctx: { set(slot: Slot<string, Kept>, value: Kept): void },
+  ): string | undefined => {
+    let values: (Buffer | undefined)[]
+    try {
+      values = fieldsOf(body, fields)
+    } catch {
+      return 'its answer is no JSON object'
+    }
+    const kept = new Map<string, Buffer>()
+    for (const [i, field] of fields.entries()) {
+      const value = values[i]
+      // It goes into a request of the router's own, which must not be broken by it.
+      const json = value && parsedJson(value)
+      if (value === undefined || json === undefined || json === null) return `its answer has no ${field}`
+      kept.set(names[i] ?? field, Buffer.from(value))
+    }
+    ctx.set(into, kept)
+    return undefined
+  }
+}
+
+const noPods: Pool = { slots: new Uint16Array(0), length: 0 }
+
+/** The pods of a step; undefined: the request's own. */
+function poolOf({ role, model, labels }: DescribedStep) {
+  const wanted = Object.entries(labels)
+  if (role === undefined && model === undefined && wanted.length === 0) return undefined
+  // A view makes new pools when anything of its pods changes, and the old ones go.
+  const narrowed = new WeakMap<Pool, Pool>()
+  return (ctx: RoutingContext, pods: PodView): Pool => {
+    const name = model ?? ctx.model
+    const served = ctx.pinnedTo === '' ? (pods.pool(name) ?? noPods) : ctx.pool
+    const all = role === undefined ? served : pods.stepPool(name, role)
+    if (wanted.length === 0) return all
+    const known = narrowed.get(all)
+    if (known !== undefined) return known
+    const slots = all.slots.subarray(0, all.length).filter(at => {
+      const own = pods.bySlot(at)?.labels
+      return wanted.every(([label, value]) => own?.[label] === value)
+    })
+    const pool = { slots, length: slots.length }
+    narrowed.set(all, pool)
+    return pool
+  }
+}
+
+function unfitOf({ protocol }: DescribedWorkflow, steps: readonly DescribedStep[]): Workflow['unfit'] {
+  const hasRoom = steps.some(({ request }) =>
+    Object.values(request.set).some(
+      value =>
+        typeof value === 'object' && value !== null && !Array.isArray(value) && value.generate === 'room',
+    ),
+  )
+  if (protocol === undefined && !hasRoom) return undefined
+  return (ctx: StepContext) => {
+    const { body, pinnedTo, request } = ctx
+    if (pinnedTo !== '') return `the response '${pinnedTo}' is held by one pod`
+    if (body.length === 0) return 'a request without a body has no prompt'
+    if (hasRoom && batchShape(ctx, request.kind).batched) return 'a batch needs a room for each prompt'
+    return protocol && handOffRefusal(protocol, ctx, request.kind)
+  }
+}
+
+/** The whole request on one pod of the step that the choice is made by. */
+function directOf({ choice }: DescribedWorkflow, steps: readonly DescribedStep[]): Workflow | undefined {
+  const step = steps.find(({ name }) => name === choice?.step)
+  if (step === undefined) return undefined
+  const { attempts, profile } = step
+  return workflow('whole')
+    .step({
+      name: 'serve',
+      output: 'relay',
+      onFailure: { kind: 'retry', attempts },
+      profile,
+      request: wholeRequest,
+    })
+    .build()
+}
+
+function choiceOf(
+  { step, threshold }: NonNullable<DescribedWorkflow['choice']>,
+  otherwise: Workflow,
+): Choice {
+  return {
+    step,
+    otherwise,
+    why: ({ ctx, uncachedTokens }) =>
+      // Without a ticket nobody has counted them.
+      ctx.ticket === NO_TICKET || uncachedTokens > threshold
+        ? undefined
+        : `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`,
+  }
+}

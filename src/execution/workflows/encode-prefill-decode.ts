@@ -1,0 +1,137 @@
+/**
+ * Chats with images, sounds or videos over three pods, as vLLM disaggregates them: one runs the encoder, one computes the
+ * prompt with its embeddings, one pulls the KV blocks (NixlConnector) and answers. What has none of these takes two pods
+ * or one.
+ *
+ * Encoding is a help and no need: where it fails, or no encode pod is there, the prefill pod encodes, and its answer to a
+ * bad image is the client's.
+ */
+import { z } from 'zod'
+import { executor } from '../../decision/factories.js'
+import { slot } from '../../decision/slot.js'
+import { editBody } from '../body-edit.js'
+import { isHandOffFault } from '../hand-off/fault.js'
+import {
+  type EncodeHandOff,
+  encodeBody,
+  encodedEdits,
+  hasMedia,
+  readEncodeHandOff,
+} from '../hand-off/vllm-encode.js'
+import { type NixlHandOff, nixlDecodeBody, nixlPrefillBody, readNixlHandOff } from '../hand-off/vllm-nixl.js'
+import { leg } from '../leg-request.js'
+import type { Workflow } from '../workflow.js'
+import { workflow } from '../workflow-builder.js'
+import { choosing, type ResolveWorkflow, retry, unfitFor } from './prefill-decode/options.js'
+import { vllmNixlWorkflow } from './prefill-decode/vllm-nixl.js'
+
+const encoded = slot('encodeHandOff').of<EncodeHandOff>()
+const handOff = slot('encodedNixlHandOff').of<NixlHandOff>()
+
+const options = choosing.extend({
+  // Encoders have no prefix cache that the router knows of: the least busy one is as good as any.
+  encode: z
+    .string()
+    .min(1)
+    .default('least-request')
+    .describe('Profile that selects the pod that encodes. Its filter, score and pick count.'),
+  // A picture of 4,096 patches takes an H100 some 100 ms; a request may bring dozens, and a video more.
+  encodeTimeoutMs: z
+    .int()
+    .min(1)
+    .max(3_600_000)
+    .default(20_000)
+    .describe('For the encoder to answer; then the next pod has its turn. In milliseconds.'),
+  encodeAttempts: z
+    .int()
+    .min(1)
+    .max(8)
+    .default(2)
+    .describe('Most encode pods tried; then the prefill pod encodes itself.'),
+})
+
+/** `execute: encode-prefill-decode` of a profile. */
+export const encodePrefillDecode = executor({
+  name: 'encode-prefill-decode',
+  summary:
+    'vLLM, chats with media: one pod encodes, one computes the prompt, one answers; text takes two or one',
+  options,
+})
+
+export function encodePrefillDecodeWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
+  const chosen = options.parse(given)
+  const { encode, encodeTimeoutMs, encodeAttempts, ...pair } = chosen
+  const unfit = unfitFor('vllm-nixl')
+  return workflow('encode-prefill-decode')
+    .step({
+      name: 'encode',
+      output: 'keep',
+      onFailure: { kind: 'retry', attempts: encodeAttempts },
+      profile: encode,
+      deadlineMs: encodeTimeoutMs,
+      samples: 'nothing',
+      // Its pod computes none of the prompt.
+      prefilled: true,
+      writes: encoded,
+      pool: (ctx, pods) => pods.stepPool(ctx.model, 'encode'),
+      request: input => {
+        const { ctx } = input
+        return { ...leg(input), body: encodeBody(ctx, ctx.request.kind), asTokens: false }
+      },
+      read: ({ body }, ctx) => {
+        const found = readEncodeHandOff(body)
+        if (isHandOffFault(found)) return found.text
+        ctx.set(encoded, found)
+        return undefined
+      },
+      skip: ctx => ctx.set(encoded, { params: undefined }),
+    })
+    .step({
+      name: 'prefill',
+      output: 'keep',
+      onFailure: retry(chosen),
+      profile: chosen.prefill,
+      deadlineMs: chosen.prefillTimeoutMs,
+      samples: 'prefill',
+      reads: [encoded],
+      writes: handOff,
+      pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
+      request: input => {
+        const { ctx } = input
+        const body = nixlPrefillBody(ctx, ctx.request.kind)
+        return { ...leg(input), body: editBody(body, encodedEdits(ctx.get(encoded))), asTokens: false }
+      },
+      read: ({ body }, ctx) => {
+        const found = readNixlHandOff(body)
+        if (isHandOffFault(found)) return found.text
+        ctx.set(handOff, found)
+        return undefined
+      },
+    })
+    .step(
+      {
+        name: 'decode',
+        output: 'relay',
+        onFailure: retry(chosen),
+        profile: chosen.decode,
+        deadlineMs: chosen.firstByteTimeoutMs,
+        samples: 'nothing',
+        holdsHead: true,
+        prefilled: true,
+        repick: true,
+        reads: [handOff],
+        pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
+        request: input => {
+          const { ctx } = input
+          return { ...leg(input), body: nixlDecodeBody(ctx, ctx.get(handOff)), asTokens: false }
+        },
+      },
+      // The blocks can be pulled once; the embeddings are still there.
+      1,
+    )
+    .build({
+      unfit: ctx =>
+        unfit(ctx) ?? (hasMedia(ctx.body, ctx.request.kind) ? undefined : 'it has nothing to encode'),
+      fallback: vllmNixlWorkflow(pair, resolve),
+    })
+}

@@ -1,0 +1,196 @@
+/** Workflows of the configuration file: the same on the wire as those that ship, and as told by their fields. */
+import { readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import test from 'ava'
+import fc from 'fast-check'
+import { loadConfig } from '#phyllo/config/load.js'
+import type { KvTransfer, PodRole } from '#phyllo/data/pod-role.js'
+import type { Workflow } from '#phyllo/execution/workflow.js'
+import { type DescribedWorkflows, describedWorkflow } from '#phyllo/execution/workflows/described/schema.js'
+import { workflowFor } from '#phyllo/execution/workflows/registry.js'
+import { formatIssues } from '#phyllo/index.js'
+import { answerWith, assertClean, type Pod, RecordingSink, startPod, startWorker } from './kit.js'
+
+const folder = fileURLToPath(new URL('../../../examples/workflows/', import.meta.url))
+
+function example(file: string): DescribedWorkflows {
+  const loaded = loadConfig(`${folder}${file}`)
+  if (!loaded.ok) throw new Error(formatIssues(loaded.issues))
+  return loaded.config.workflows ?? {}
+}
+const named = (file: string, name: string): Workflow => workflowFor({ name, options: {} }, example(file))
+const described = (workflow: unknown): Workflow =>
+  workflowFor({ name: 'own', options: {} }, { own: describedWorkflow.parse(workflow) })
+
+type T = Parameters<typeof startPod>[0]
+const params =
+  '{"do_remote_prefill":true,"remote_engine_id":"p","remote_block_ids":[[1,2]],"remote_host":"127.0.0.1",' +
+  '"remote_port":5600,"big":12345678901234567890, "odd" : 1e400}'
+
+/** A prefill and a decode pod, whose answers any of the workflows takes. */
+async function pair(t: T, kvTransfer?: KvTransfer, roles: readonly PodRole[] = ['prefill', 'decode']) {
+  const prefill = await startPod(t, ({ socket }) =>
+    socket.write(answerWith(200, `{"kv_transfer_params":${params}}`)),
+  )
+  const decode = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const worker = startWorker(t, [prefill.origin, decode.origin], { roles, ...(kvTransfer && { kvTransfer }) })
+  worker.lane.uncached = 300
+  return { prefill, decode, worker }
+}
+
+/** What a pod was sent, but for what is drawn anew each time and the connection. */
+const seen = (pod: Pod): string[] =>
+  pod.requests.map(({ head, body }) =>
+    `${head.replace(/host: \S+\r\n/i, '').replace(/content-length: \d+/, '')}\n${body}`.replace(
+      /"bootstrap_room":(\d+|\[[\d,]*\])/g,
+      '"bootstrap_room":…',
+    ),
+  )
+
+const bodies = [
+  '{"model":"m","max_tokens":7,"messages":[{"role":"user","content":"hi"}],"unknown":1e400}',
+  '{"stream":true,"stream_options":{"include_usage":true},"model":"m","messages":[],"max_completion_tokens":5,"min_tokens":3}',
+  '{ "model" : "m", "kv_transfer_params":{"remote_host":"evil"}, "bootstrap_room":1,"messages":[] }',
+  '{"model":"m","messages":[],"n":2}',
+]
+
+async function sameOnTheWire(t: T, own: Workflow, shipped: Workflow, kvTransfer: KvTransfer): Promise<void> {
+  const { prefill, decode, worker } = await pair(t, kvTransfer)
+  for (const body of bodies) {
+    for (const uncached of [10, 300]) {
+      worker.lane.uncached = uncached
+      const sent: string[][][] = []
+      for (const workflow of [own, shipped]) {
+        prefill.requests.length = 0
+        decode.requests.length = 0
+        const sink = new RecordingSink()
+        await worker.run(sink, {
+          body,
+          ticket: 1,
+          workflow,
+          headers: ['authorization', 'k', 'x-override-rid', '1'],
+        })
+        t.is(sink.text, '{"text":"hi"}')
+        sent.push([seen(prefill), seen(decode)])
+      }
+      t.deepEqual(sent[0], sent[1], body)
+    }
+  }
+  await assertClean(t, worker)
+}
+
+test('vllm-nixl written in YAML is the built-in one on the wire, byte for byte', async t => {
+  const shipped = workflowFor({ name: 'prefill-decode/vllm-nixl', options: {} })
+  await sameOnTheWire(t, named('nixl.yaml', 'my-nixl'), shipped, { connector: 'nixl', bootstrapPort: 8998 })
+})
+
+test('sglang written in YAML is the built-in one on the wire, but for batches, which fall back to it', async t => {
+  const shipped = workflowFor({ name: 'prefill-decode/sglang', options: {} })
+  await sameOnTheWire(t, named('sglang.yaml', 'my-sglang'), shipped, {
+    connector: 'sglang',
+    bootstrapPort: 9001,
+  })
+  const { prefill, decode, worker } = await pair(t, { connector: 'sglang', bootstrapPort: 9001 })
+  await worker.run(new RecordingSink(), {
+    body: bodies[0] ?? '',
+    workflow: named('sglang.yaml', 'my-sglang'),
+  })
+  const room = /"bootstrap_room":(\d+)/
+  t.truthy(room.exec(`${prefill.requests[0]?.body}`)?.[1])
+  t.is(room.exec(`${prefill.requests[0]?.body}`)?.[1], room.exec(`${decode.requests[0]?.body}`)?.[1])
+  await assertClean(t, worker)
+})
+
+test('every example is a file that the router starts with', t => {
+  const files = readdirSync(folder)
+  t.true(files.length >= 3)
+  for (const file of files) {
+    const workflows = example(file)
+    for (const name of Object.keys(workflows))
+      t.notThrows(() => workflowFor({ name, options: {} }, workflows))
+  }
+})
+
+test('own-engine: ids, pods that come later, kept values in headers, and a first step that may fail', async t => {
+  const workflow = named('own-engine.yaml', 'push')
+  let receipt = '{"receipt": {"à":\n 1}}'
+  const warm = await startPod(t, ({ socket }) =>
+    socket.write(answerWith(receipt === '' ? 500 : 200, receipt)),
+  )
+  const answer = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const labels = [{ pool: 'warm' }, { pool: 'answer' }]
+  const worker = startWorker(t, [warm.origin, answer.origin], { roles: ['both', 'both'], labels })
+  const header = (pod: Pod, name: string) =>
+    new RegExp(`${name}: ([^\\r\\n]*)`).exec(pod.requests.at(-1)?.head ?? '')?.[1]
+  const run = async () => {
+    const sink = new RecordingSink()
+    t.like(await worker.run(sink, { body: bodies[0] ?? '', workflow }), { status: 200 })
+    t.is(sink.text, '{"text":"hi"}')
+    await assertClean(t, worker)
+  }
+  await run()
+  t.is(header(warm, 'x-push-to'), answer.origin)
+  t.regex(header(warm, 'x-transfer-id') ?? '', /^[0-9a-f]{32}$/)
+  t.is(header(warm, 'x-transfer-id'), header(answer, 'x-transfer-id'))
+  t.is(header(answer, 'x-receipt'), '{"\\u00e0":  1}')
+  t.like(JSON.parse(`${warm.requests[0]?.body}`), { max_tokens: 1, stream: false })
+  for (const bad of ['', '{"receipt":null}', '<html>']) {
+    receipt = bad
+    await run()
+    t.is(header(answer, 'x-receipt'), undefined)
+  }
+})
+
+test('any JSON is set as it is, and what is kept goes on byte for byte', async t => {
+  const values = fc.record({
+    literal: fc.jsonValue(),
+    kept: fc.json(),
+    text: fc.string(),
+    flag: fc.boolean(),
+  })
+  let answer = ''
+  const first = await startPod(t, ({ socket }) => socket.write(answerWith(200, answer)))
+  const second = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
+  const worker = startWorker(t, [first.origin, second.origin], { roles: ['prefill', 'decode'] })
+  await fc.assert(
+    fc.asyncProperty(values, async ({ literal, kept, text, flag }) => {
+      const workflow = described({
+        steps: [
+          { name: 'a', role: 'prefill', keep: { it: '/it' } },
+          {
+            name: 'b',
+            role: 'decode',
+            request: {
+              set: { literal: { value: literal }, text, flag, kept: { from: 'a.it' } },
+              drop: ['gone'],
+            },
+          },
+        ],
+      })
+      answer = `{"other":[${kept}],"it": ${kept} }`
+      const sink = new RecordingSink()
+      await worker.run(sink, { body: '{"model":"m","gone":1,"big":12345678901234567890}', workflow })
+      const isNull = kept.trim() === 'null'
+      t.is(sink.status, isNull ? 502 : 200, answer)
+      if (isNull) return
+      const said = `"literal":${JSON.stringify(literal)},"text":${JSON.stringify(text)},"flag":${flag},"kept":${kept}`
+      t.is(`${second.requests.at(-1)?.body}`, `{"model":"m","big":12345678901234567890,${said}}`)
+    }),
+    { numRuns: 50 },
+  )
+  await assertClean(t, worker)
+})
+
+test('another model’s step names it in its body, and takes pods of its own', async t => {
+  const small = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
+  const large = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))
+  const worker = startWorker(t, [small.origin, large.origin], { models: [['small'], ['m']] })
+  const workflow = described({
+    steps: [{ name: 'a', model: 'small', request: { noStream: true } }, { name: 'b' }],
+  })
+  const body = '{"model":"m","stream":true,"stream_options":{}}'
+  t.like(await worker.run(new RecordingSink(), { body, workflow }), { status: 200 })
+  t.is(`${small.requests[0]?.body}`, '{"model":"small","stream":false}')
+  t.is(`${large.requests[0]?.body}`, body)
+  await assertClean(t, worker)
+})
