@@ -4,13 +4,17 @@ import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { tie } from '../lib/child.js'
 import type { Outcome, Run, Setting } from './cells.js'
+import type { KeptCells } from './kept.js'
 import type { Answer, Order } from './worker.js'
 
 export class Crew {
   readonly #idle: ChildProcess[]
   readonly #waiting: ((child: ChildProcess) => void)[] = []
 
-  constructor(private readonly quick: boolean) {
+  constructor(
+    private readonly quick: boolean,
+    readonly kept: KeptCells,
+  ) {
     this.#idle = Array.from({ length: availableParallelism() }, () => {
       const child = tie(fork(new URL('./worker.js', import.meta.url)))
       child.once('exit', code => {
@@ -27,8 +31,12 @@ export class Crew {
   }
 
   async capacity(setting: Setting): Promise<number> {
+    const { name } = setting
+    const kept = this.kept.rate(name)
+    if (kept !== undefined) return kept
     const answer = await this.#ask({ type: 'capacity', setting, quick: this.quick })
     if (typeof answer !== 'number') throw new Error('a search answered no rate')
+    this.kept.keepRate(name, answer)
     return answer
   }
 

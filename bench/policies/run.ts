@@ -5,6 +5,7 @@
 import { printTable, type Row, updateReadme, writeResults } from '../lib/results.js'
 import { type Outcome, PROFILES, type Setting } from './cells.js'
 import { Crew } from './crew.js'
+import { KeptCells } from './kept.js'
 import { policyTables } from './tables.js'
 import { type Cell, judge } from './verdict.js'
 
@@ -28,7 +29,8 @@ const SETTINGS: readonly Setting[] = [
 ]
 
 export async function benchPolicies({ quick }: { readonly quick: boolean }): Promise<void> {
-  const crew = new Crew(quick)
+  const kept = new KeptCells(quick)
+  const crew = new Crew(quick, kept)
   try {
     // All at once, so that no core waits for a search.
     const [sizes, ...settings] = await Promise.all([
@@ -46,6 +48,7 @@ export async function benchPolicies({ quick }: { readonly quick: boolean }): Pro
     for (const line of verdict.behind) console.log(`  ${line}`)
     if (quick) return
     writeResults('policies', ['npm run bench:policies'], rows)
+    kept.forget()
     updateReadme('policies', policyTables(rows))
   } finally {
     crew.end()
@@ -70,7 +73,7 @@ async function cellsOf(crew: Crew, setting: Setting): Promise<Cell[]> {
 
 /** The load a pod stays that of eight pods at 0.8 of their most, so that only the choice grows. */
 async function fleetSizes(crew: Crew): Promise<Cell[]> {
-  const setting: Setting = { name: '', trace: 'mooncake', pods: 8, cache: 1 }
+  const setting: Setting = { name: 'by fleet size', trace: 'mooncake', pods: 8, cache: 1 }
   const each = ((await crew.capacity(setting)) * 0.8) / setting.pods
   return Promise.all(
     FLEETS.map(pods =>
@@ -86,11 +89,18 @@ async function cell(
   rate: number,
   profiles: readonly string[],
 ): Promise<Cell> {
-  const outcomes = await Promise.all(
-    profiles.map(
-      async (profile): Promise<[string, Outcome]> => [profile, await crew.run({ ...setting, profile, rate })],
-    ),
-  )
+  const kept = crew.kept.cell(name)
+  const outcomes =
+    kept ??
+    (await Promise.all(
+      profiles.map(
+        async (profile): Promise<[string, Outcome]> => [
+          profile,
+          await crew.run({ ...setting, profile, rate }),
+        ],
+      ),
+    ))
+  if (kept === undefined) crew.kept.keep(name, outcomes)
   console.log(`${name}: ${bestOf(outcomes)}`)
   return { name, outcomes: new Map(outcomes) }
 }

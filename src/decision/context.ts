@@ -169,6 +169,9 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
   }
 }
 
+/** Slots are shared by all pools of a thread (an explainer's, a simulation's), so that no two contexts may have a row. */
+let rows = 0
+
 /** The pool of contexts of one worker thread. */
 export class RoutingContexts {
   readonly #free: RoutingContext[] = []
@@ -177,7 +180,10 @@ export class RoutingContexts {
   constructor(readonly lane: LaneView) {}
 
   take(): RoutingContext {
-    return this.#free.pop() ?? new RoutingContext(this.#made++, this.lane)
+    const free = this.#free.pop()
+    if (free !== undefined) return free
+    this.#made++
+    return new RoutingContext(rows++, this.lane)
   }
 
   give(ctx: RoutingContext): void {

@@ -39,12 +39,20 @@ export interface WorkflowHost {
   failed(error: PhylloError, begun: boolean, run?: StepRun): void
 }
 
+/**
+ * How long what a stage has left for the next is counted on. vLLM holds blocks for 30 s (kv_lease_duration); later it
+ * reads what others have written there since, and answers wrongly (test/engines/disaggregated/README.md).
+ */
+const HAND_OFF_MS = 10_000
+
 export class WorkflowRun implements StepHost, StepPeers {
   readonly #host: WorkflowHost
   #workflow: Workflow
   readonly #picked: PickedPods
   readonly #timers = new LegTimers()
   #at = 0
+  /** When the stage was reached. */
+  #stageSince = 0
   #legs: StepRun[] = []
   /** The leg whose answer is the client's. */
   #winner: StepRun | undefined
@@ -292,6 +300,7 @@ export class WorkflowRun implements StepHost, StepPeers {
     step.skip?.(this.ctx)
     this.#legs = []
     this.#at++
+    this.#stageSince = this.parts.now()
     this.#runStage()
   }
 
@@ -356,7 +365,8 @@ export class WorkflowRun implements StepHost, StepPeers {
    */
   #isUntouched(cause: ErrorCode): boolean {
     const { stages, picksAhead } = this.#workflow
-    return cause === 'pod_unreachable' && !picksAhead && stages[this.#at]?.steps.length === 1
+    const isFresh = this.parts.now() - this.#stageSince < HAND_OFF_MS
+    return cause === 'pod_unreachable' && isFresh && !picksAhead && stages[this.#at]?.steps.length === 1
   }
 
   #endOthers(winner: StepRun): void {

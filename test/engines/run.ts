@@ -12,7 +12,10 @@ import { serving } from './phases/serving.js'
 import { sglang, vllm22 } from './phases/slow.js'
 import { killChildrenAtExit } from './processes.js'
 
-/** All of it takes some six minutes, a fresh installation included; past this, something hangs. */
+/**
+ * A fresh installation and the first two phases take some six minutes; the third took four on two cores with a load of 6 to
+ * 9. Past this, something hangs.
+ */
 const RUN_TIMEOUT_MS = 30 * 60_000
 
 const phases: readonly Phase[] = [serving, exact, disaggregated]

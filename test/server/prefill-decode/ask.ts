@@ -99,5 +99,6 @@ export function contentOf({ text, json }: Answer, isStream: boolean): string {
   const pieces = [...text.matchAll(/^data: (\{.*\})$/gm)].map(([, data = '']) =>
     answerBody.parse(JSON.parse(data)),
   )
-  return pieces.map(({ choices: [first] }) => first?.text ?? first?.delta?.content ?? '').join('')
+  const first = pieces.flatMap(({ choices }) => choices.filter(({ index }) => index === 0))
+  return first.map(({ text, delta }) => text ?? delta?.content ?? '').join('')
 }

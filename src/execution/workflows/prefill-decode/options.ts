@@ -27,12 +27,13 @@ const common = {
     .max(3_600_000)
     .default(60_000)
     .describe('For the prefill to answer; then the next pod has its turn. In milliseconds.'),
-  // Blocks come over in a second at most, and the first token after them.
+  // Blocks come over in a second at most, and the first token after them. Below the 30 s that vLLM holds blocks for: a
+  // pod that wakes up after that must not find its request still there.
   firstByteTimeoutMs: z
     .int()
     .min(1)
     .max(3_600_000)
-    .default(30_000)
+    .default(20_000)
     .describe("From sending to a stream's first byte, once the prompt is computed. In milliseconds."),
   // As timeouts.firstByteMs: an answer that comes whole takes minutes where it is long, and nothing tells a pod that
   // writes it from one that hangs.

@@ -15,8 +15,11 @@ import { type Body, type Path, type Said, say } from '../legs.js'
 
 /** Uncached tokens up to which a request goes straight to decode: below the cases' prompts of 170 tokens. */
 export const THRESHOLD = 100
-/** What a decode pod may take for a stream's first byte: longer than the lease, so that a hand-off surely expires in it. */
-export const FIRST_BYTE_MS = (LEASE_SECONDS + 2) * 1_000
+/**
+ * What a decode pod may take for a stream's first byte: longer than the lease, so that a hand-off surely expires in it, and
+ * than an engine takes on a machine so busy that it gets no CPU for seconds (9 s were seen, at a load of 13 on two cores).
+ */
+const FIRST_BYTE_MS = (LEASE_SECONDS + 6) * 1_000
 /** Log lines, metrics and health follow what happens; on a machine that others keep busy by seconds. */
 export const NOTICE_MS = 30_000
 
