@@ -310,6 +310,7 @@ export class WorkflowRun implements StepHost, StepPeers {
     // The relaying leg of the last stage ends it all; this is one of those before.
     if (this.#legs.some(leg => leg.step.output === 'relay')) return
     this.#at++
+    this.#stageSince = this.parts.now()
     this.#runStage()
   }
 

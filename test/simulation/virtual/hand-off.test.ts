@@ -1,6 +1,7 @@
 /** Prefill on one pod, the answer from another: what holds of every hand-off, and that the executor's own choice is made. */
 import test from 'ava'
 import fc from 'fast-check'
+import type { ExecuteSpec } from '#phyllo/decision/plugin.js'
 import { hashBlocks, healthy, matchPrefix, maxScore, tokenize } from '#phyllo/decision/plugins/index.js'
 import { profile } from '#phyllo/decision/profile.js'
 import { encodePrefillDecode } from '#phyllo/execution/workflows/encode-prefill-decode.js'
@@ -14,7 +15,7 @@ import { runScenario } from '#phyllo/simulation/virtual/simulation.js'
 import { Transfers } from '#phyllo/simulation/virtual/transfers.js'
 import { conversations, podsLike, scenario } from './kit.js'
 
-const splitBy = (execute: ReturnType<typeof vllmNixl>) =>
+const splitBy = (execute: ExecuteSpec<string>) =>
   profile('split')
     .prepare(tokenize(), hashBlocks(), matchPrefix())
     .filter(healthy())
@@ -96,7 +97,7 @@ test('the threshold decides as in the executor: up to it straight, above it spli
 })
 
 test('workflows with parts that the simulation lacks are refused by name', async t => {
-  for (const execute of [hedged(), encodePrefillDecode()]) {
+  for (const execute of [hedged(), encodePrefillDecode({ encode: 'prefill' })]) {
     await t.throwsAsync(simulate(scenario({ profile: splitBy(execute) })), {
       message: /^workflow '[\w-]+' can't be simulated$/,
     })
