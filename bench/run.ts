@@ -16,6 +16,7 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   proxy: async () => (await import('./proxy/run.js')).benchProxy({ quick }),
   scrape: async () => (await import('./scrape/run.js')).benchScrape({ quick }),
   policies: async () => (await import('./policies/run.js')).benchPolicies({ quick }),
+  disaggregation: async () => (await import('./disaggregation/run.js')).benchDisaggregation({ quick }),
   simulate: async () => (await import('./simulate/run.js')).benchSimulate({ quick }),
 }
 

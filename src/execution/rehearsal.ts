@@ -2,6 +2,8 @@
  * A request's way through its workflow as far as it can be told before anything is sent: which way, and each step's
  * selection. Nothing is booked, so that a pod may be the pick of two steps; for explanations.
  */
+
+import type { LatencyWeights } from '../data/latency-weights.js'
 import { MAX_SLOTS, NO_TICKET, SUMMARY, SUMMARY_WORDS, slotOf } from '../data/native.js'
 import type { PodInfo, PodView } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
@@ -11,8 +13,19 @@ import type { ExecutionRoute } from './route.js'
 import { type Step, stepsOf, type Workflow } from './workflow.js'
 
 /** The context must be prepared. Throws what a plugin throws. */
-export function rehearse(ctx: RoutingContext, route: ExecutionRoute, pods: PodView, trace: Trace): void {
-  new Rehearsal(ctx, route, pods, trace).walk(route.workflow)
+export function rehearse(
+  ctx: RoutingContext,
+  route: ExecutionRoute,
+  { pods, latency }: RehearsalParts,
+  trace: Trace,
+): void {
+  new Rehearsal(ctx, route, pods, latency, trace).walk(route.workflow)
+}
+
+/** What choices are made from, as they are for requests (`ChoiceInput`). */
+export interface RehearsalParts {
+  readonly pods: PodView
+  readonly latency: LatencyWeights
 }
 
 class Rehearsal {
@@ -23,6 +36,7 @@ class Rehearsal {
     private readonly ctx: RoutingContext,
     private readonly route: ExecutionRoute,
     private readonly pods: PodView,
+    private readonly latency: LatencyWeights,
     private readonly trace: Trace,
   ) {}
 
@@ -36,9 +50,11 @@ class Rehearsal {
       const pod = this.#select(chooser)
       if (pod === undefined) return this.#refused(workflow)
       const uncachedTokens = this.#uncached(pod)
-      const direct = choice.why({ ctx: this.ctx, pod, uncachedTokens })
+      const { ctx, pods, latency } = this
+      const input = { ctx, pod, uncachedTokens, pods, latency }
+      const direct = choice.why(input)
       if (direct !== undefined) return this.#turnTo(choice.otherwise, direct)
-      this.trace.took(name, `${uncachedTokens} uncached tokens on ${pod.id}`)
+      this.trace.took(name, choice.whyNot?.(input) ?? `${uncachedTokens} uncached tokens on ${pod.id}`)
     }
     for (const step of steps) {
       const isNeeded = step.skip === undefined

@@ -52,6 +52,11 @@ export class Selector {
     private readonly learning?: Learning,
   ) {}
 
+  /** What has been learned of the pods' times to the first byte. */
+  get latency(): LatencyModel | undefined {
+    return this.learning?.latency
+  }
+
   /**
    * Books the best pod of the pool that is not among the slots tried before. Throws what a plugin throws. `flags`: BOOK
    * flags, the profile's own unless given.

@@ -335,5 +335,6 @@ export class StepRun implements UpstreamHandler {
     hedge?.sample(this.#host.ctx, ms)
     if (samples === 'prefill') this.#lease?.prefillDone(ms)
     else if (samples === 'first-byte' && this.#host.ctx.stream) this.#lease?.firstByte(ms)
+    if (this.#host.ctx.stream) this.step.learn?.(this.#lease?.uncachedTokens ?? 0, ms)
   }
 }

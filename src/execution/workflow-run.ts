@@ -9,6 +9,7 @@ import type { RoutingContext } from '../decision/context.js'
 import { selectionError } from '../decision/outcome.js'
 import type { Refusal } from '../decision/plugin.js'
 import { type ErrorCode, errorCatalogue, PhylloError, toPhylloError } from '../errors.js'
+import { enterWorkflow, withoutPod } from './enter-workflow.js'
 import type { Way } from './events.js'
 import type { Lease, LeaseOutcome } from './lease.js'
 import { LegTimers } from './leg-timers.js'
@@ -184,54 +185,20 @@ export class WorkflowRun implements StepHost, StepPeers {
     this.#host.failed(error, begun, run)
   }
 
-  #enter(workflow: Workflow, way?: Way): void {
-    this.#workflow = workflow
-    this.#way = way ?? (stepsOf(workflow).length > 1 ? 'split' : 'direct')
-    this.#at = 0
+  #enter(asked: Workflow, turned?: Way): void {
+    const { ctx, parts } = this.#host
     this.attemptId = this.#picked.newAttempt()
-    this.#picked.begin()
-    const { fallback, choice, picksAhead } = workflow
-    const why = workflow.unfit?.(this.ctx)
-    if (why !== undefined && fallback !== undefined) return this.#turnTo(fallback, why, 'fallback')
-    if (choice !== undefined && this.#chooses(workflow)) return
-    if (picksAhead) {
-      const refusal = this.#picked.pickAll(stepsOf(workflow))
-      if (refusal !== undefined) return this.#refused(refusal)
-    }
-    this.#runStage()
-  }
-
-  /** Picks tentatively. True: the request has gone another way by now. */
-  #chooses({ name, choice, stages }: Workflow): boolean {
-    const step = stages.flatMap(({ steps }) => steps).find(each => each.name === choice?.step)
-    if (choice === undefined || step === undefined) return false
-    const lease = this.#picked.acquireEarly(step)
-    if (typeof lease === 'string') {
-      this.#refused(lease)
-      return true
-    }
-    const { pod, uncachedTokens } = lease
-    const why = choice.why({ ctx: this.ctx, pod, uncachedTokens })
-    if (why === undefined) {
-      this.ctx.trace?.took(name, `${uncachedTokens} uncached tokens on ${pod.id}`)
-      this.#picked.hold(step, lease)
-      return false
-    }
-    const [first] = stepsOf(choice.otherwise)
-    if (first !== undefined) this.#picked.holdWhole(first, lease)
-    this.#turnTo(choice.otherwise, why, 'direct')
-    return true
-  }
-
-  #turnTo(workflow: Workflow, why: string, way: Way): void {
-    this.ctx.trace?.took(workflow.name, why)
-    this.#enter(workflow, way)
+    const { workflow, way, refusal } = enterWorkflow(asked, { ...parts, ctx, picked: this.#picked }, turned)
+    this.#workflow = workflow
+    this.#way = way
+    this.#at = 0
+    if (refusal === undefined) this.#runStage()
+    else this.failed(selectionError(refusal, ctx), false)
   }
 
   #refused(refusal: Refusal): void {
-    const { fallback, name } = this.#workflow
-    this.#picked.letGo(OUTCOME.cancelled)
-    if (fallback !== undefined) this.#turnTo(fallback, `${name}: a step has no pod to go to`, 'fallback')
+    const fallback = withoutPod(this.#workflow, { ctx: this.ctx, picked: this.#picked })
+    if (fallback !== undefined) this.#enter(fallback, 'fallback')
     else this.failed(selectionError(refusal, this.ctx), false)
   }
 
@@ -343,6 +310,7 @@ export class WorkflowRun implements StepHost, StepPeers {
     // The relaying leg of the last stage ends it all; this is one of those before.
     if (this.#legs.some(leg => leg.step.output === 'relay')) return
     this.#at++
+    this.#stageSince = this.parts.now()
     this.#runStage()
   }
 

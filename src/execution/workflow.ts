@@ -9,6 +9,7 @@
  * an error when the file is loaded.
  */
 import type { CacheHint } from '../data/cache-hint.js'
+import type { LatencyWeights } from '../data/latency-weights.js'
 import type { PodInfo, PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { AnySlot, Reader, Writer } from '../decision/slot.js'
@@ -109,6 +110,11 @@ export interface Step<
   /** The beginning of a relayed stream is held back until it says something: until then, an error in it is the pod's. */
   readonly holdsHead?: boolean | undefined
   /**
+   * Learns from a stream's first byte, `ms` after it was sent; `tokens` of the prompt were not cached on its pod. For
+   * what the workflow itself wants to know, besides `samples`.
+   */
+  readonly learn?: ((tokens: number, ms: number) => void) | undefined
+  /**
    * Its prompt is computed by another step, so that its pod's queue of prompt tokens does not grow by it.
    */
   readonly prefilled?: boolean | undefined
@@ -170,6 +176,10 @@ export interface ChoiceInput {
   readonly pod: PodInfo
   /** Prompt tokens that it would have to compute. */
   readonly uncachedTokens: number
+  /** The fleet; loads of all its pods, as they were before the pick, are the columns of `ctx.lane`. */
+  readonly pods: PodView
+  /** What is known of the pods' times to the first byte; undefined where nobody learns it. */
+  readonly latency: LatencyWeights | undefined
 }
 
 /** Between a workflow and a shorter way, made for each request. */
@@ -180,6 +190,8 @@ export interface Choice {
   readonly otherwise: Workflow
   /** Why the shorter way is taken; undefined: it is not. */
   why(input: ChoiceInput): string | undefined
+  /** Why it was not, for the decision record; asked right after `why`, of the same input, where there is a record. */
+  readonly whyNot?: ((input: ChoiceInput) => string) | undefined
 }
 
 export interface Workflow {

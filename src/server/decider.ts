@@ -51,6 +51,8 @@ const responseKey = (id: string): string => `response:${id}`
 export class Decider {
   readonly pods = new PodView()
   readonly contexts: RoutingContexts
+  /** What is known of the pods' times to the first byte. */
+  readonly latency: LatencyModel
   readonly #lane: LaneView
   readonly #routes = new Map<string, Route>()
   readonly #fallback: Route
@@ -61,6 +63,7 @@ export class Decider {
 
   constructor(options: DeciderOptions) {
     this.#lane = options.lane
+    this.latency = options.latency
     this.contexts = new RoutingContexts(options.lane)
     const caches = new CacheSizes(options.lane, this.pods, options.now)
     const env = { ...options, pods: this.pods, caches }

@@ -27,6 +27,12 @@ test('a split request and a short one: the ways, the steps, nothing sent; the lo
         pick: 'max-score',
         execute: { 'prefill-decode/vllm-nixl': { threshold: 100 } },
       },
+      adaptive: {
+        prepare: ['tokenize', 'hash-blocks', 'match-prefix'],
+        filter: ['healthy'],
+        pick: 'max-score',
+        execute: { 'prefill-decode/vllm-nixl': { threshold: 'adaptive' } },
+      },
     },
     defaults: { profile: 'pd' },
     decisionLog: { path, rate: 1 },
@@ -34,8 +40,8 @@ test('a split request and a short one: the ways, the steps, nothing sent; the lo
   await until(async () => (await router.pods()).every(pod => pod.healthy === true), 'pods are healthy')
   const long = chatBody({ messages: [user('a leaf on a stem '.repeat(100))] })
   const short = chatBody({ messages: [user('hi')] })
-  const explained = async (body: string) =>
-    explanation.parse(await (await router.admin('POST', '/explain', body)).json())
+  const explained = async (body: string, profile = 'pd') =>
+    explanation.parse(await (await router.admin('POST', `/explain?profile=${profile}`, body)).json())
 
   const split = await explained(long)
   t.is(split.profile, 'pd')
@@ -54,6 +60,8 @@ test('a split request and a short one: the ways, the steps, nothing sent; the lo
   const direct = await explained(short)
   t.is(direct.ways[0]?.workflow, 'whole')
   t.regex(direct.ways[0]?.why ?? '', /up to 100 are computed where they are decoded/)
+  const { ways } = await explained(long, 'adaptive')
+  t.regex(ways[0]?.why ?? '', /^\d+ uncached tokens: on d \d+ ms .*; on p \d+ ms .* to hand over$/)
   const sent = [prefill, decode].map(engine => engine.requests()['/v1/chat/completions'] ?? 0)
   t.deepEqual(sent, [0, 0])
 

@@ -25,6 +25,7 @@ import { matchPrefix } from './prepare/match-prefix.js'
 import { prefixKey } from './prepare/prefix-key.js'
 import { sessionKey } from './prepare/session-key.js'
 import { tokenize } from './prepare/tokenize.js'
+import { decodeApart } from './score/decode-apart.js'
 import { decodeLoad } from './score/decode-load.js'
 import { firstByteTime } from './score/first-byte-time.js'
 import { freeCache } from './score/free-cache.js'
@@ -34,6 +35,7 @@ import { lmetric } from './score/lmetric.js'
 import { loraAffinity } from './score/lora-affinity.js'
 import { nearEarlierPick } from './score/near-earlier-pick.js'
 import { noHitLru } from './score/no-hit-lru.js'
+import { prefillDelay } from './score/prefill-delay.js'
 import { prefillLoad } from './score/prefill-load.js'
 import { prefillTime } from './score/prefill-time.js'
 import { prefixOverlap } from './score/prefix-overlap.js'
@@ -65,6 +67,7 @@ export const builtinPlugins: readonly AnyFactory[] = [
   loraAffinity,
   topologyAffinity,
   decodeLoad,
+  decodeApart,
   firstByteTime,
   freeCache,
   kvUse,
@@ -72,6 +75,7 @@ export const builtinPlugins: readonly AnyFactory[] = [
   lmetric,
   nearEarlierPick,
   noHitLru,
+  prefillDelay,
   prefillLoad,
   prefillTime,
   prefixOverlap,
@@ -88,6 +92,7 @@ export {
   affinityKey,
   circuitClosed,
   concurrencyCap,
+  decodeApart,
   decodeLoad,
   deviationCap,
   firstByteTime,
@@ -107,6 +112,7 @@ export {
   maxScore,
   nearEarlierPick,
   noHitLru,
+  prefillDelay,
   prefillLoad,
   prefillTime,
   prefixKey,

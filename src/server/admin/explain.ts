@@ -47,7 +47,9 @@ async function explain(
       throw new PhylloError('invalid_request', `no profile is named '${name}'`, 'profile')
     const trace = new Trace(decider.pods, undefined, { draws, look })
     await route.profile.prepare(ctx, trace)
-    if (onlyStep(route.workflow) === undefined) rehearse(ctx, route, decider.pods, trace)
+    // Choices say why in figures where there is a record.
+    ctx.trace = trace
+    if (onlyStep(route.workflow) === undefined) rehearse(ctx, route, decider, trace)
     else route.profile.select(ctx, ctx.pool, new Ranking(), trace)
     return { status: 200, body: trace }
   } finally {

@@ -178,7 +178,7 @@ class Run {
       this.sink.onToken?.(choice, 0)
     } else if (event.type === 'token') {
       this.sink.onToken?.(choice, event.index)
-    } else {
+    } else if (event.type === 'finished') {
       adapters.leaves(event.id)
       metrics.finish(sample.answer.finish, seconds)
       this.cached[sample.task] ??= this.arrivals[choice]?.cachedTokens ?? event.cachedTokens

@@ -14,10 +14,14 @@ export interface GpuSpec {
   readonly bandwidth: number
   /** Usable memory, bytes. */
   readonly memory: number
+  /** What its network card moves in each direction, bytes/s. */
+  readonly network: number
   /** Part of `flops` that large matrix products reach. */
   readonly flopsEfficiency: number
   /** Part of `bandwidth` that streaming reads reach. */
   readonly bandwidthEfficiency: number
+  /** Part of `network` that reads of a remote GPU's KV blocks reach. */
+  readonly networkEfficiency: number
 }
 
 /** A dense decoder as its config.json gives it. */
@@ -53,6 +57,10 @@ export interface EngineParameters {
   readonly attentionMsPerPair: number
   /** Reading the keys and values of one token of context. */
   readonly kvReadMsPerToken: number
+  /** Moving the keys and values of one token to another pod, or from it. */
+  readonly transferMsPerToken: number
+  /** What a hand-off takes besides, whatever its size. */
+  readonly transferLatencyMs: number
 }
 
 /** Scheduler settings; the costs are derived. */
@@ -65,17 +73,22 @@ export interface EngineSettings {
   readonly memoryUtilisation: number
   /** Bytes for activations, CUDA graphs and the runtime itself. */
   readonly workspace: number
+  /** Of a hand-off of KV blocks: finding the other engine, descriptors, the notice that it is done. */
+  readonly transferLatencyMs: number
 }
 
 /**
  * NVIDIA A10G (data sheet): 70 TFLOPS dense BF16, 600 GB/s, 24 GB, of which the driver reports 22,731 MiB usable.
  * Assumed: 60 % of peak arithmetic in large products and 80 % of peak bandwidth, both within what vendors' own
- * libraries are reported to reach on this class of card.
+ * libraries are reported to reach on this class of card. Network: AWS's g5.48xlarge has 100 Gbit/s for eight of them; 80 %
+ * of it assumed.
  */
 export const a10g: GpuSpec = {
   flops: 70e12,
   bandwidth: 600e9,
   memory: 22_731 * 1024 * 1024,
+  network: 100e9 / 8 / 8,
+  networkEfficiency: 0.8,
   flopsEfficiency: 0.6,
   bandwidthEfficiency: 0.8,
 }
@@ -94,7 +107,8 @@ export const llama8b: ModelSpec = {
 
 /**
  * vLLM's defaults on such a card: block 16, 256 sequences, 2,048 tokens a step, 92 % of memory. Assumed: 2 ms of
- * overhead a step (vLLM V1's scheduler and launch cost at batch sizes of tens), 1.5 GB of workspace.
+ * overhead a step (vLLM V1's scheduler and launch cost at batch sizes of tens), 1.5 GB of workspace, 5 ms for a hand-off
+ * (a few messages between the engines, each handled between two steps).
  */
 export const vllmSettings: EngineSettings = {
   blockSize: 16,
@@ -103,6 +117,7 @@ export const vllmSettings: EngineSettings = {
   stepOverheadMs: 2,
   memoryUtilisation: 0.92,
   workspace: 1.5e9,
+  transferLatencyMs: 5,
 }
 
 /** Bytes of keys and values per token: two (K, V) per layer, KV head and head dimension. */
@@ -113,7 +128,8 @@ export const kvBytesPerToken = (model: ModelSpec): number =>
  * The roofline costs of a model on a GPU.
  * - matrix products: 2 FLOP per weight and token, at least one read of all weights per step;
  * - attention: 4 × hidden size FLOP per layer and token pair (QKᵀ and the product with V, 2 each);
- * - KV reads: `kvBytesPerToken` per token of context.
+ * - KV reads: `kvBytesPerToken` per token of context;
+ * - hand-offs: the same bytes per token over the network.
  */
 export function deriveParameters(
   gpu: GpuSpec = a10g,
@@ -136,6 +152,8 @@ export function deriveParameters(
     linearMsPerToken: (2 * (model.parameters - model.embeddingParameters)) / flopsPerMs,
     attentionMsPerPair: (4 * model.hiddenSize * model.layers) / flopsPerMs,
     kvReadMsPerToken: kvBytesPerToken(model) / bytesPerMs,
+    transferMsPerToken: (kvBytesPerToken(model) * 1000) / (gpu.network * gpu.networkEfficiency),
+    transferLatencyMs: settings.transferLatencyMs,
   }
 }
 

@@ -19,6 +19,11 @@ export interface EngineRequest {
    * request that loses its blocks computes them itself.
    */
   readonly remoteTokens?: number
+  /**
+   * They are still to come: once there is room for them the engine reserves it, says so (`reserved`), and begins when
+   * `Engine.received` tells that they are here.
+   */
+  readonly pulls?: boolean
   /** Its blocks stay in use after its end, until `Engine.release`: another engine is to read them. */
   readonly holdsBlocks?: boolean
 }
@@ -33,6 +38,8 @@ export interface RequestContent {
 
 /** What happened, in the order of time. */
 export type EngineEvent =
+  /** There is room for what another engine hands over; `missing` of the prompt's tokens are not cached here. */
+  | { readonly type: 'reserved'; readonly id: string; readonly at: number; readonly missing: number }
   | { readonly type: 'first-token'; readonly id: string; readonly at: number }
   | { readonly type: 'token'; readonly id: string; readonly at: number; readonly index: number }
   | {
@@ -62,6 +69,8 @@ export interface EngineStats {
   readonly prefixHits: number
   /** Prompt tokens whose keys and values came from another engine. */
   readonly remoteTokens: number
+  /** Requests that have their blocks, and wait for what is to be in them. */
+  readonly pulling: number
   /** Finished requests whose blocks wait to be read by another engine. */
   readonly holding: number
   /** Prompt tokens of requests whose prefill is complete. */

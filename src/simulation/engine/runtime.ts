@@ -177,6 +177,7 @@ function addUp(all: readonly EngineStats[]): EngineStats {
     prefixQueries: total.prefixQueries + one.prefixQueries,
     prefixHits: total.prefixHits + one.prefixHits,
     remoteTokens: total.remoteTokens + one.remoteTokens,
+    pulling: total.pulling + one.pulling,
     holding: total.holding + one.holding,
     promptTokens: total.promptTokens + one.promptTokens,
     generationTokens: total.generationTokens + one.generationTokens,

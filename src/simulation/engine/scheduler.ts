@@ -29,6 +29,8 @@ export class Engine {
   private readonly sequences = new Map<string, Sequence>()
   /** Finished ones whose blocks another engine is to read. */
   private readonly held = new Map<string, Sequence>()
+  /** Those that have their blocks, and wait for what another engine hands over. */
+  private readonly pulling = new Map<string, Sequence>()
   private waiting: Sequence[] = []
   private running: Sequence[] = []
   private step: Step | null = null
@@ -91,7 +93,10 @@ export class Engine {
     this.totals.aborted++
     this.waiting = this.waiting.filter(other => other !== sequence)
     this.running = this.running.filter(other => other !== sequence)
+    this.pulling.delete(id)
     this.leave(sequence)
+    // Its blocks may be what the next one waits for.
+    if (this.step === null && this.waiting.length > 0) this.wakeAt = Math.min(this.wakeAt, this.clock)
     if (this.step === null && this.sequences.size === 0) this.wakeAt = Number.POSITIVE_INFINITY
     return true
   }
@@ -104,6 +109,29 @@ export class Engine {
     this.held.delete(id)
     sequence.giveBack(this.cache)
     if (this.step === null && this.waiting.length > 0) this.wakeAt = Math.min(this.wakeAt, this.clock)
+    return true
+  }
+
+  /** What was `reserved` for is here. False if nobody waits for it (any more). */
+  received(id: string, now: number): boolean {
+    const sequence = this.pulling.get(id)
+    if (sequence === undefined) return false
+    this.tick(now)
+    this.totals.remoteTokens += sequence.takeRemote()
+    sequence.isLoaded = true
+    this.waitAgain(sequence)
+    return true
+  }
+
+  /** Nothing will come of what a request is to pull: it computes its prompt itself. False if it does not wait for it. */
+  loseRemote(id: string, now: number): boolean {
+    const sequence = this.sequences.get(id)
+    if (sequence === undefined || !sequence.awaitsPull) return false
+    this.tick(now)
+    sequence.isRemoteLost = true
+    if (!this.pulling.has(id)) return true
+    sequence.giveBack(this.cache)
+    this.waitAgain(sequence)
     return true
   }
 
@@ -124,7 +152,7 @@ export class Engine {
     for (let at = this.nextEventAt(); at <= now; at = this.nextEventAt()) {
       this.clock = Math.max(this.clock, at)
       if (this.step !== null) this.finishStep(this.step, events)
-      this.startStep(at)
+      this.startStep(at, events)
     }
     this.tick(now)
     return events
@@ -149,6 +177,7 @@ export class Engine {
       cachedBlocks: this.cache.cached,
       evictedBlocks: this.cache.evicted,
       holding: this.held.size,
+      pulling: this.pulling.size,
       ...this.totals,
     }
   }
@@ -157,15 +186,23 @@ export class Engine {
     this.clock = Math.max(this.clock, now)
   }
 
-  private startStep(at: number): void {
+  /** It has had its turn already, and comes before those that have not. */
+  private waitAgain(sequence: Sequence): void {
+    this.pulling.delete(sequence.request.id)
+    this.waiting.unshift(sequence)
+    if (this.step === null) this.wakeAt = Math.min(this.wakeAt, this.clock)
+  }
+
+  private startStep(at: number, events: EngineEvent[]): void {
     this.wakeAt = Number.POSITIVE_INFINITY
     const work: Work[] = []
     const left = this.scheduleRunning(work, this.parameters.maxBatchedTokens)
-    this.admitWaiting(work, left, at)
+    this.admitWaiting(work, left, at, events)
     if (work.length === 0) {
       const next = this.waiting[0]
-      // Blocks that are held for another engine come back by `release`, which wakes this one.
-      if (next === undefined || (next.arrivedAt <= at && this.held.size > 0)) return
+      // Blocks that are held for another engine, or wait for one, come back by a call that wakes this one.
+      const isWoken = this.held.size + this.pulling.size > 0
+      if (next === undefined || (next.arrivedAt <= at && isWoken)) return
       if (next.arrivedAt <= at) throw new Error('unreachable: requests in the engine, and none can run')
       this.wakeAt = next.arrivedAt
       return
@@ -207,30 +244,45 @@ export class Engine {
    * Admits in order of arrival and stops at the first that does not fit: nobody overtakes. A caller whose timer fired
    * late runs steps of the past, in which requests that have arrived since must not take part.
    */
-  private admitWaiting(work: Work[], budget: number, at: number): void {
+  private admitWaiting(work: Work[], budget: number, at: number, events: EngineEvent[]): void {
     let left = budget
     while (left > 0 && this.running.length < this.parameters.maxBatch) {
       const sequence = this.waiting[0]
       if (sequence === undefined || sequence.arrivedAt > at) return
-      const isFirstTime = sequence.cachedTokens === null
-      sequence.takeCached(this.cache)
-      const remote = sequence.takeRemote()
-      const tokens = Math.min(sequence.missing, left)
-      if (!sequence.reserve(tokens, this.cache)) {
-        sequence.giveBack(this.cache)
-        if (isFirstTime) sequence.cachedTokens = null
-        return
-      }
-      if (isFirstTime) {
-        this.totals.prefixQueries += sequence.request.promptTokens
-        this.totals.prefixHits += sequence.cachedTokens ?? 0
-        this.totals.remoteTokens += remote
-      }
+      const isPull = sequence.awaitsPull
+      const tokens = this.makeRoom(sequence, isPull ? sequence.request.promptTokens : left)
+      if (tokens < 0) return
       this.waiting.shift()
+      if (isPull) {
+        this.pulling.set(sequence.request.id, sequence)
+        events.push({ type: 'reserved', id: sequence.request.id, at, missing: sequence.missing })
+        continue
+      }
       this.running.push(sequence)
       work.push({ sequence, tokens, context: sequence.computed })
       left -= tokens
     }
+  }
+
+  /** Blocks for what is cached and `most` tokens more; answers how many more these are, -1 if there is no room. */
+  private makeRoom(sequence: Sequence, most: number): number {
+    // Room was made when it was reserved, the last token's included.
+    if (sequence.isLoaded) return Math.min(sequence.missing, most)
+    const isFirstTime = sequence.cachedTokens === null
+    sequence.takeCached(this.cache)
+    const remote = sequence.awaitsPull ? 0 : sequence.takeRemote()
+    const tokens = Math.min(sequence.missing, most)
+    if (!sequence.reserve(tokens, this.cache)) {
+      sequence.giveBack(this.cache)
+      if (isFirstTime) sequence.cachedTokens = null
+      return -1
+    }
+    if (isFirstTime) {
+      this.totals.prefixQueries += sequence.request.promptTokens
+      this.totals.prefixHits += sequence.cachedTokens ?? 0
+      this.totals.remoteTokens += remote
+    }
+    return tokens
   }
 
   private finishStep(step: Step, events: EngineEvent[]): void {

@@ -11,6 +11,10 @@ export class Sequence {
   cachedTokens: number | null = null
   /** Finished or aborted: a step under way must not touch it any more. */
   isGone = false
+  /** What another engine has computed is here, in its blocks. */
+  isLoaded = false
+  /** It never came, or was lost with the blocks: the prompt is computed here. */
+  isRemoteLost = false
   private blocks: number[] = []
   /** Leading blocks that are named in the cache. */
   private named = 0
@@ -46,10 +50,15 @@ export class Sequence {
   takeRemote(): number {
     const { remoteTokens = 0, promptTokens } = this.request
     const known = Math.min(remoteTokens, promptTokens)
-    if (this.preemptions > 0 || known <= this.computed) return 0
+    if (this.isRemoteLost || known <= this.computed) return 0
     const taken = known - this.computed
     this.computed = Math.min(known, promptTokens - 1)
     return taken
+  }
+
+  /** Whether it has to wait for what another engine hands over. */
+  get awaitsPull(): boolean {
+    return this.request.pulls === true && !this.isLoaded && !this.isRemoteLost
   }
 
   /** The blocks it has, in the order of its tokens. */
@@ -82,6 +91,8 @@ export class Sequence {
   /** Loses its place: blocks are free, though still cached until someone else needs them. */
   preempt(cache: BlockCache): void {
     this.preemptions++
+    this.isRemoteLost = true
+    this.isLoaded = false
     this.giveBack(cache)
   }
 

@@ -1,10 +1,31 @@
 /** The scenarios that the options amount to: one for each profile, alike in all else. */
+import type { Profile } from '../../decision/profile.js'
+import { preparedFor } from '../../execution/route.js'
+import { profilesOf as stepNames } from '../../execution/workflow.js'
+import { workflowFor } from '../../execution/workflows/registry.js'
+import { resolveProfiles } from '../../server/profiles.js'
 import { stateOptions } from '../../server/state-options.js'
 import type { Scenario } from '../virtual/scenario.js'
+import { unknownPart } from '../virtual/way.js'
+import { OptionsError } from './failure.js'
 import { fleetOf } from './fleet.js'
 import { profilesOf, routerOptionsOf } from './profiles.js'
 import type { SimulationOptions } from './schema.js'
 import { workloadOf } from './workload.js'
+
+/** Those that steps of the profile's workflow name. */
+function stepProfilesOf(profile: Profile, known: ReadonlyMap<string, Profile>): Profile[] {
+  const workflow = workflowFor(profile.execute)
+  const unknown = unknownPart(workflow)
+  if (unknown !== undefined) {
+    throw new OptionsError(
+      `--profile  '${profile.name}' is served by workflow '${unknown}', which can't be simulated`,
+    )
+  }
+  const fault = preparedFor(profile, workflow, known)
+  if ('message' in fault) throw new OptionsError(`--profile  ${fault.profile}: ${fault.message}`)
+  return [...stepNames(workflow)].flatMap(name => known.get(name) ?? [])
+}
 
 /** Throws an OptionsError or a TraceError with what is wrong. */
 export function scenariosOf(options: SimulationOptions): Scenario[] {
@@ -12,10 +33,12 @@ export function scenariosOf(options: SimulationOptions): Scenario[] {
   const profiles = profilesOf(options, router)
   const fleet = fleetOf(options)
   const workload = workloadOf(options)
+  const known = new Map([...resolveProfiles(router).values(), ...profiles].map(each => [each.name, each]))
   return profiles.map(profile => ({
     workload,
     fleet,
     profile,
+    stepProfiles: stepProfilesOf(profile, known),
     seed: options.seed,
     eventLagMs: options.eventLag ?? null,
     metricIntervalMs: options.metricInterval,

@@ -3,7 +3,11 @@
  * help and their checks are made of this.
  */
 import { z } from 'zod'
+import { CONNECTORS } from '../../data/pod-role.js'
 import { syntheticSchema } from '../traces/synthetic.js'
+
+/** The engine model encodes no images. */
+export const SIMULATED_ROLES = ['mixed', 'prefill', 'decode', 'both'] as const
 
 export const TRACE_FORMATS = ['auto', 'mooncake', 'messages', 'burstgpt', 'azure'] as const
 
@@ -23,6 +27,14 @@ const group = z.strictObject({
     .default(0)
     .describe('Most requests in flight that the router allows a pod; 0 = no limit.'),
   labels: z.record(z.string(), z.string()).default({}).describe('Labels of the pods.'),
+  role: z
+    .enum(SIMULATED_ROLES)
+    .default('mixed')
+    .describe('Steps of requests that the pods take, as in the configuration of a router.'),
+  connector: z
+    .enum(CONNECTORS)
+    .default('nixl')
+    .describe('How the pods hand KV blocks over: whether those that decode also serve whole requests.'),
 })
 export type FleetGroupOptions = z.output<typeof group>
 
@@ -49,7 +61,7 @@ export const simulationSchema = z.strictObject({
   fleet: z
     .union([z.string(), z.array(group).min(1)])
     .default('h100-8b:8')
-    .describe('Pods, as CLASS:COUNT,…; see the list of classes below.'),
+    .describe('Pods, as CLASS:COUNT,… or CLASS:COUNT:ROLE,…; see the list of classes below.'),
   blockSize: z.int().min(1).max(65_536).optional().describe('Tokens in a KV block of all pods.'),
   kvTokens: z.int().min(1).optional().describe('Tokens that the KV cache of each pod holds.'),
   profile: z.string().optional().describe('Profile to run: a name, or a YAML file.'),

@@ -4,12 +4,15 @@ import { type EngineSettings, type GpuSpec, vllmSettings } from '../engine/param
 /**
  * Data sheet of the H100 SXM5: 989.4 TFLOPS dense BF16 (the 1,979 that it prints are with sparsity), 3.35 TB/s of HBM3,
  * 80 GB, of which the driver reports 81,559 MiB. Assumed, as for the A10G: 60 % of peak arithmetic in large products
- * and 80 % of peak bandwidth.
+ * and 80 % of peak bandwidth. Network: a DGX H100 has a ConnectX-7 of 400 Gbit/s for each of its GPUs (its data sheet);
+ * assumed, 80 % of that. Pods of one machine may hand over by NVLink, nine times as fast: this is the slower case.
  */
 export const h100: GpuSpec = {
   flops: 989.4e12,
   bandwidth: 3.35e12,
   memory: 81_559 * 1024 * 1024,
+  network: 400e9 / 8,
+  networkEfficiency: 0.8,
   flopsEfficiency: 0.6,
   bandwidthEfficiency: 0.8,
 }

@@ -24,6 +24,7 @@ export function tensorParallel(gpu: GpuSpec, model: ModelSpec, count: number): G
     flops,
     bandwidth: gpu.bandwidth * count,
     memory: gpu.memory * count,
+    network: gpu.network * count,
     flopsEfficiency: gpu.flopsEfficiency * share,
   }
 }

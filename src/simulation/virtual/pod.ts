@@ -3,7 +3,7 @@ import { blockKeys } from '../engine/block-keys.js'
 import { CacheEvents } from '../engine/kv-events/cache-events.js'
 import { EventEncoder, sequenceFrame } from '../engine/kv-events/encoder.js'
 import type { EngineParameters } from '../engine/parameters.js'
-import type { EngineEvent, EngineStats, RequestContent } from '../engine/request.js'
+import type { EngineEvent, EngineRequest, EngineStats, RequestContent } from '../engine/request.js'
 import { Engine } from '../engine/scheduler.js'
 import type { EventQueue } from './event-queue.js'
 import type { Prompt, VirtualRequest } from './workload.js'
@@ -48,21 +48,53 @@ export class VirtualPod {
     }
   }
 
-  /** Whether its cache could ever hold the request; an engine refuses it otherwise. */
-  fits({ prompt, outputTokens }: VirtualRequest): boolean {
-    return prompt.length + outputTokens <= this.#engine.capacityTokens
+  /** Whether its cache could ever hold the request, or its prompt alone; an engine refuses it otherwise. */
+  fits({ prompt, outputTokens }: VirtualRequest, isPrefill: boolean): boolean {
+    return prompt.length + (isPrefill ? 1 : outputTokens) <= this.#engine.capacityTokens
   }
 
   /** The request begins to wait for its turn now. */
   submit(id: string, { prompt, outputTokens }: VirtualRequest): void {
-    const keys = blockKeys(prompt.tokens(), this.parameters.blockSize)
-    const content = this.#needsContent ? { content: new PromptContent(prompt) } : {}
-    this.#engine.submit({ id, promptTokens: prompt.length, outputTokens, keys, ...content }, this.queue.now)
+    this.#submit({ id, outputTokens }, prompt)
+  }
+
+  /** Only the prompt, and the one token that an engine makes in any case; its blocks are kept until `release`. */
+  submitPrefill(id: string, { prompt }: VirtualRequest): void {
+    this.#submit({ id, outputTokens: 1, holdsBlocks: true }, prompt)
+  }
+
+  /** The answer, once there was room for the prompt (`reserved`) and its blocks have been `received`. */
+  submitDecode(id: string, { prompt, outputTokens }: VirtualRequest): void {
+    this.#submit({ id, outputTokens, remoteTokens: prompt.length, pulls: true }, prompt)
+  }
+
+  /** The blocks that a decode was waiting for are here. */
+  received(id: string): void {
+    this.#engine.received(id, this.queue.now)
+    this.#arm()
+  }
+
+  /** They will never be: the prompt is computed here. */
+  loseRemote(id: string): void {
+    this.#engine.loseRemote(id, this.queue.now)
+    this.#arm()
+  }
+
+  /** Nobody needs the blocks of a prefill any longer. */
+  release(id: string): void {
+    this.#engine.release(id, this.queue.now)
     this.#arm()
   }
 
   stats(): EngineStats {
     return this.#engine.stats()
+  }
+
+  #submit(request: Omit<EngineRequest, 'promptTokens' | 'keys' | 'content'>, prompt: Prompt): void {
+    const keys = blockKeys(prompt.tokens(), this.parameters.blockSize)
+    const content = this.#needsContent ? { content: new PromptContent(prompt) } : {}
+    this.#engine.submit({ ...request, promptTokens: prompt.length, keys, ...content }, this.queue.now)
+    this.#arm()
   }
 
   #events(wire: EventWire, seed: number): CacheEvents {

@@ -20,7 +20,14 @@ export class Recorder {
   readonly endedAt: Float64Array
   /** Number of the pod; -1 before one is picked. */
   readonly pod: Int32Array
+  /** Found in the cache of the pod that computed the prompt. */
   readonly cachedTokens: Float64Array
+  /** Number of the pod that computed the prompt: `pod`, or the one that handed it over; -1 before it is picked. */
+  readonly prefillPod: Int32Array
+  /** Prompt tokens whose blocks came from another pod. */
+  readonly movedTokens: Float64Array
+  /** From when the prompt was computed to when the pod that answers had its blocks. */
+  readonly handOffMs: Float64Array
   readonly preemptions: Int32Array
   readonly fate: Uint8Array
   /** Requests that have come to an end, whichever. */
@@ -31,6 +38,9 @@ export class Recorder {
     this.firstTokenAt = new Float64Array(size)
     this.endedAt = new Float64Array(size)
     this.pod = new Int32Array(size).fill(-1)
+    this.prefillPod = new Int32Array(size).fill(-1)
+    this.movedTokens = new Float64Array(size)
+    this.handOffMs = new Float64Array(size)
     this.cachedTokens = new Float64Array(size)
     this.preemptions = new Int32Array(size)
     this.fate = new Uint8Array(size)

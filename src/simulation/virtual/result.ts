@@ -7,7 +7,9 @@ import type { RunRecord } from './simulation.js'
 
 export interface PodResult {
   readonly id: string
+  /** That it answered. */
   readonly requests: number
+  /** Of prompts that it computed. */
   readonly promptTokens: number
   readonly cachedTokens: number
   readonly outputTokens: number
@@ -43,6 +45,14 @@ export interface SimulationResult {
   readonly preemptions: number
   /** Most over mean of the pods: of requests on them on average over the run, and of prompt tokens computed. */
   readonly imbalance: { readonly inflight: number; readonly prefill: number }
+  /** Requests whose prompt another pod computed. */
+  readonly handOffs: {
+    readonly requests: number
+    /** Prompt tokens whose blocks were moved. */
+    readonly tokens: number
+    /** From when a prompt was computed to when its blocks were where it is answered. */
+    readonly ms: Distribution
+  }
   readonly pods: readonly PodResult[]
   readonly series: Series
   /** TTFT at 0 %, 1 %, … 100 % of the completed requests. */
@@ -100,10 +110,20 @@ export function resultOf(scenario: Scenario, record: RunRecord, wallMs: number):
       inflight: mostOverMean(pods.map(pod => pod.meanInflight)),
       prefill: mostOverMean(pods.map(pod => pod.promptTokens - pod.cachedTokens)),
     },
+    handOffs: handOffsOf(recorder, done),
     pods,
     series: seriesOf(recorder, done, lengthAt, pods.length, from, durationMs),
     ttftQuantilesMs: Array.from({ length: 101 }, (_, percent) => quantileOf(ttfts, percent / 100)),
     wallMs,
+  }
+}
+
+function handOffsOf({ movedTokens, handOffMs }: Recorder, done: readonly number[]) {
+  const moved = done.filter(at => (movedTokens[at] ?? 0) > 0)
+  return {
+    requests: moved.length,
+    tokens: total(moved, at => movedTokens[at] ?? 0),
+    ms: distributionOf(Float64Array.from(moved, at => handOffMs[at] ?? 0)),
   }
 }
 
@@ -114,14 +134,15 @@ function podResults(
   answerAt: (at: number) => number,
   durationMs: number,
 ): PodResult[] {
-  const { arrivedAt, endedAt, cachedTokens, pod: podAt } = recorder
+  const { arrivedAt, endedAt, cachedTokens, pod: podAt, prefillPod } = recorder
   return pods.map(({ id }, pod) => {
     const own = done.filter(at => podAt[at] === pod)
+    const prompts = done.filter(at => prefillPod[at] === pod)
     return {
       id,
       requests: own.length,
-      promptTokens: total(own, lengthAt),
-      cachedTokens: total(own, at => cachedTokens[at] ?? 0),
+      promptTokens: total(prompts, lengthAt),
+      cachedTokens: total(prompts, at => cachedTokens[at] ?? 0),
       outputTokens: total(own, answerAt),
       meanInflight: total(own, at => (endedAt[at] ?? 0) - (arrivedAt[at] ?? 0)) / durationMs,
       busy: (stats[pod]?.busyMs ?? 0) / durationMs,

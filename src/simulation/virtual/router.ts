@@ -8,7 +8,6 @@ import { createLatencyMemory, LatencyModel } from '../../data/latency-model.js'
 import {
   type EventFeed,
   loadNative,
-  NO_TICKET,
   NO_WISH,
   OUTCOME,
   type PodRef,
@@ -17,14 +16,16 @@ import {
   slotOf,
   type Ticket,
 } from '../../data/native.js'
+import { type Connector, DEFAULT_TRANSFER, type PodRole } from '../../data/pod-role.js'
 import type { PodInfo } from '../../data/pod-view.js'
 import { createPrepareQueue, PrepareQueue } from '../../data/prepare-queue.js'
-import type { RequestHead } from '../../decision/context.js'
+import type { RequestHead, RoutingContext } from '../../decision/context.js'
 import type { Refusal } from '../../decision/plugin.js'
 import type { Profile } from '../../decision/profile.js'
 import type { Lease } from '../../execution/lease.js'
 import { Selector } from '../../execution/selector.js'
-import { Decider } from '../../server/decider.js'
+import { Decider, type Route } from '../../server/decider.js'
+import { type Leg, unknownPart, Way } from './way.js'
 import type { Prompt, VirtualRequest } from './workload.js'
 
 /** The name that requests ask for. */
@@ -38,6 +39,9 @@ export interface RoutedPod {
   readonly labels: Readonly<Record<string, string>>
   /** Most requests in flight on it; 0: no limit. */
   readonly maxInflight: number
+  /** Steps that it takes; absent: whole requests. */
+  readonly role?: PodRole | undefined
+  readonly connector?: Connector | undefined
 }
 
 export interface VirtualRouterOptions {
@@ -45,6 +49,8 @@ export interface VirtualRouterOptions {
   readonly stateName: string
   readonly state: SharedStateOptions
   readonly profile: Profile
+  /** Those that steps of the profile's workflow name. */
+  readonly stepProfiles: readonly Profile[]
   readonly pods: readonly RoutedPod[]
   /** Directory of the tokenizer; null: prompts come as token ids. */
   readonly modelDir: string | null
@@ -53,11 +59,18 @@ export interface VirtualRouterOptions {
   readonly followsEvents: boolean
 }
 
-/** A decision: a booked pod, or why there is none. */
+/** A request that is decided about: its stages follow each other by `next`, and `end` is to be called once. */
 export interface Decision {
-  readonly pod: number
+  /** The workflow by which it goes. */
+  readonly way: Way
+  /** Steps to be sent now, each booked on a pod. */
+  legs: readonly Leg[]
+  readonly ctx: RoutingContext
+}
+
+/** What `learn` needs after the end. */
+export interface Learnable {
   readonly lease: Lease
-  /** What was prepared; to be given back to `learn`, or to `drop`. */
   readonly ticket: Ticket
 }
 
@@ -76,7 +89,7 @@ export class VirtualRouter {
   readonly #places: ReadonlyMap<PodRef, number>
 
   constructor(private readonly options: VirtualRouterOptions) {
-    const { stateName, state, profile, pods, modelDir, random, followsEvents } = options
+    const { stateName, state, profile, stepProfiles, pods, modelDir, random, followsEvents } = options
     const addon = loadNative()
     this.#state = addon.SharedState.open(stateName, { ...state, virtualClock: true })
     this.#lane = new LaneView(addon, this.#state)
@@ -91,7 +104,7 @@ export class VirtualRouter {
     const latency = new LatencyModel(createLatencyMemory(state.width, 1), 0, () => this.#state.now())
     this.#decider = new Decider({
       lane: this.#lane,
-      profiles: new Map([[profile.name, profile]]),
+      profiles: new Map([...stepProfiles, profile].map(each => [each.name, each])),
       defaultProfile: profile.name,
       // On this thread whatever the length: the thread pool's order of completion is nobody's seed.
       asyncPrepareBytes: Number.POSITIVE_INFINITY,
@@ -112,6 +125,8 @@ export class VirtualRouter {
       modelList: '',
       modelEntries: {},
     })
+    const unknown = unknownPart(this.#decider.named(profile.name)?.workflow ?? { name: '', stages: [] })
+    if (unknown !== undefined) throw new RangeError(`workflow '${unknown}' can't be simulated`)
     this.#selector = new Selector(this.#lane.native, this.#decider.pods, { lane: this.#lane, latency })
   }
 
@@ -121,30 +136,46 @@ export class VirtualRouter {
   }
 
   /**
-   * Decides about a request and books the pod. Throws what the server would answer 400 or 500 for: a simulated request
-   * is a good one, so a profile that cannot take it is at fault.
+   * Decides about a request and books the pods of its first stage. Throws what the server would answer 400 or 500 for: a
+   * simulated request is a good one, so a profile that cannot take it is at fault.
    */
   decide(request: VirtualRequest): Decision | Refusal | Promise<Decision | Refusal> {
     const { prompt, outputTokens, session } = request
-    const ctx = this.#decider.contexts.take()
     const { contexts } = this.#decider
-    const body = prompt.body(MODEL, outputTokens, session)
-    const fault = this.#decider.open(ctx, heads[prompt.kind], body)
+    const ctx = contexts.take()
+    const fault = this.#decider.open(ctx, heads[prompt.kind], prompt.body(MODEL, outputTokens, session))
     if (fault !== undefined) throw fault
-    const { profile } = this.#decider.route(ctx)
-    const pending = profile.prepare(ctx)
-    const select = (): Decision | Refusal => {
-      const outcome = this.#selector.acquire(ctx, profile, ctx.pool, [])
-      const isBooked = typeof outcome !== 'string'
-      const ticket = isBooked ? ctx.takeTicket() : NO_TICKET
-      contexts.give(ctx)
-      return isBooked ? { pod: this.#placeOf(outcome.ref), lease: outcome, ticket } : outcome
+    const route = this.#decider.route(ctx)
+    const pending = route.profile.prepare(ctx)
+    return pending === undefined ? this.#start(ctx, route) : pending.then(() => this.#start(ctx, route))
+  }
+
+  /** Books the pods of the next stage. Refused, the decision is over, as after `drop`. */
+  next(decision: Decision): Refusal | undefined {
+    const legs = decision.way.next()
+    if (typeof legs === 'string') {
+      this.drop(decision)
+      return legs
     }
-    return pending === undefined ? select() : pending.then(select)
+    decision.legs = legs
+    return undefined
+  }
+
+  /** All is sent; the context is given back, and what is left is what was prepared. */
+  end({ way, ctx }: Decision, lease: Lease): Learnable {
+    const ticket = way.takeTicket()
+    this.#decider.contexts.give(ctx)
+    return { lease, ticket }
+  }
+
+  /** Ends a decision of which nothing is sent any more. */
+  drop({ way, ctx }: Decision): void {
+    way.letGo()
+    this.#decider.contexts.give(ctx)
   }
 
   /** The answer is complete: a predicted pod is believed to hold its blocks. Frees the ticket. */
-  learn({ ticket, lease }: Decision, prompt: Prompt): Promise<void> | undefined {
+  learn({ ticket, lease }: Learnable, prompt: Prompt): Promise<void> | undefined {
     const { native } = this.#lane
     const done = native.wantsAnswer(ticket, lease.ref)
       ? native.learnAnswer(ticket, lease.ref, false, [Buffer.from(answerBody(prompt.answerTokens()))])
@@ -153,13 +184,20 @@ export class VirtualRouter {
     return done
   }
 
-  /** Frees the ticket of a decision whose answer never comes. */
-  drop({ ticket }: Decision): void {
-    this.#lane.native.drop(ticket)
+  release(lease: Lease): void {
+    lease.release(OUTCOME.ok)
   }
 
-  release(decision: Decision): void {
-    decision.lease.release(OUTCOME.ok)
+  /** Number of the pod that a lease is on. */
+  placeOf({ ref }: Lease): number {
+    const place = this.#places.get(ref)
+    if (place === undefined) throw new Error('unreachable: a pod that nobody added was booked')
+    return place
+  }
+
+  /** Requests that are decided about: 0 when idle. */
+  get open(): number {
+    return this.#decider.contexts.inUse
   }
 
   /**
@@ -212,10 +250,12 @@ export class VirtualRouter {
     return feed
   }
 
-  #placeOf(ref: PodRef): number {
-    const place = this.#places.get(ref)
-    if (place === undefined) throw new Error('unreachable: a pod that nobody added was booked')
-    return place
+  #start(ctx: RoutingContext, route: Route): Decision | Refusal {
+    const way = new Way({ ctx, route, selector: this.#selector, pods: this.#decider.pods })
+    const legs = way.start()
+    if (typeof legs !== 'string') return { way, legs, ctx }
+    this.#decider.contexts.give(ctx)
+    return legs
   }
 }
 
@@ -226,7 +266,10 @@ function head(path: string, kind: RequestHead['kind']): RequestHead {
   return { id: 'sim', method: 'POST', path, query: '', headers: [], kind }
 }
 
-function infoOf({ id, labels, maxInflight }: RoutedPod, ref: PodRef | undefined): PodInfo {
+function infoOf(pod: RoutedPod, ref: PodRef | undefined): PodInfo {
   if (ref === undefined) throw new Error('unreachable: a pod without its number')
-  return { ref, id, origin: '', basePath: '', models: [MODEL], labels, maxInflight, rank: undefined }
+  const { id, labels, maxInflight, role, connector = DEFAULT_TRANSFER.connector } = pod
+  const kvTransfer = { ...DEFAULT_TRANSFER, connector }
+  const rest = { origin: '', basePath: '', models: [MODEL], rank: undefined }
+  return { ref, id, labels, maxInflight, role, kvTransfer, ...rest }
 }

@@ -16,6 +16,8 @@ export interface Scenario {
   readonly workload: Workload
   readonly fleet: readonly FleetGroup[]
   readonly profile: Profile
+  /** Those that steps of the profile's workflow name; absent: those that ship. */
+  readonly stepProfiles?: readonly Profile[]
   /** Of whatever the profile draws, and of the names that engines give their blocks. */
   readonly seed: number
   /**

@@ -3,14 +3,18 @@
  * scenario's seed and all time from its event queue, so that a run has one outcome.
  */
 import type { Refusal } from '../../decision/plugin.js'
+import { stepProfiles } from '../../decision/profiles/index.js'
+import { single } from '../../execution/workflows/single.js'
 import { seededRandom } from '../engine/random.js'
 import type { EngineEvent, EngineStats } from '../engine/request.js'
 import { EventQueue } from './event-queue.js'
 import { type FleetPod, podsOf } from './fleet.js'
 import { VirtualPod } from './pod.js'
 import { FATE, Recorder } from './recorder.js'
-import { type Decision, VirtualRouter } from './router.js'
+import { numberOf, RequestRun, type RunParts } from './request-run.js'
+import { type Decision, type Learnable, VirtualRouter } from './router.js'
 import type { Scenario } from './scenario.js'
+import { Transfers } from './transfers.js'
 import type { VirtualRequest } from './workload.js'
 
 /** What a run leaves behind. */
@@ -41,19 +45,14 @@ export async function runScenario(
   }
 }
 
-/** A request that a pod is serving. */
-interface Underway {
-  readonly decision: Decision
-  readonly sentAt: number
-}
-
 class Run {
   readonly #queue = new EventQueue()
   readonly #fleet: readonly FleetPod[]
   readonly #pods: readonly VirtualPod[]
   readonly #router: VirtualRouter
   readonly #recorder: Recorder
-  readonly #underway = new Map<number, Underway>()
+  readonly #underway = new Map<number, RequestRun>()
+  readonly #parts: RunParts
   /** Requests that wait for the answer of another, by its number. */
   readonly #followers = new Map<number, number[]>()
 
@@ -69,6 +68,7 @@ class Run {
       stateName: `simulation-${++runs}`,
       state: { ...state, width: widthFor(this.#fleet.length) },
       profile,
+      stepProfiles: scenario.stepProfiles ?? stepProfiles(single()),
       pods: this.#fleet.map(({ parameters, ...pod }) => ({ ...pod, ...parameters })),
       modelDir: workload.modelDir,
       random: seededRandom(seed),
@@ -82,6 +82,14 @@ class Run {
       const wire = lagMs === null ? null : { lagMs, deliver }
       return new VirtualPod(id, parameters, this.#queue, event => this.#hear(event), wire, seed * 1024 + at)
     })
+    this.#parts = {
+      queue: this.#queue,
+      router: this.#router,
+      pods: this.#pods,
+      transfers: new Transfers(this.#fleet.map(({ parameters }) => parameters)),
+      recorder: this.#recorder,
+      ended: (number, fate, answer) => this.#ended(number, fate, answer),
+    }
   }
 
   async run(): Promise<RunRecord> {
@@ -121,42 +129,30 @@ class Run {
     if (typeof outcome === 'string') {
       return this.#end(number, outcome === 'overloaded' ? FATE.overloaded : FATE.noPod)
     }
-    const pod = this.#podOf(outcome)
-    this.#recorder.pod[number] = outcome.pod
-    if (!pod.fits(request)) {
-      this.#router.release(outcome)
-      this.#router.drop(outcome)
-      return this.#end(number, FATE.tooLong)
-    }
-    this.#underway.set(number, { decision: outcome, sentAt: this.#queue.now })
-    pod.submit(String(number), request)
+    const run = new RequestRun(this.#parts, number, request, outcome)
+    this.#underway.set(number, run)
+    run.send()
   }
 
   #hear(event: EngineEvent): void {
-    const number = Number(event.id)
-    const underway = this.#underway.get(number)
-    if (underway === undefined) throw new Error(`an engine tells of request ${number}, which nobody sent`)
-    const { decision, sentAt } = underway
-    if (event.type === 'token') return decision.lease.token()
+    const number = numberOf(event)
+    const run = this.#underway.get(number)
+    if (run === undefined) throw new Error(`an engine tells of request ${number}, which nobody sent`)
+    if (event.type === 'token') return run.token()
     this.#tick()
-    if (event.type === 'first-token') {
-      this.#recorder.firstTokenAt[number] = event.at
-      decision.lease.firstByte(event.at - sentAt)
-      decision.lease.token()
-      return
-    }
-    this.#underway.delete(number)
-    this.#recorder.cachedTokens[number] = event.cachedTokens
-    this.#recorder.preemptions[number] = event.preemptions
-    this.#router.release(decision)
-    // An event of its own: learning takes the thread pool, and the clock waits for it.
-    this.#queue.at(event.at, () => this.#learn(number, decision))
-    this.#end(number, FATE.done)
+    run.hear(event)
   }
 
-  #learn(number: number, decision: Decision): void | Promise<void> {
+  #ended(number: number, fate: number, answer: Learnable | undefined): void {
+    this.#underway.delete(number)
+    // An event of its own: learning takes the thread pool, and the clock waits for it.
+    if (answer !== undefined) this.#queue.at(this.#queue.now, () => this.#learn(number, answer))
+    this.#end(number, fate)
+  }
+
+  #learn(number: number, answer: Learnable): void | Promise<void> {
     this.#tick()
-    return this.#router.learn(decision, this.#request(number).prompt)
+    return this.#router.learn(answer, this.#request(number).prompt)
   }
 
   /** The request's end, which its follow-ups have waited for: a person who is refused asks on all the same. */
@@ -196,18 +192,18 @@ class Run {
     return request
   }
 
-  #podOf({ pod }: Decision): VirtualPod {
-    const picked = this.#pods[pod]
-    if (picked === undefined) throw new Error(`unreachable: there is no pod ${pod}`)
-    return picked
-  }
-
   /** Every request has ended once, and nothing is left of it. */
   #checkConservation(): void {
     const { size, ended } = this.#recorder
     if (ended !== size) throw new Error(`${size - ended} of ${size} requests never ended`)
     const left = this.#router.inflight().reduce((sum, count) => sum + count, 0)
     if (left !== 0) throw new Error(`${left} requests are still booked after the end`)
+    if (this.#router.open !== 0) throw new Error(`${this.#router.open} decisions never ended`)
+    for (const pod of this.#pods) {
+      const { pulling, holding } = pod.stats()
+      if (pulling + holding !== 0)
+        throw new Error(`pod ${pod.id} still has blocks that are to be handed over`)
+    }
   }
 }
 

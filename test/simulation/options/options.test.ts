@@ -106,7 +106,7 @@ test('wrong values name the flag and the fix', t => {
   )
   t.regex(
     complaint(flag('--fleet', 'fleet', 'h100-8b:x')),
-    /^--fleet {2}expected CLASS:COUNT, got "h100-8b:x"/,
+    /^--fleet {2}expected CLASS:COUNT or CLASS:COUNT:ROLE, got "h100-8b:x"/,
   )
   t.regex(complaint(flag('--fleet', 'fleet', 'h100-8b:2000')), /^--fleet {2}2000 pods — /)
   t.regex(complaint(flag('--kv-tokens', 'kvTokens', 3)), /^--kv-tokens {2}3 tokens are less than one block/)

@@ -15,7 +15,7 @@ import {
 import { leg } from '../../leg-request.js'
 import type { Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole, whyDirect } from './options.js'
+import { chooserFor, choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole } from './options.js'
 
 const hint = slot('prefillHint').of<PrefillHint>()
 
@@ -37,6 +37,7 @@ export const generic = executor({
 
 export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const chosen = options.parse(given)
+  const { by, learn } = chooserFor(chosen)
   const direct = whole(chosen)
   return workflow('prefill-decode/generic')
     .step({
@@ -65,6 +66,7 @@ export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workf
       deadlineMs: chosen.prefillTimeoutMs + chosen.firstByteTimeoutMs,
       wholeDeadlineMs: chosen.prefillTimeoutMs + chosen.answerTimeoutMs,
       samples: 'nothing',
+      learn,
       holdsHead: true,
       prefilled: true,
       repick: true,
@@ -81,7 +83,7 @@ export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workf
       },
     })
     .build({
-      choice: { step: 'decode', otherwise: direct, why: whyDirect(chosen) },
+      choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
       unfit: unfitFor('generic'),
       fallback: fallbackOf(chosen, resolve, direct),
     })

@@ -3,8 +3,9 @@ import { z } from 'zod'
 import { NO_TICKET } from '../../../data/native.js'
 import { type HandOffProtocol, handOffRefusal } from '../../hand-off/refusals.js'
 import { wholeRequest } from '../../leg-request.js'
-import type { ChoiceInput, StepContext, Workflow } from '../../workflow.js'
+import type { Choice, ChoiceInput, Step, StepContext, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
+import { AdaptiveChoice } from './adaptive.js'
 
 /** A name of a profile or a workflow. */
 const name = z.string().min(1)
@@ -57,12 +58,10 @@ export const choosing = z.object({
   // Below this a prefill disturbs those that decode by less than a step of 256 tokens, some 10 ms, and the way over two
   // pods costs a round trip and a transfer of the same order.
   threshold: z
-    .int()
-    .min(0)
-    .max(10_000_000)
+    .union([z.int().min(0).max(10_000_000), z.literal('adaptive')])
     .default(256)
     .describe(
-      'Prompt tokens that the decode pod would have to compute itself up to which the request goes straight to it. In tokens.',
+      'Prompt tokens that the decode pod would have to compute itself up to which the request goes straight to it, in tokens; `adaptive`: whichever costs less time for all that wait, by what is measured.',
     ),
 })
 export type ChoosingOptions = z.output<typeof choosing>
@@ -85,14 +84,25 @@ export const unfitFor =
     return handOffRefusal(protocol, ctx, ctx.request.kind)
   }
 
-/** Short and mostly cached prompts go straight to the pod that decodes. */
-export const whyDirect =
-  ({ threshold }: ChoosingOptions) =>
-  ({ ctx, uncachedTokens }: ChoiceInput): string | undefined => {
-    // Nobody has counted them.
-    if (ctx.ticket === NO_TICKET || uncachedTokens > threshold) return undefined
-    return `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`
+/** What a workflow chooses by, and what its decode step learns for it. */
+interface Chooser {
+  readonly by: Pick<Choice, 'why' | 'whyNot'>
+  readonly learn?: Step['learn']
+}
+
+/** Short and mostly cached prompts go straight to the pod that decodes; or those for which that is cheaper. */
+export function chooserFor({ threshold }: ChoosingOptions): Chooser {
+  if (threshold === 'adaptive') {
+    const by = new AdaptiveChoice()
+    return { by, learn: (tokens, ms) => by.handOver.learn(tokens, ms) }
   }
+  const why = ({ ctx, uncachedTokens }: ChoiceInput): string | undefined =>
+    // Without a ticket nobody has counted them.
+    ctx.ticket === NO_TICKET || uncachedTokens > threshold
+      ? undefined
+      : `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`
+  return { by: { why } }
+}
 
 /** The whole request on one pod of those that decode. */
 export function whole({ decode, attempts }: PairOptions): Workflow {

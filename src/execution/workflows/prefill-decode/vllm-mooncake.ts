@@ -16,7 +16,7 @@ import {
 import { leg } from '../../leg-request.js'
 import type { StepInput, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole, whyDirect } from './options.js'
+import { chooserFor, choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole } from './options.js'
 
 /** `execute: prefill-decode/vllm-mooncake` of a profile. */
 export const vllmMooncake = executor({
@@ -28,6 +28,8 @@ export const vllmMooncake = executor({
 
 export function vllmMooncakeWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const options = choosing.parse(given)
+  // Both legs start together, so that what decode's first byte takes is the prefill too: the hand-off isn't learned.
+  const { by } = chooserFor(options)
   const direct = whole(options)
   return workflow('prefill-decode/vllm-mooncake')
     .together(
@@ -66,7 +68,7 @@ export function vllmMooncakeWorkflow(given: unknown, resolve: ResolveWorkflow): 
       },
     )
     .build({
-      choice: { step: 'decode', otherwise: direct, why: whyDirect(options) },
+      choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
       unfit: unfitFor('vllm-mooncake'),
       fallback: fallbackOf(options, resolve, direct),
     })

@@ -15,7 +15,7 @@ import {
 import { leg } from '../../leg-request.js'
 import type { Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole, whyDirect } from './options.js'
+import { chooserFor, choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole } from './options.js'
 
 const handOff = slot('nixlHandOff').of<NixlHandOff>()
 
@@ -28,6 +28,7 @@ export const vllmNixl = executor({
 
 export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const options = choosing.parse(given)
+  const { by, learn } = chooserFor(options)
   const direct = whole(options)
   return workflow('prefill-decode/vllm-nixl')
     .step({
@@ -59,6 +60,7 @@ export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Work
         deadlineMs: options.firstByteTimeoutMs,
         wholeDeadlineMs: options.answerTimeoutMs,
         samples: 'nothing',
+        learn,
         holdsHead: true,
         prefilled: true,
         repick: true,
@@ -73,7 +75,7 @@ export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Work
       0,
     )
     .build({
-      choice: { step: 'decode', otherwise: direct, why: whyDirect(options) },
+      choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
       unfit: unfitFor('vllm-nixl'),
       fallback: fallbackOf(options, resolve, direct),
     })

@@ -1,0 +1,101 @@
+/**
+ * Which workflow serves a request: past those that it does not fit, by the choice between the long way and the short
+ * one, to the fallback of one that finds no pod. Pure of sending, so that a simulation decides as the executor does.
+ */
+import { OUTCOME } from '../data/native.js'
+import type { PodView } from '../data/pod-view.js'
+import type { RoutingContext } from '../decision/context.js'
+import type { Refusal } from '../decision/plugin.js'
+import type { Way } from './events.js'
+import type { PickedPods } from './picked-pods.js'
+import type { Selector } from './selector.js'
+import { stepsOf, type Workflow } from './workflow.js'
+
+export interface EntryParts {
+  readonly ctx: RoutingContext
+  readonly pods: PodView
+  readonly selector: Pick<Selector, 'latency'>
+  readonly picked: PickedPods
+}
+
+/** The workflow that a request goes by, with pods booked as far as it wants them in advance. */
+export interface Entered {
+  readonly workflow: Workflow
+  readonly way: Way
+  /** One of its steps has no pod, and nothing else serves the request. Nothing is booked then. */
+  readonly refusal: Refusal | undefined
+}
+
+/** Where a request turns to. */
+interface Turn {
+  readonly workflow: Workflow
+  readonly way: Way
+}
+
+/**
+ * Notes in the request's trace where it turns, and why. Throws what a selection's plugin throws. `turned`: how the
+ * request came to the workflow; absent where it is the one that was asked for.
+ */
+export function enterWorkflow(asked: Workflow, parts: EntryParts, turned?: Way): Entered {
+  let workflow = asked
+  let way = turned ?? (stepsOf(asked).length > 1 ? 'split' : 'direct')
+  for (;;) {
+    parts.picked.begin()
+    const next = turnOf(workflow, parts)
+    if (next === undefined || typeof next === 'string') return { workflow, way, refusal: next }
+    workflow = next.workflow
+    way = next.way
+  }
+}
+
+/** Where a request goes when a step of the workflow has no pod; gives back all that is booked for it. */
+export function withoutPod(
+  { name, fallback }: Workflow,
+  { ctx, picked }: Pick<EntryParts, 'ctx' | 'picked'>,
+): Workflow | undefined {
+  picked.letGo(OUTCOME.cancelled)
+  if (fallback !== undefined) ctx.trace?.took(fallback.name, `${name}: a step has no pod to go to`)
+  return fallback
+}
+
+/** Undefined: stay. */
+function turnOf(workflow: Workflow, parts: EntryParts): Turn | Refusal | undefined {
+  const { ctx, picked } = parts
+  const { fallback, picksAhead, unfit } = workflow
+  const why = unfit?.(ctx)
+  if (why !== undefined && fallback !== undefined) {
+    ctx.trace?.took(fallback.name, why)
+    return { workflow: fallback, way: 'fallback' }
+  }
+  const chosen = chosenOf(workflow, parts)
+  if (chosen !== undefined) return typeof chosen === 'string' ? orRefusal(workflow, parts, chosen) : chosen
+  const refusal = picksAhead ? picked.pickAll(stepsOf(workflow)) : undefined
+  return refusal === undefined ? undefined : orRefusal(workflow, parts, refusal)
+}
+
+function orRefusal(workflow: Workflow, parts: EntryParts, refusal: Refusal): Turn | Refusal {
+  const fallback = withoutPod(workflow, parts)
+  return fallback === undefined ? refusal : { workflow: fallback, way: 'fallback' }
+}
+
+/** Picks tentatively, and asks the choice. */
+function chosenOf(workflow: Workflow, parts: EntryParts): Turn | Refusal | undefined {
+  const { name, choice } = workflow
+  const step = stepsOf(workflow).find(each => each.name === choice?.step)
+  if (choice === undefined || step === undefined) return undefined
+  const { ctx, pods, selector, picked } = parts
+  const lease = picked.acquireEarly(step)
+  if (typeof lease === 'string') return lease
+  const { pod, uncachedTokens } = lease
+  const input = { ctx, pod, uncachedTokens, pods, latency: selector.latency }
+  const why = choice.why(input)
+  if (why === undefined) {
+    ctx.trace?.took(name, choice.whyNot?.(input) ?? `${uncachedTokens} uncached tokens on ${pod.id}`)
+    picked.hold(step, lease)
+    return undefined
+  }
+  const [first] = stepsOf(choice.otherwise)
+  if (first !== undefined) picked.holdWhole(first, lease)
+  ctx.trace?.took(choice.otherwise.name, why)
+  return { workflow: choice.otherwise, way: 'direct' }
+}
