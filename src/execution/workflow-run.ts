@@ -166,6 +166,11 @@ export class WorkflowRun implements StepHost, StepPeers {
     return this.#retry(run, cause) || this.#skips(run)
   }
 
+  /** The request's body is gone once its answer is under way. */
+  mayResend(): boolean {
+    return this.#winner === undefined
+  }
+
   relayed(run: StepRun, podFailed: boolean): void {
     if (this.#over) return
     this.#over = true
@@ -343,6 +348,7 @@ export class WorkflowRun implements StepHost, StepPeers {
     // The relaying leg of the last stage ends it all; this is one of those before.
     if (this.#legs.some(leg => leg.step.output === 'relay')) return
     this.#at++
+    this.#stageSince = this.parts.now()
     this.#runStage()
   }
 
