@@ -1,8 +1,10 @@
 /** What goes wrong late in a workflow: beside an answer under way, in callbacks that nobody above catches, in old workers. */
 import test from 'ava'
 import { PhylloError } from '#phyllo/errors.js'
+import type { SelectingProfile } from '#phyllo/execution/selector.js'
 import { deadlineOf, stepsOf } from '#phyllo/execution/workflow.js'
 import { workflow } from '#phyllo/execution/workflow-builder.js'
+import { describedWorkflow } from '#phyllo/execution/workflows/described/schema.js'
 import { executors, workflowFor } from '#phyllo/execution/workflows/registry.js'
 import { passThrough } from '#phyllo/execution/workflows/single.js'
 import {
@@ -150,4 +152,37 @@ test('every prefill/decode workflow keeps the deadline of an answer that comes w
     const deadlineMs = relaying === undefined ? 0 : deadlineOf(relaying, ctx)
     t.true(deadlineMs === 1234 || deadlineMs === 1235, `${name}: ${deadlineMs} ms`)
   }
+})
+
+test('a workflow of the configuration file has a deadline for an answer that comes whole', t => {
+  const own = describedWorkflow.parse({
+    steps: [{ name: 'serve', timeoutMs: 20, answerTimeoutMs: 1234 }],
+  })
+  const [step] = stepsOf(workflowFor({ name: 'own', options: {} }, { own }))
+  const ctx = startWorker(t, []).contexts.take()
+  const deadlines = [true, false].map(stream => {
+    ctx.stream = stream
+    return step && deadlineOf(step, ctx)
+  })
+  t.deepEqual(deadlines, [20, 1234])
+})
+
+test('a pod that is picked again when its step starts anew is picked beside the step before it', async t => {
+  const prefill = await startPod(t, ({ socket }) => socket.write(answerWith(200, handedOff)))
+  const decode = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const worker = startWorker(t, [prefill.origin, deadOrigin(), decode.origin], {
+    roles: ['prefill', 'decode', 'decode'],
+  })
+  const beside: (string | undefined)[] = []
+  const profile: SelectingProfile = {
+    ...inOrder,
+    select(ctx, ...rest) {
+      beside.push(ctx.earlierPick?.id)
+      return inOrder.select(ctx, ...rest)
+    },
+  }
+  t.like(await worker.run(new RecordingSink(), { body, workflow: nixl(), profile }), { status: 200 })
+  // The choice, prefill, decode; decode after a failure, and at its start.
+  t.deepEqual(beside, [undefined, 'pod-1', 'pod-0', 'pod-0', 'pod-0'])
+  await assertClean(t, worker)
 })
