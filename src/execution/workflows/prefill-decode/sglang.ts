@@ -76,7 +76,7 @@ function meeting(input: StepInput<never, 'prefill' | 'decode'>): SglangMeeting {
   const { ctx, attemptId } = input
   const prefill = input.podOf('prefill')
   const { size, batched } = batchShape(ctx, ctx.request.kind)
-  // Where no pod serves whole requests such a one comes here too, and a few bytes of it ask for a room for each answer.
+  // Where nothing else serves it such a one comes here too, and a few bytes of it ask for a room for each answer.
   if (size > MAX_BATCH)
     throw new PhylloError('invalid_request', `a batch of ${size} prompts; ${MAX_BATCH} at most are served`)
   return {
