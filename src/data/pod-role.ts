@@ -18,6 +18,12 @@ export type Assignment = Exclude<StepRole, 'encode'>
 export const CONNECTORS = ['nixl', 'p2p-nccl', 'mooncake', 'sglang', 'generic'] as const
 export type Connector = (typeof CONNECTORS)[number]
 
+/**
+ * A P2pNccl pod's socket, `host:port`, IPv6 in brackets. It stands in request ids, a header: nothing in it may be read as
+ * another part of the id.
+ */
+export const KV_ADDRESS = /^(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}$/
+
 /** What a pod's hand-offs go by. */
 export interface KvTransfer {
   readonly connector: Connector

@@ -1,7 +1,7 @@
 /** The fields of a pod, as `pods:`, a file of pods and the admin port take them. */
 import { z } from 'zod'
 import { count, name } from '../yaml/fields.js'
-import { CONNECTORS, ROLES } from './pod-role.js'
+import { CONNECTORS, KV_ADDRESS, ROLES } from './pod-role.js'
 import { parsePodUrl, podIdOf } from './pod-url.js'
 import { parseZmqEndpoint } from './zmq-endpoint.js'
 
@@ -63,27 +63,38 @@ const kvEvents = z
   ])
   .describe('Where it publishes its KV events. Default: at kvEvents.port of its host, if that is set.')
 
-const kvTransfer = z.strictObject({
-  connector: z
-    .enum(CONNECTORS)
-    .default('nixl')
-    .describe(
-      'Protocol that it was started with. `nixl`, `p2p-nccl` and `mooncake` are vLLM connectors; a pod of role decode ' +
-        'with these serves whole requests too, one with `sglang` does not.',
+const kvTransfer = z
+  .strictObject({
+    connector: z
+      .enum(CONNECTORS)
+      .default('nixl')
+      .describe(
+        'Protocol that it was started with. `nixl`, `p2p-nccl` and `mooncake` are vLLM connectors; a pod of role decode ' +
+          'with these serves whole requests too, one with `sglang` does not.',
+      ),
+    // SGLang's own default. vLLM's MooncakeConnector has the same.
+    bootstrapPort: count(
+      8998,
+      1,
+      65_535,
+      'Port of its bootstrap server (SGLang, Mooncake), on the host of its URL.',
     ),
-  // SGLang's own default. vLLM's MooncakeConnector has the same.
-  bootstrapPort: count(
-    8998,
-    1,
-    65_535,
-    'Port of its bootstrap server (SGLang, Mooncake), on the host of its URL.',
-  ),
-  address: z
-    .string()
-    .regex(/^\S+:\d{1,5}$/, 'must be host:port')
-    .optional()
-    .describe('host:port of its ZMQ socket, which P2pNcclConnector puts into request ids. Default: none.'),
-})
+    address: z
+      .string()
+      .regex(KV_ADDRESS, 'must be host:port, IPv6 in brackets')
+      .optional()
+      .describe('host:port of its ZMQ socket, which P2pNcclConnector puts into request ids. Default: none.'),
+  })
+  .superRefine(({ connector, address }, ctx) => {
+    if (connector !== 'p2p-nccl' || address !== undefined) return
+    const message = 'a pod with p2p-nccl needs one: its address stands in the id of each request'
+    ctx.addIssue({
+      code: 'custom',
+      path: ['address'],
+      message,
+      params: { fix: 'write address: host:port, of its kv_port' },
+    })
+  })
 
 /** What a pod may be given besides its place; records of DNS names have these too. */
 export const podTraits = {

@@ -21,12 +21,11 @@ export class PickedPods {
   readonly #chooser: Chooser
   /** Booked, and not sent to yet. */
   readonly #held = new Map<string, Lease>()
-  /** Also of steps that were sent. */
+  /** Also of steps that were sent; the latest pick is the last. */
   readonly #pods = new Map<string, PodInfo>()
   readonly #tried = new Map<string, number[]>()
   /** Pods that may have been at fault for another's failure. */
   readonly #doubted = new Map<string, number[]>()
-  #latest = ''
 
   constructor(chooser: Chooser) {
     this.#chooser = chooser
@@ -37,7 +36,6 @@ export class PickedPods {
     this.#tried.clear()
     this.#doubted.clear()
     this.#pods.clear()
-    this.#latest = ''
   }
 
   /** The pod picked for a step. */
@@ -82,7 +80,7 @@ export class PickedPods {
     const { ctx, parts, profile, stepProfiles } = this.#chooser
     const pool = step.pool?.(ctx, parts.pods) ?? ctx.pool
     const selecting = step.profile === undefined ? profile : (stepProfiles.get(step.profile) ?? profile)
-    ctx.earlierPick = this.#latest === step.name ? undefined : this.#pods.get(this.#latest)
+    ctx.earlierPick = this.#pickBefore(step)
     if (ctx.trace !== undefined) ctx.trace.step = step.name
     const failed = this.#tried.get(step.name) ?? []
     const tried = others.length === 0 ? failed : [...failed, ...others]
@@ -146,8 +144,15 @@ export class PickedPods {
 
   #keep(step: Step, lease: Lease): void {
     this.#held.set(step.name, lease)
+    this.#pods.delete(step.name)
     this.#pods.set(step.name, lease.pod)
-    this.#latest = step.name
+  }
+
+  /** The latest pick of another step: a step that is picked again is no pick before itself. */
+  #pickBefore({ name }: Step): PodInfo | undefined {
+    let before: PodInfo | undefined
+    for (const [step, pod] of this.#pods) if (step !== name) before = pod
+    return before
   }
 }
 

@@ -66,6 +66,8 @@ export interface StepHost {
    * step itself goes on with its next best pod.
    */
   takeOver?(run: StepRun, cause: ErrorCode): boolean
+  /** False: another step's answer is the client's by now, and nothing is sent again beside it. Absent: true. */
+  mayResend?(): boolean
   /** An answer went to the client, whole; `podFailed`: it is the 5xx of a pod. */
   relayed(run: StepRun, podFailed: boolean): void
   /** The step failed. `begun`: part of an answer went out, and its relay has ended it. */
@@ -238,7 +240,7 @@ export class StepRun implements UpstreamHandler {
     const begun = this.relay?.begun === true
     this.relay?.reader?.drop()
     if (!begun) {
-      if (stale && this.#resend()) return
+      if (stale && this.#host.mayResend?.() !== false && this.#resend()) return
       if (this.#tryNext(error.code)) return
     }
     this.#over = true
@@ -285,8 +287,19 @@ export class StepRun implements UpstreamHandler {
     return true
   }
 
-  /** Goes on with the next best pod, if the retry rule and the fleet allow it. */
+  /** Goes on with the next best pod, if the retry rule and the fleet allow it. True: nothing is left to do here. */
   #tryNext(cause: ErrorCode): boolean {
+    try {
+      return this.#goesOn(cause)
+    } catch (error) {
+      // A plugin of the selection. Most callers are a clock or a callback, above which it would end the worker.
+      this.cancel(OUTCOME.failed)
+      this.#host.failed(toPhylloError(error), false, this)
+      return true
+    }
+  }
+
+  #goesOn(cause: ErrorCode): boolean {
     const failed = this.#lease
     if (failed === undefined) return false
     if (this.#host.takeOver !== undefined) return this.#host.takeOver(this, cause)

@@ -167,6 +167,11 @@ export class WorkflowRun implements StepHost, StepPeers {
     return this.#retry(run, cause) || this.#skips(run)
   }
 
+  /** The request's body is gone once its answer is under way. */
+  mayResend(): boolean {
+    return this.#winner === undefined
+  }
+
   relayed(run: StepRun, podFailed: boolean): void {
     if (this.#over) return
     this.#over = true

@@ -9,7 +9,8 @@ function poolsOf(role: PodRole, assigned: Assignment | undefined, connector: Con
   const ref = 1024
   if (!isPodRef(ref)) throw new Error('no ref')
   const pods = new PodView()
-  const kvTransfer = { connector, bootstrapPort: 8998 }
+  // Of Mooncake, a pod whose engine is known: without, it takes no prefill.
+  const kvTransfer = { connector, bootstrapPort: 8998, engines: new Map([[0, 'engine']]) }
   const where = { origin: 'http://p:1', basePath: '', labels: {}, maxInflight: 0, rank: undefined }
   pods.update(1, [{ ref, id: 'p', models: ['m'], role, assigned, kvTransfer, ...where }])
   const steps = (['prefill', 'decode', 'encode'] as const).filter(step => pods.stepPool('m', step).length > 0)

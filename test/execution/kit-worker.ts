@@ -109,6 +109,8 @@ export interface WorkerOptions extends Partial<UpstreamOptions> {
   readonly models?: readonly (readonly string[])[]
   /** Of every pod. */
   readonly kvTransfer?: LiveTransfer
+  /** The executor's clock, in milliseconds; that of the process unless given. */
+  readonly now?: () => number
 }
 
 const refOf = (slot: number): PodRef => {
@@ -137,7 +139,14 @@ export function startWorker(
   options: WorkerOptions = {},
 ): Worker {
   const { requestMs = 0, maxInflight = 0, limits, room = new AnswerRoom(), ...others } = options
-  const { roles = [], models = [], labels = [], kvTransfer, ...upstream } = others
+  const {
+    roles = [],
+    models = [],
+    labels = [],
+    kvTransfer,
+    now = () => performance.now(),
+    ...upstream
+  } = others
   const infos = origins.map((origin, slot) => ({
     ...podAt(origin, slot),
     maxInflight: limits?.[slot] ?? maxInflight,
@@ -175,7 +184,7 @@ export function startWorker(
     watchdog,
     requestMs,
     answers: new Answers(lane, answerEvents, watchdog, room),
-    now: () => performance.now(),
+    now,
     events: {
       onPick: (_ctx, { pod }) => void picks.push(pod.id),
       onRetry: (_ctx, _pod, cause) => void retries.push(cause),

@@ -10,6 +10,7 @@
  *   though, as every vLLM puts it there.
  */
 import type { BodyKind } from '../../data/native.js'
+import { KV_ADDRESS } from '../../data/pod-role.js'
 import { type Body, editBody } from '../body-edit.js'
 import { cleanedWith, withoutClientHeaders } from './client-fields.js'
 import { prefillEdits } from './prefill-edits.js'
@@ -23,12 +24,9 @@ export interface P2pPair {
   readonly uuid: string
 }
 
-/** What may stand in an address without being read as another part of the id. */
-const address = /^(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}$/
-
-/** Why a ZMQ address can't stand in a request id; undefined if it can. For the check of a configuration. */
+/** Why a ZMQ address can't stand in a request id; undefined if it can. */
 export const p2pAddressFault = (text: string): string | undefined =>
-  address.test(text) ? undefined : `expected host:port of the pod's KV socket, got ${JSON.stringify(text)}`
+  KV_ADDRESS.test(text) ? undefined : `expected host:port of the pod's KV socket, got ${JSON.stringify(text)}`
 
 /** The id that both legs carry. */
 export const p2pRequestId = ({ prefill, decode, uuid }: P2pPair): string =>

@@ -1,7 +1,10 @@
 /** What happens to a request on its way to a pod and back, as seen by whoever sent it. */
 import type { PhylloError } from '../../errors.js'
 
-/** No method is called before `open` has returned, nor after `abort`, `discard`, `onEnd` or `onFault`. */
+/**
+ * No method is called before `open` has returned, nor after `abort`, `discard`, `onEnd` or `onFault`; but `onFault` once
+ * more, with the error, where one of these two throws.
+ */
 export interface UpstreamHandler {
   /** The head of the answer (200 and up; informational ones are left out). `raw`: name, value, … as received. */
   onHead(status: number, raw: readonly Buffer[]): void

@@ -127,7 +127,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, Watched {
   }
 
   onHeaders(status: number, headers: Buffer[], resume: () => void): boolean {
-    if (status < 200 || this.over) return true
+    if (status < 200 || this.over || this.#discard >= 0) return true
     this.#resume = resume
     this.#handler.onHead(status, headers)
     return true
@@ -149,7 +149,13 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, Watched {
   onComplete(): void {
     if (this.over) return
     this.#finish()
-    if (this.#discard < 0) this.#handler.onEnd()
+    if (this.#discard >= 0) return
+    try {
+      this.#handler.onEnd()
+    } catch (error) {
+      // Undici would tell `onError`, which no longer listens: the request would wait for ever.
+      this.#handler.onFault(toPhylloError(error), false)
+    }
   }
 
   onError(error: Error): void {

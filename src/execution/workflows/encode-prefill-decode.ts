@@ -115,6 +115,7 @@ export function encodePrefillDecodeWorkflow(given: unknown, resolve: ResolveWork
         onFailure: retry(chosen),
         profile: chosen.decode,
         deadlineMs: chosen.firstByteTimeoutMs,
+        wholeDeadlineMs: chosen.answerTimeoutMs,
         samples: 'nothing',
         holdsHead: true,
         prefilled: true,

@@ -56,6 +56,7 @@ function restartOf(
 
 function stepOf(described: DescribedStep, slots: KeptSlots, isLast: boolean): Step {
   const { name, profile, model, attempts, timeoutMs, prefilled, repick, holdsHead } = described
+  const { answerTimeoutMs } = described
   const edits = bodyEdits(described, slots)
   const headers = headerEdits(described, slots)
   const kept = slots.get(name)
@@ -67,6 +68,7 @@ function stepOf(described: DescribedStep, slots: KeptSlots, isLast: boolean): St
     profile,
     model,
     deadlineMs: timeoutMs,
+    wholeDeadlineMs: answerTimeoutMs,
     samples: samplesOf(described),
     prefilled,
     repick,

@@ -140,8 +140,17 @@ const stepFields = {
     .max(MAX_MS)
     .default(0)
     .describe(
-      'From sending to the end of the answer, of one that is relayed to its first byte; then the next pod has its turn. ' +
-        '0: the timeouts of all requests alone. In milliseconds.',
+      'From sending to the end of the answer, of a stream that is relayed to its first byte; then the next pod has its ' +
+        'turn. 0: the timeouts of all requests alone. In milliseconds.',
+    ),
+  answerTimeoutMs: z
+    .int()
+    .min(0)
+    .max(MAX_MS)
+    .default(0)
+    .describe(
+      'The same for an answer that is relayed and comes whole, of a request that does not stream: as long as it takes to ' +
+        'write it. 0: the timeouts of all requests alone. In milliseconds.',
     ),
   // As for `single`.
   attempts: z.int().min(1).max(8).default(3).describe('Most pods tried, the first included.'),

@@ -5,10 +5,12 @@
 
 import { DEFAULT_TRANSFER } from '../../../data/pod-role.js'
 import { executor } from '../../../decision/factories.js'
+import { PhylloError } from '../../../errors.js'
 import { handOffRefusal } from '../../hand-off/refusals.js'
 import {
   batchShape,
   bootstrapHost,
+  MAX_BATCH,
   type SglangMeeting,
   sglangDecodeBody,
   sglangPrefillBody,
@@ -74,6 +76,9 @@ function meeting(input: StepInput<never, 'prefill' | 'decode'>): SglangMeeting {
   const { ctx, attemptId } = input
   const prefill = input.podOf('prefill')
   const { size, batched } = batchShape(ctx, ctx.request.kind)
+  // Where nothing else serves it such a one comes here too, and a few bytes of it ask for a room for each answer.
+  if (size > MAX_BATCH)
+    throw new PhylloError('invalid_request', `a batch of ${size} prompts; ${MAX_BATCH} at most are served`)
   return {
     host: bootstrapHost(prefill.origin),
     port: (prefill.kvTransfer ?? DEFAULT_TRANSFER).bootstrapPort,

@@ -56,6 +56,7 @@ export function vllmMooncakeWorkflow(given: unknown, resolve: ResolveWorkflow): 
         onFailure: retry(options),
         profile: options.decode,
         deadlineMs: options.prefillTimeoutMs + options.firstByteTimeoutMs,
+        wholeDeadlineMs: options.prefillTimeoutMs + options.answerTimeoutMs,
         samples: 'nothing',
         holdsHead: true,
         prefilled: true,
