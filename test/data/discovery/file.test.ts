@@ -212,7 +212,8 @@ test('all that the configuration takes for a pod, anchors and environment variab
     path,
     // biome-ignore lint/suspicious/noTemplateCurlyInString: references to environment variables look like this
     'x-base: &base { labels: { zone: "${PHYLLO_TEST_ZONE}" }, maxInflight: 7 }\npods:\n' +
-      '  - { <<: *base, url: "http://a:1/", kvEvents: "tcp://a:5557", cordoned: true, models: [m] }\n',
+      '  - { <<: *base, url: "http://a:1/", kvEvents: "tcp://a:5557", cordoned: true, models: [m], ' +
+      'role: prefill, kvTransfer: { connector: mooncake } }\n',
   )
   const source = new FileSource({ path, intervalMs: 1000 }, NO_KV_EVENTS)
   t.teardown(() => source.stop())
@@ -227,6 +228,8 @@ test('all that the configuration takes for a pod, anchors and environment variab
       dataParallel: 1,
       models: ['m'],
       cordoned: true,
+      role: 'prefill',
+      kvTransfer: { connector: 'mooncake', bootstrapPort: 8998 },
       kvEvents: { endpoint: 'tcp://a:5557', topic: '', firstSequence: 0 },
     },
   ])
