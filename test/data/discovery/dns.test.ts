@@ -51,8 +51,9 @@ test('addresses are pods at the port that is configured, with what else pods are
   server.behaviour = records(a('10.0.0.1'), a('10.0.0.2'))
   const traits = {
     ...{ models: ['m'], labels: { zone: 'x' }, maxInflight: 3, dataParallel: 2, variant: 'v' },
-    ...{ role: 'decode', kvTransfer: { connector: 'sglang', bootstrapPort: 9000 } },
-  } as const
+    role: 'decode' as const,
+    kvTransfer: { connector: 'sglang' as const, bootstrapPort: 9000 },
+  }
   const source = new DnsSource({ ...base, ...traits, servers: [server.address] })
   t.teardown(() => source.stop())
   const found: unknown[] = []
