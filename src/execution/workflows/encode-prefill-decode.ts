@@ -18,15 +18,15 @@ import {
   hasMedia,
   readEncodeHandOff,
 } from '../hand-off/vllm-encode.js'
-import { type NixlHandOff, nixlDecodeBody, nixlPrefillBody, readNixlHandOff } from '../hand-off/vllm-nixl.js'
+import { nixlPrefillBody } from '../hand-off/vllm-nixl.js'
 import { leg } from '../leg-request.js'
 import type { Workflow } from '../workflow.js'
 import { workflow } from '../workflow-builder.js'
-import { choosing, type ResolveWorkflow, retry, unfitFor } from './prefill-decode/options.js'
-import { vllmNixlWorkflow } from './prefill-decode/vllm-nixl.js'
+import { choosing, type ResolveWorkflow, unfitFor } from './prefill-decode/options.js'
+import { prefillPart } from './prefill-decode/steps.js'
+import { handOff, nixlDecode, readHandOff, vllmNixlWorkflow } from './prefill-decode/vllm-nixl.js'
 
 const encoded = slot('encodeHandOff').of<EncodeHandOff>()
-const handOff = slot('encodedNixlHandOff').of<NixlHandOff>()
 
 const options = choosing.extend({
   // Encoders have no prefix cache that the router knows of: the least busy one is as good as any.
@@ -87,46 +87,19 @@ export function encodePrefillDecodeWorkflow(given: unknown, resolve: ResolveWork
       skip: ctx => ctx.set(encoded, { params: undefined }),
     })
     .step({
-      name: 'prefill',
+      ...prefillPart(chosen),
       output: 'keep',
-      onFailure: retry(chosen),
-      profile: chosen.prefill,
-      deadlineMs: chosen.prefillTimeoutMs,
-      samples: 'prefill',
       reads: [encoded],
       writes: handOff,
-      pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
       request: input => {
         const { ctx } = input
         const body = nixlPrefillBody(ctx, ctx.request.kind)
         return { ...leg(input), body: editBody(body, encodedEdits(ctx.get(encoded))), asTokens: false }
       },
-      read: ({ body }, ctx) => {
-        const found = readNixlHandOff(body)
-        if (isHandOffFault(found)) return found.text
-        ctx.set(handOff, found)
-        return undefined
-      },
+      read: readHandOff,
     })
     .step(
-      {
-        name: 'decode',
-        output: 'relay',
-        onFailure: retry(chosen),
-        profile: chosen.decode,
-        deadlineMs: chosen.firstByteTimeoutMs,
-        wholeDeadlineMs: chosen.answerTimeoutMs,
-        samples: 'nothing',
-        holdsHead: true,
-        prefilled: true,
-        repick: true,
-        reads: [handOff],
-        pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
-        request: input => {
-          const { ctx } = input
-          return { ...leg(input), body: nixlDecodeBody(ctx, ctx.get(handOff)), asTokens: false }
-        },
-      },
+      nixlDecode(chosen),
       // The blocks can be pulled once; the embeddings are still there.
       1,
     )

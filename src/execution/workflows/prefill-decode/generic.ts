@@ -15,7 +15,8 @@ import {
 import { leg } from '../../leg-request.js'
 import type { Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { chooserFor, choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole } from './options.js'
+import { choosing, choosingEnd, type ResolveWorkflow } from './options.js'
+import { decodePart, prefillPart } from './steps.js'
 
 const hint = slot('prefillHint').of<PrefillHint>()
 
@@ -37,18 +38,12 @@ export const generic = executor({
 
 export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const chosen = options.parse(given)
-  const { by, learn } = chooserFor(chosen)
-  const direct = whole(chosen)
+  const { learn, end } = choosingEnd('generic', chosen, resolve)
   return workflow('prefill-decode/generic')
     .step({
-      name: 'prefill',
+      ...prefillPart(chosen),
       output: 'keep',
-      onFailure: retry(chosen),
-      profile: chosen.prefill,
-      deadlineMs: chosen.prefillTimeoutMs,
-      samples: 'prefill',
       writes: hint,
-      pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
       request: input => {
         const { ctx } = input
         return { ...leg(input), body: genericPrefillBody(ctx, ctx.request.kind), asTokens: false }
@@ -59,19 +54,10 @@ export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workf
       },
     })
     .step({
-      name: 'decode',
-      output: 'relay',
-      onFailure: retry(chosen),
-      profile: chosen.decode,
-      deadlineMs: chosen.prefillTimeoutMs + chosen.firstByteTimeoutMs,
-      wholeDeadlineMs: chosen.prefillTimeoutMs + chosen.answerTimeoutMs,
-      samples: 'nothing',
+      ...decodePart(chosen, chosen.prefillTimeoutMs),
       learn,
-      holdsHead: true,
-      prefilled: true,
       repick: true,
       reads: [hint],
-      pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
       request: input => {
         const { ctx } = input
         const given = { ...ctx.get(hint), cache: input.cacheHint() }
@@ -82,9 +68,5 @@ export function genericWorkflow(given: unknown, resolve: ResolveWorkflow): Workf
         }
       },
     })
-    .build({
-      choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
-      unfit: unfitFor('generic'),
-      fallback: fallbackOf(chosen, resolve, direct),
-    })
+    .build(end)
 }

@@ -4,7 +4,7 @@ import { NO_TICKET } from '../../../data/native.js'
 import { type HandOffProtocol, handOffRefusal } from '../../hand-off/refusals.js'
 import { wholeRequest } from '../../leg-request.js'
 import type { Choice, ChoiceInput, Step, StepContext, Workflow } from '../../workflow.js'
-import { workflow } from '../../workflow-builder.js'
+import { type WorkflowOptions, workflow } from '../../workflow-builder.js'
 import { AdaptiveChoice } from './adaptive.js'
 
 /** A name of a profile or a workflow. */
@@ -73,8 +73,6 @@ export type PairOptions = z.output<typeof always>
 /** Makes a workflow by name, with its default options. */
 export type ResolveWorkflow = (name: string) => Workflow
 
-export const retry = ({ attempts }: PairOptions) => ({ kind: 'retry', attempts }) as const
-
 /** Why a request can't be split in two. */
 export const unfitFor =
   (protocol: HandOffProtocol) =>
@@ -90,8 +88,27 @@ interface Chooser {
   readonly learn?: Step['learn']
 }
 
+/**
+ * How a workflow ends whose decode pods serve whole requests too: they get what is short or mostly cached, what can't be
+ * split, and what finds no prefill pod. `learn`: for the decode step.
+ */
+export function choosingEnd(
+  protocol: HandOffProtocol,
+  options: ChoosingOptions,
+  resolve: ResolveWorkflow,
+): { readonly learn: Step['learn']; readonly end: WorkflowOptions } {
+  const { by, learn } = chooserFor(options)
+  const direct = whole(options)
+  const end = {
+    choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
+    unfit: unfitFor(protocol),
+    fallback: fallbackOf(options, resolve, direct),
+  }
+  return { learn, end }
+}
+
 /** Short and mostly cached prompts go straight to the pod that decodes; or those for which that is cheaper. */
-export function chooserFor({ threshold }: ChoosingOptions): Chooser {
+function chooserFor({ threshold }: ChoosingOptions): Chooser {
   if (threshold === 'adaptive') {
     const by = new AdaptiveChoice()
     return { by, learn: (tokens, ms) => by.handOver.learn(tokens, ms) }
@@ -105,7 +122,7 @@ export function chooserFor({ threshold }: ChoosingOptions): Chooser {
 }
 
 /** The whole request on one pod of those that decode. */
-export function whole({ decode, attempts }: PairOptions): Workflow {
+function whole({ decode, attempts }: PairOptions): Workflow {
   return workflow('whole')
     .step({
       name: 'serve',

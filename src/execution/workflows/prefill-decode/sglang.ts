@@ -19,7 +19,8 @@ import { roomsFor } from '../../hand-off/sglang-rooms.js'
 import { leg } from '../../leg-request.js'
 import type { StepInput, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { always, fallbackOf, type ResolveWorkflow, retry } from './options.js'
+import { always, fallbackOf, type ResolveWorkflow } from './options.js'
+import { decodePart, prefillPart } from './steps.js'
 
 /** `execute: prefill-decode/sglang` of a profile. */
 export const sglang = executor({
@@ -33,13 +34,8 @@ export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workfl
   return workflow('prefill-decode/sglang')
     .together(
       {
-        name: 'prefill',
+        ...prefillPart(options),
         output: 'drain',
-        onFailure: retry(options),
-        profile: options.prefill,
-        deadlineMs: options.prefillTimeoutMs,
-        samples: 'prefill',
-        pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
         request: input => ({
           ...leg(input),
           body: sglangPrefillBody(input.ctx, meeting(input)),
@@ -47,16 +43,7 @@ export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workfl
         }),
       },
       {
-        name: 'decode',
-        output: 'relay',
-        onFailure: retry(options),
-        profile: options.decode,
-        deadlineMs: options.prefillTimeoutMs + options.firstByteTimeoutMs,
-        wholeDeadlineMs: options.prefillTimeoutMs + options.answerTimeoutMs,
-        samples: 'nothing',
-        holdsHead: true,
-        prefilled: true,
-        pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
+        ...decodePart(options, options.prefillTimeoutMs),
         request: input => ({
           ...leg(input),
           body: sglangDecodeBody(input.ctx, meeting(input)),

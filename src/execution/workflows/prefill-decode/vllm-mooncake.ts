@@ -16,7 +16,8 @@ import {
 import { leg } from '../../leg-request.js'
 import type { StepInput, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { chooserFor, choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole } from './options.js'
+import { choosing, choosingEnd, type ResolveWorkflow } from './options.js'
+import { decodePart, prefillPart } from './steps.js'
 
 /** `execute: prefill-decode/vllm-mooncake` of a profile. */
 export const vllmMooncake = executor({
@@ -29,18 +30,12 @@ export const vllmMooncake = executor({
 export function vllmMooncakeWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const options = choosing.parse(given)
   // Both legs start together, so that what decode's first byte takes is the prefill too: the hand-off isn't learned.
-  const { by } = chooserFor(options)
-  const direct = whole(options)
+  const { end } = choosingEnd('vllm-mooncake', options, resolve)
   return workflow('prefill-decode/vllm-mooncake')
     .together(
       {
-        name: 'prefill',
+        ...prefillPart(options),
         output: 'drain',
-        onFailure: retry(options),
-        profile: options.prefill,
-        deadlineMs: options.prefillTimeoutMs,
-        samples: 'prefill',
-        pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
         request: input => {
           const { ctx } = input
           return {
@@ -51,16 +46,7 @@ export function vllmMooncakeWorkflow(given: unknown, resolve: ResolveWorkflow): 
         },
       },
       {
-        name: 'decode',
-        output: 'relay',
-        onFailure: retry(options),
-        profile: options.decode,
-        deadlineMs: options.prefillTimeoutMs + options.firstByteTimeoutMs,
-        wholeDeadlineMs: options.prefillTimeoutMs + options.answerTimeoutMs,
-        samples: 'nothing',
-        holdsHead: true,
-        prefilled: true,
-        pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
+        ...decodePart(options, options.prefillTimeoutMs),
         request: input => ({
           ...leg(input),
           body: mooncakeDecodeBody(input.ctx, transfer(input)),
@@ -68,11 +54,7 @@ export function vllmMooncakeWorkflow(given: unknown, resolve: ResolveWorkflow): 
         }),
       },
     )
-    .build({
-      choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
-      unfit: unfitFor('vllm-mooncake'),
-      fallback: fallbackOf(options, resolve, direct),
-    })
+    .build(end)
 }
 
 /** Both legs make it of the same attempt, so that they agree. */

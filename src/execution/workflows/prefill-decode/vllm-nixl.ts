@@ -4,7 +4,7 @@
  * fleet may look different: with pulled blocks any decode pod will do.
  */
 import { executor } from '../../../decision/factories.js'
-import { slot } from '../../../decision/slot.js'
+import { slot, type Writer } from '../../../decision/slot.js'
 import { isHandOffFault } from '../../hand-off/fault.js'
 import {
   type NixlHandOff,
@@ -13,11 +13,13 @@ import {
   readNixlHandOff,
 } from '../../hand-off/vllm-nixl.js'
 import { leg } from '../../leg-request.js'
-import type { Workflow } from '../../workflow.js'
+import type { StepInput, StepRequest, StepResult, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { chooserFor, choosing, fallbackOf, type ResolveWorkflow, retry, unfitFor, whole } from './options.js'
+import { choosing, choosingEnd, type PairOptions, type ResolveWorkflow } from './options.js'
+import { decodePart, prefillPart } from './steps.js'
 
-const handOff = slot('nixlHandOff').of<NixlHandOff>()
+/** What the prefill leaves for the decode step. */
+export const handOff = slot('nixlHandOff').of<NixlHandOff>()
 
 /** `execute: prefill-decode/vllm-nixl` of a profile. */
 export const vllmNixl = executor({
@@ -28,55 +30,42 @@ export const vllmNixl = executor({
 
 export function vllmNixlWorkflow(given: unknown, resolve: ResolveWorkflow): Workflow {
   const options = choosing.parse(given)
-  const { by, learn } = chooserFor(options)
-  const direct = whole(options)
+  const { learn, end } = choosingEnd('vllm-nixl', options, resolve)
   return workflow('prefill-decode/vllm-nixl')
     .step({
-      name: 'prefill',
+      ...prefillPart(options),
       output: 'keep',
-      onFailure: retry(options),
-      profile: options.prefill,
-      deadlineMs: options.prefillTimeoutMs,
-      samples: 'prefill',
       writes: handOff,
-      pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
       request: input => {
         const { ctx } = input
         return { ...leg(input), body: nixlPrefillBody(ctx, ctx.request.kind), asTokens: false }
       },
-      read: ({ body }, ctx) => {
-        const found = readNixlHandOff(body)
-        if (isHandOffFault(found)) return found.text
-        ctx.set(handOff, found)
-        return undefined
-      },
+      read: readHandOff,
     })
     .step(
-      {
-        name: 'decode',
-        output: 'relay',
-        onFailure: retry(options),
-        profile: options.decode,
-        deadlineMs: options.firstByteTimeoutMs,
-        wholeDeadlineMs: options.answerTimeoutMs,
-        samples: 'nothing',
-        learn,
-        holdsHead: true,
-        prefilled: true,
-        repick: true,
-        reads: [handOff],
-        pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
-        request: input => {
-          const { ctx } = input
-          return { ...leg(input), body: nixlDecodeBody(ctx, ctx.get(handOff)), asTokens: false }
-        },
-      },
+      { ...nixlDecode(options), learn },
       // The blocks can be pulled once.
       0,
     )
-    .build({
-      choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
-      unfit: unfitFor('vllm-nixl'),
-      fallback: fallbackOf(options, resolve, direct),
-    })
+    .build(end)
 }
+
+/** `read` of a prefill step that writes `handOff`. */
+export function readHandOff({ body }: StepResult, ctx: Writer<never, typeof handOff>): string | undefined {
+  const found = readNixlHandOff(body)
+  if (isHandOffFault(found)) return found.text
+  ctx.set(handOff, found)
+  return undefined
+}
+
+/** The step that pulls what `handOff` tells of. */
+export const nixlDecode = (options: PairOptions) =>
+  ({
+    ...decodePart(options),
+    repick: true,
+    reads: [handOff],
+    request: (input: StepInput<typeof handOff>): StepRequest => {
+      const { ctx } = input
+      return { ...leg(input), body: nixlDecodeBody(ctx, ctx.get(handOff)), asTokens: false }
+    },
+  }) as const

@@ -10,7 +10,8 @@ import { type P2pPair, p2pDecodeBody, p2pHeaders, p2pPrefillBody } from '../../h
 import { leg } from '../../leg-request.js'
 import type { StepInput, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { always, fallbackOf, type ResolveWorkflow, retry, unfitFor } from './options.js'
+import { always, fallbackOf, type ResolveWorkflow, unfitFor } from './options.js'
+import { decodePart, prefillPart } from './steps.js'
 
 /** `execute: prefill-decode/vllm-p2p-nccl` of a profile. */
 export const vllmP2pNccl = executor({
@@ -24,13 +25,8 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
   const options = always.parse(given)
   return workflow('prefill-decode/vllm-p2p-nccl', { ahead: ['prefill', 'decode'] })
     .step({
-      name: 'prefill',
+      ...prefillPart(options),
       output: 'keep',
-      onFailure: retry(options),
-      profile: options.prefill,
-      deadlineMs: options.prefillTimeoutMs,
-      samples: 'prefill',
-      pool: (ctx, pods) => pods.stepPool(ctx.model, 'prefill'),
       request: input => {
         const { ctx } = input
         return { ...head(input), body: p2pPrefillBody(ctx, ctx.request.kind), asTokens: false }
@@ -40,16 +36,7 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
     })
     .step(
       {
-        name: 'decode',
-        output: 'relay',
-        onFailure: retry(options),
-        profile: options.decode,
-        deadlineMs: options.firstByteTimeoutMs,
-        wholeDeadlineMs: options.answerTimeoutMs,
-        samples: 'nothing',
-        holdsHead: true,
-        prefilled: true,
-        pool: (ctx, pods) => pods.stepPool(ctx.model, 'decode'),
+        ...decodePart(options),
         request: input => ({ ...head(input), body: p2pDecodeBody(input.ctx), asTokens: false }),
       },
       // Another decode pod has been pushed nothing.
