@@ -1,4 +1,5 @@
 /** How long a request would wait for its first byte on each pod: as learned, else by a prefill rate that is given. */
+import { z } from 'zod'
 import type { Pool } from '../data/pod-view.js'
 import type { PluginEnv } from './plugin.js'
 import { ownTokens } from './prefill.js'
@@ -30,3 +31,10 @@ export class FirstByteEstimate {
 
 /** The peak rate of Qwen 32B on two H100 that llm-d's gate takes where it knows no better; an 8B model does twice that. */
 export const PREFILL_TOKENS_PER_SECOND = 15_928
+
+/** The option of plugins that estimate times, `tokensPerSecond`. */
+export const unlearnedRate = z
+  .number()
+  .positive()
+  .default(PREFILL_TOKENS_PER_SECOND)
+  .describe('Prefill rate of pods whose latency has not been learned yet. In tokens per second.')

@@ -1,21 +1,40 @@
 /**
  * Which workflow serves a request: past those that it does not fit, by the choice between the long way and the short
- * one, to the fallback of one that finds no pod. Pure of sending, so that a simulation decides as the executor does.
+ * one, to the fallback of one that finds no pod. Pure of sending, so that simulations and explanations decide as the
+ * executor does.
  */
+import type { LatencyWeights } from '../data/latency-weights.js'
 import { OUTCOME } from '../data/native.js'
-import type { PodView } from '../data/pod-view.js'
+import type { PodInfo, PodView } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
 import type { Way } from './events.js'
-import type { PickedPods } from './picked-pods.js'
-import type { Selector } from './selector.js'
-import { stepsOf, type Workflow } from './workflow.js'
+import type { LeaseOutcome } from './lease.js'
+import { type Step, stepsOf, type Workflow } from './workflow.js'
 
-export interface EntryParts {
+/** What a choice reads of a pick. */
+export interface Picked {
+  readonly pod: PodInfo
+  /** Prompt tokens that the pod would have to compute. */
+  readonly uncachedTokens: number
+}
+
+/** Who picks: `PickedPods` books, an explanation does not. */
+export interface Picks<P extends Picked> {
+  /** A workflow begins. */
+  begin(): void
+  acquireEarly(step: Step): P | Refusal
+  hold(step: Step, pick: P): void
+  holdWhole(step: Step, pick: P): void
+  pickAll(steps: readonly Step[]): Refusal | undefined
+  letGo(outcome: LeaseOutcome): void
+}
+
+export interface EntryParts<P extends Picked> {
   readonly ctx: RoutingContext
   readonly pods: PodView
-  readonly selector: Pick<Selector, 'latency'>
-  readonly picked: PickedPods
+  readonly selector: { readonly latency: LatencyWeights | undefined }
+  readonly picked: Picks<P>
 }
 
 /** The workflow that a request goes by, with pods booked as far as it wants them in advance. */
@@ -36,7 +55,11 @@ interface Turn {
  * Notes in the request's trace where it turns, and why. Throws what a selection's plugin throws. `turned`: how the
  * request came to the workflow; absent where it is the one that was asked for.
  */
-export function enterWorkflow(asked: Workflow, parts: EntryParts, turned?: Way): Entered {
+export function enterWorkflow<P extends Picked>(
+  asked: Workflow,
+  parts: EntryParts<P>,
+  turned?: Way,
+): Entered {
   let workflow = asked
   let way = turned ?? (stepsOf(asked).length > 1 ? 'split' : 'direct')
   for (;;) {
@@ -49,9 +72,9 @@ export function enterWorkflow(asked: Workflow, parts: EntryParts, turned?: Way):
 }
 
 /** Where a request goes when a step of the workflow has no pod; gives back all that is booked for it. */
-export function withoutPod(
+export function withoutPod<P extends Picked>(
   { name, fallback }: Workflow,
-  { ctx, picked }: Pick<EntryParts, 'ctx' | 'picked'>,
+  { ctx, picked }: Pick<EntryParts<P>, 'ctx' | 'picked'>,
 ): Workflow | undefined {
   picked.letGo(OUTCOME.cancelled)
   if (fallback !== undefined) ctx.trace?.took(fallback.name, `${name}: a step has no pod to go to`)
@@ -59,7 +82,7 @@ export function withoutPod(
 }
 
 /** Undefined: stay. */
-function turnOf(workflow: Workflow, parts: EntryParts): Turn | Refusal | undefined {
+function turnOf<P extends Picked>(workflow: Workflow, parts: EntryParts<P>): Turn | Refusal | undefined {
   const { ctx, picked } = parts
   const { fallback, picksAhead, unfit } = workflow
   const why = unfit?.(ctx)
@@ -73,13 +96,17 @@ function turnOf(workflow: Workflow, parts: EntryParts): Turn | Refusal | undefin
   return refusal === undefined ? undefined : orRefusal(workflow, parts, refusal)
 }
 
-function orRefusal(workflow: Workflow, parts: EntryParts, refusal: Refusal): Turn | Refusal {
+function orRefusal<P extends Picked>(
+  workflow: Workflow,
+  parts: EntryParts<P>,
+  refusal: Refusal,
+): Turn | Refusal {
   const fallback = withoutPod(workflow, parts)
   return fallback === undefined ? refusal : { workflow: fallback, way: 'fallback' }
 }
 
 /** Picks tentatively, and asks the choice. */
-function chosenOf(workflow: Workflow, parts: EntryParts): Turn | Refusal | undefined {
+function chosenOf<P extends Picked>(workflow: Workflow, parts: EntryParts<P>): Turn | Refusal | undefined {
   const { name, choice } = workflow
   const step = stepsOf(workflow).find(each => each.name === choice?.step)
   if (choice === undefined || step === undefined) return undefined

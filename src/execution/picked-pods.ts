@@ -100,7 +100,9 @@ export class PickedPods {
   /** Keeps a booked pod for a step that is sent later. */
   hold(step: Step, lease: Lease): void {
     if (step.prefilled) lease.prefilledElsewhere()
-    this.#keep(step, lease)
+    this.#held.set(step.name, lease)
+    this.#pods.delete(step.name)
+    this.#pods.set(step.name, lease.pod)
   }
 
   /** The same for the first step of the workflow that is entered next. */
@@ -113,7 +115,7 @@ export class PickedPods {
     for (const step of steps) {
       const held = this.#held.get(step.name)
       if (held !== undefined && !step.repick) {
-        this.#keep(step, held)
+        this.hold(step, held)
         continue
       }
       // Given back first, or its own booking would count against the pod.
@@ -124,7 +126,7 @@ export class PickedPods {
         this.letGo(OUTCOME.cancelled)
         return lease
       }
-      this.#keep(step, lease)
+      this.hold(step, lease)
     }
     return undefined
   }
@@ -140,12 +142,6 @@ export class PickedPods {
   letGo(outcome: LeaseOutcome): void {
     for (const lease of this.#held.values()) lease.release(outcome)
     this.#held.clear()
-  }
-
-  #keep(step: Step, lease: Lease): void {
-    this.#held.set(step.name, lease)
-    this.#pods.delete(step.name)
-    this.#pods.set(step.name, lease.pod)
   }
 
   /** The latest pick of another step: a step that is picked again is no pick before itself. */

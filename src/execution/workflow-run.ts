@@ -239,7 +239,6 @@ export class WorkflowRun implements StepHost, StepPeers {
     const { step } = leg
     const lease = this.#picked.take(step.name)
     if (lease === undefined) throw new PhylloError('internal_error', `step '${step.name}' has no pod`)
-    if (step.prefilled) lease.prefilledElsewhere()
     this.#last = leg
     leg.startOn(lease, this.#picked.failures(step.name))
     const wait = step.hedge?.afterMs(this.ctx)
@@ -304,9 +303,7 @@ export class WorkflowRun implements StepHost, StepPeers {
     this.ctx.trace?.took(this.#workflow.name, `step '${step.name}' came to nothing, and is not needed`)
     step.skip?.(this.ctx)
     this.#legs = []
-    this.#at++
-    this.#stageSince = this.parts.now()
-    this.#runStage()
+    this.#nextStage()
   }
 
   /** To the next stage, once all of this one is done. */
@@ -314,6 +311,10 @@ export class WorkflowRun implements StepHost, StepPeers {
     if (this.#winner !== undefined || this.#legs.some(leg => !leg.over)) return
     // The relaying leg of the last stage ends it all; this is one of those before.
     if (this.#legs.some(leg => leg.step.output === 'relay')) return
+    this.#nextStage()
+  }
+
+  #nextStage(): void {
     this.#at++
     this.#stageSince = this.parts.now()
     this.#runStage()

@@ -92,7 +92,6 @@ export class Way {
     const lease = this.#picked.take(step.name)
     const kind = kindOf(step)
     if (lease === undefined || kind === undefined) throw new Error(`unreachable: step '${step.name}'`)
-    if (step.prefilled) lease.prefilledElsewhere()
     return { kind, lease, step }
   }
 }

@@ -3,7 +3,7 @@ import { MAX_SLOTS } from '../../../data/native.js'
 import type { Pool } from '../../../data/pod-view.js'
 import { Dice } from '../../dice.js'
 import { filter } from '../../factories.js'
-import { FirstByteEstimate, PREFILL_TOKENS_PER_SECOND } from '../../first-byte.js'
+import { FirstByteEstimate, unlearnedRate } from '../../first-byte.js'
 import { cachedTokens, promptLength } from '../../slots.js'
 
 /** Dice have whole numbers: a chance of one in a million is told from none. */
@@ -59,11 +59,7 @@ export const affinityGate = filter({
       .enum(['all', 'follow-up'])
       .default('all')
       .describe('Which requests the gate is for: all, or only those that go on with a conversation.'),
-    tokensPerSecond: z
-      .number()
-      .positive()
-      .default(PREFILL_TOKENS_PER_SECOND)
-      .describe('Prefill rate of pods whose latency has not been learned yet. In tokens per second.'),
+    tokensPerSecond: unlearnedRate,
   }),
   build: (options, env) => {
     const { threshold, keep: whom, explore, turns } = options

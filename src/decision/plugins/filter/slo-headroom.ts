@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { MAX_SLOTS } from '../../../data/native.js'
 import { filter } from '../../factories.js'
-import { FirstByteEstimate, PREFILL_TOKENS_PER_SECOND } from '../../first-byte.js'
+import { FirstByteEstimate, unlearnedRate } from '../../first-byte.js'
 import { cachedTokens, promptLength } from '../../slots.js'
 
 /**
@@ -27,11 +27,7 @@ export const sloHeadroom = filter({
       .default(0.1)
       .describe('Part of that time that is kept free for what predictions are off by. 0 to 1.'),
     refuse: z.boolean().default(false).describe('Whether the request is refused where all would be late.'),
-    tokensPerSecond: z
-      .number()
-      .positive()
-      .default(PREFILL_TOKENS_PER_SECOND)
-      .describe('Prefill rate of pods whose latency has not been learned yet. In tokens per second.'),
+    tokensPerSecond: unlearnedRate,
   }),
   build: ({ sloMs, sloMsPerToken, margin, refuse, tokensPerSecond }, env) => {
     const estimate = new FirstByteEstimate(env, tokensPerSecond)

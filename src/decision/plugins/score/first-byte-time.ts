@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { cost } from '../../factories.js'
-import { FirstByteEstimate, PREFILL_TOKENS_PER_SECOND } from '../../first-byte.js'
+import { FirstByteEstimate, unlearnedRate } from '../../first-byte.js'
 import { cachedTokens, promptLength } from '../../slots.js'
 
 /** The time to the first byte that is expected on the pod, as learned from its answers; until then by a prefill rate. */
@@ -9,11 +9,7 @@ export const firstByteTime = cost({
   summary: 'Milliseconds to the first byte that are expected on the pod, as learned from its answers.',
   reads: [cachedTokens, promptLength],
   options: z.object({
-    tokensPerSecond: z
-      .number()
-      .positive()
-      .default(PREFILL_TOKENS_PER_SECOND)
-      .describe('Prefill rate of pods whose latency has not been learned yet. In tokens per second.'),
+    tokensPerSecond: unlearnedRate,
   }),
   build: ({ tokensPerSecond }, env) => {
     const estimate = new FirstByteEstimate(env, tokensPerSecond)

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { cost } from '../../factories.js'
-import { PREFILL_TOKENS_PER_SECOND } from '../../first-byte.js'
+import { unlearnedRate } from '../../first-byte.js'
 import { ownTokens } from '../../prefill.js'
 import { PrefillDelay } from '../../prefill-delay.js'
 import { cachedTokens, promptLength } from '../../slots.js'
@@ -12,11 +12,7 @@ export const prefillDelay = cost({
     'Milliseconds to the first token, and by which those that decode on the pod are held up meanwhile.',
   reads: [cachedTokens, promptLength],
   options: z.object({
-    tokensPerSecond: z
-      .number()
-      .positive()
-      .default(PREFILL_TOKENS_PER_SECOND)
-      .describe('Prefill rate of pods whose latency has not been learned yet. In tokens per second.'),
+    tokensPerSecond: unlearnedRate,
   }),
   build: ({ tokensPerSecond }, env) => {
     const delay = new PrefillDelay(env, tokensPerSecond)
