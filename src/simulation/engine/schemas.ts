@@ -37,6 +37,8 @@ export const chatRequest = z.looseObject({
   ...sampling,
   messages: z.array(chatMessage).min(1),
   max_completion_tokens: optionalCount,
+  /** MAX's: the prompt's ids, which count where they are given. */
+  prompt_tokens: z.array(z.number().int().min(0)).nullish(),
   tools: z.array(tool).nullish(),
   tool_choice: toolChoice.nullish(),
 })

@@ -15,7 +15,8 @@ export function chat(call: Call): void {
   const request = call.parse(chatRequest)
   const { runtime } = call
   runtime.requireModel(request.model)
-  const prompt = runtime.encodeChat(call.bytes)
+  const ids = request.prompt_tokens ?? []
+  const prompt = ids.length > 0 ? Uint32Array.from(ids) : runtime.encodeChat(call.bytes)
   const max_tokens = request.max_completion_tokens ?? request.max_tokens
   const limits = runtime.limits(prompt.length, { ...request, max_tokens })
   const tool = chooseTool(toolSpecs(request), toolChoice(request), lastText(request.messages))
