@@ -231,9 +231,19 @@ export class StepRun implements UpstreamHandler {
   /** The whole answer of a step that does not relay is here. */
   #keep(): void {
     const result = this.#collector?.result()
-    const fault = result && this.step.read?.(result, this.#host.ctx)
+    const fault = result && this.#read(result)
     this.#lease?.release(fault === undefined ? OUTCOME.ok : OUTCOME.failed)
     this.#host.kept(this, result, fault)
+  }
+
+  /** What it throws comes back as a fault of the step, which is over by then. */
+  #read(result: StepResult): string | undefined {
+    try {
+      return this.step.read?.(result, this.#host.ctx)
+    } catch (error) {
+      this.#lease?.release(OUTCOME.cancelled)
+      throw error
+    }
   }
 
   onFault(error: PhylloError, stale: boolean): void {
@@ -267,7 +277,9 @@ export class StepRun implements UpstreamHandler {
 
   #send(lease: Lease): void {
     const { parts, ctx, options, peers } = this.#host
-    const request = this.step.request(new LeasedStep(ctx, lease, options.clientAddress, peers))
+    const request = this.step.request(
+      new LeasedStep(ctx, lease, options.clientAddress, peers, this.step.name),
+    )
     this.#asTokens = request.asTokens
     this.#sentAt = parts.now()
     this.#upstream = parts.client.open(lease.pod, request, this)

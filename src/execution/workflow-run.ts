@@ -10,7 +10,8 @@ import { selectionError } from '../decision/outcome.js'
 import type { Refusal } from '../decision/plugin.js'
 import { type ErrorCode, errorCatalogue, PhylloError, toPhylloError } from '../errors.js'
 import { enterWorkflow, withoutPod } from './enter-workflow.js'
-import type { Way } from './events.js'
+import type { Shortfall, Way } from './events.js'
+import { Hedging } from './hedging.js'
 import type { Lease, LeaseOutcome } from './lease.js'
 import { LegTimers } from './leg-timers.js'
 import { PickedPods } from './picked-pods.js'
@@ -60,12 +61,14 @@ export class WorkflowRun implements StepHost, StepPeers {
   #over = false
   /** Not told yet. */
   #way: Way | undefined
+  readonly #hedging: Hedging
   attemptId = ''
 
   constructor(host: WorkflowHost, workflow: Workflow) {
     this.#host = host
     this.#workflow = workflow
     this.#picked = new PickedPods(host)
+    this.#hedging = new Hedging(host.parts.events, host.ctx)
   }
 
   get parts(): ExecutionParts {
@@ -132,6 +135,7 @@ export class WorkflowRun implements StepHost, StepPeers {
     if (run.status >= 400 && this.#winner === undefined && this.#goesOnWithout(run)) return false
     if (this.#winner === undefined) {
       this.#winner = run
+      this.#hedging.answered(run)
       this.#endOthers(run)
     }
     if (this.#winner === run) return true
@@ -151,7 +155,7 @@ export class WorkflowRun implements StepHost, StepPeers {
     this.#again(() => {
       if (fault === undefined) this.#done(run)
       if (fault !== undefined && this.#winner === undefined) this.#badResult(run, fault)
-      else if (result !== undefined && run.step.suffices?.(result, this.ctx)) this.#suffices(run, result)
+      else if (result !== undefined && this.#isEnough(run, result)) this.#suffices(run, result)
       else this.#advance()
     })
   }
@@ -182,7 +186,7 @@ export class WorkflowRun implements StepHost, StepPeers {
   }
 
   failed(error: PhylloError, begun: boolean, run?: StepRun): void {
-    if (this.#over) return
+    if (this.#over || (run !== undefined && !begun && this.#isNotNeeded(run, error.code))) return
     // What failed before it answered was told when the next pod was looked for.
     if (run !== undefined && run === this.#winner) this.#done(run, error.code)
     this.#over = true
@@ -210,9 +214,9 @@ export class WorkflowRun implements StepHost, StepPeers {
   #runStage(): void {
     const stage: Stage | undefined = this.#workflow.stages[this.#at]
     if (stage === undefined) throw new PhylloError('internal_error', 'a workflow ran past its last stage')
-    const refusal = this.#picked.pickAll(stage.steps)
     const [step] = stage.steps
-    if (refusal !== undefined && step?.skip !== undefined) return this.#skip(step)
+    const refusal = this.#pick(stage)
+    if (refusal !== undefined && step?.skip !== undefined) return this.#skip(step, 'no_pod')
     if (refusal !== undefined) return this.#refused(refusal)
     this.#tellWay()
     this.#legs = stage.steps.map(step => new StepRun(this, step))
@@ -240,23 +244,59 @@ export class WorkflowRun implements StepHost, StepPeers {
     const lease = this.#picked.take(step.name)
     if (lease === undefined) throw new PhylloError('internal_error', `step '${step.name}' has no pod`)
     this.#last = leg
-    leg.startOn(lease, this.#picked.failures(step.name))
+    if (!this.#start(leg, lease, this.#picked.failures(step.name))) return
     const wait = step.hedge?.afterMs(this.ctx)
-    if (wait !== undefined) this.#timers.set(wait, () => this.#again(() => this.#hedge(leg, lease)))
+    if (wait !== undefined) this.#timers.set(wait, () => this.#hedge(leg, lease))
+  }
+
+  /** Sends. What a request transform throws is the leg's failure, and the request's only where that needs the leg. */
+  #start(leg: StepRun, lease: Lease, attempts: number): boolean {
+    try {
+      leg.startOn(lease, attempts)
+      return true
+    } catch (error) {
+      this.failed(toPhylloError(error), false, leg)
+      leg.cancel(OUTCOME.cancelled)
+      return false
+    }
+  }
+
+  /** Books the stage's pods. What a selection's plugin throws leaves no pod for a step that can be done without. */
+  #pick({ steps }: Stage): Refusal | undefined {
+    try {
+      return this.#picked.pickAll(steps)
+    } catch (error) {
+      if (steps[0]?.skip === undefined) throw error
+      return 'no_pod'
+    }
   }
 
   /** Nothing has come of the first: a second pod gets the request too. */
   #hedge(leg: StepRun, first: Lease): void {
-    if (this.#over || leg.over || this.#winner !== undefined || leg.step.hedge?.spend() !== true) return
-    const lease = this.#picked.acquire(leg.step, [slotOf(first.ref)])
-    if (typeof lease === 'string') return
+    if (this.#over || leg.over || this.#winner !== undefined) return
+    if (leg.step.hedge?.spend() !== true) return this.#hedging.missed('refused')
+    const lease = this.#picked.acquireBeside(leg.step, slotOf(first.ref))
+    if (lease === undefined) return this.#hedging.missed('no_pod')
     this.ctx.trace?.took(
       this.#workflow.name,
       `pod ${first.pod.id} was silent, so ${lease.pod.id} was asked too`,
     )
     const second = new StepRun(this, leg.step)
     this.#legs.push(second)
-    second.startOn(lease, leg.attempts)
+    this.#hedging.sent(second)
+    this.#start(second, lease, leg.attempts)
+  }
+
+  #isEnough({ step }: StepRun, result: StepResult): boolean {
+    if (step.suffices === undefined) return false
+    let verdict: true | Shortfall = 'unreadable'
+    try {
+      verdict = step.suffices(result, this.ctx)
+    } catch (error) {
+      this.ctx.trace?.took(this.#workflow.name, `step '${step.name}': ${toPhylloError(error).message}`)
+    }
+    this.parts.events.onJudged(this.ctx, verdict === true ? 'sufficed' : verdict)
+    return verdict === true
   }
 
   #suffices(run: StepRun, result: StepResult): void {
@@ -277,12 +317,23 @@ export class WorkflowRun implements StepHost, StepPeers {
   /** Whether an error answer of that leg is not the client's: another pod may still do better, or nobody needs it. */
   #goesOnWithout(run: StepRun): boolean {
     if (this.#hasTwin(run)) {
+      this.#hedging.failed(run)
       run.letGo()
       return true
     }
     if (run.step.skip === undefined) return false
     run.letGo()
-    this.#again(() => this.#skip(run.step))
+    this.#again(() => this.#skip(run.step, 'failed'))
+    return true
+  }
+
+  /** Whether a leg that fails of a fault of the router's own, and not of its pod, is nobody's loss; ends it then. */
+  #isNotNeeded(run: StepRun, cause: ErrorCode): boolean {
+    if (run === this.#winner) return false
+    if (this.#winner === undefined && !this.#hasTwin(run)) return this.#skips(run, OUTCOME.cancelled)
+    if (this.#winner === undefined) this.#done(run, cause)
+    this.#hedging.failed(run)
+    run.cancel(OUTCOME.cancelled)
     return true
   }
 
@@ -292,14 +343,15 @@ export class WorkflowRun implements StepHost, StepPeers {
   }
 
   /** Ends a leg that failed, and goes on without its step where the workflow can. */
-  #skips(run: StepRun): boolean {
+  #skips(run: StepRun, outcome: LeaseOutcome = OUTCOME.failed): boolean {
     if (run.step.skip === undefined) return false
-    run.cancel(OUTCOME.failed)
-    this.#again(() => this.#skip(run.step))
+    run.cancel(outcome)
+    this.#again(() => this.#skip(run.step, 'failed'))
     return true
   }
 
-  #skip(step: Step): void {
+  #skip(step: Step, why: 'failed' | 'no_pod'): void {
+    if (step.suffices !== undefined) this.parts.events.onJudged(this.ctx, why)
     this.ctx.trace?.took(this.#workflow.name, `step '${step.name}' came to nothing, and is not needed`)
     step.skip?.(this.ctx)
     this.#legs = []
@@ -326,6 +378,7 @@ export class WorkflowRun implements StepHost, StepPeers {
     this.#done(run, cause)
     const failures = this.#picked.failed(step.name, pod)
     if (this.#hasTwin(run)) {
+      this.#hedging.failed(run)
       run.cancel(OUTCOME.failed)
       return true
     }

@@ -19,6 +19,8 @@ export function observedEvents(
     onRetry: (ctx, pod, cause) => counting.onRetry(ctx, pod, cause),
     onWay: (ctx, way) => counting.onWay(ctx, way),
     onStep: (ctx, step, ms, cause) => counting.onStep(ctx, step, ms, cause),
+    onHedge: (ctx, fate) => counting.onHedge(ctx, fate),
+    onJudged: (ctx, judgement) => counting.onJudged(ctx, judgement),
     onDone(ctx, record) {
       counting.onDone(ctx, record)
       sampler?.done(ctx, record)

@@ -80,6 +80,9 @@ export interface Worker {
   readonly ways: Way[]
   /** Their steps that ended: the name, and where one failed the cause behind it. */
   readonly steps: string[]
+  /** What became of hedges, and of answers that may be the client's. */
+  readonly hedges: string[]
+  readonly judgements: string[]
   readonly picks: string[]
   /** What was read in answers. */
   readonly checks: (UsageCheck & { pod: string })[]
@@ -164,6 +167,8 @@ export function startWorker(
   const retries: ErrorCode[] = []
   const ways: Way[] = []
   const steps: string[] = []
+  const hedges: string[] = []
+  const judgements: string[] = []
   const picks: string[] = []
   const checks: (UsageCheck & { pod: string })[] = []
   const learned: number[] = []
@@ -190,6 +195,8 @@ export function startWorker(
       onRetry: (_ctx, _pod, cause) => void retries.push(cause),
       onWay: (_ctx, way) => void ways.push(way),
       onStep: (_ctx, step, _ms, cause) => void steps.push(cause === undefined ? step : `${step} ${cause}`),
+      onHedge: (_ctx, fate) => void hedges.push(fate),
+      onJudged: (_ctx, judgement) => void judgements.push(judgement),
       onDone(ctx, record) {
         waiting.get(ctx)?.({ ...snapshot(record) })
         waiting.delete(ctx)
@@ -207,6 +214,8 @@ export function startWorker(
     retries,
     ways,
     steps,
+    hedges,
+    judgements,
     picks,
     checks,
     learned,
