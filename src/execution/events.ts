@@ -71,6 +71,8 @@ export interface ExecutionEvents {
    * or to its first byte where that is the client's.
    */
   onStep(ctx: RoutingContext, step: string, ms: number, cause?: ErrorCode): void
+  /** Another pod of the request has failed, and it may have been this one's fault: they meet in the protocol. */
+  onDoubt(ctx: RoutingContext, pod: PodInfo): void
   /** A hedge of the request, or the lack of one. */
   onHedge(ctx: RoutingContext, fate: HedgeFate): void
   /** An answer was judged that may be the client's, or did not come. Once for each such step of a request. */

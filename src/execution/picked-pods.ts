@@ -56,10 +56,11 @@ export class PickedPods {
     return tried.length
   }
 
-  /** The step's pod may be what another one failed of: others come first from now on. */
-  doubt(step: string): void {
+  /** The step's pod, which is answered, may be what another one failed of: others come first from now on. */
+  doubt(step: string): PodInfo | undefined {
     const pod = this.#pods.get(step)
     if (pod !== undefined) this.#doubted.set(step, [...(this.#doubted.get(step) ?? []), slotOf(pod.ref)])
+    return pod
   }
 
   newAttempt(): string {

@@ -416,7 +416,10 @@ export class WorkflowRun implements StepHost, StepPeers {
   #doubtOthers({ name }: Step): void {
     const { stages, picksAhead } = this.#workflow
     const steps = picksAhead ? stepsOf(this.#workflow) : (stages[this.#at]?.steps ?? [])
-    for (const other of steps) if (other.name !== name) this.#picked.doubt(other.name)
+    for (const other of steps) {
+      const pod = other.name === name ? undefined : this.#picked.doubt(other.name)
+      if (pod !== undefined) this.parts.events.onDoubt(this.ctx, pod)
+    }
   }
 
   /**

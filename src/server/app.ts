@@ -217,6 +217,7 @@ export function countingEvents(counters: Counters): ExecutionEvents {
       if (cause === undefined) counters.stepDone(step, ms / 1000)
       else counters.stepFailed(step, cause)
     },
+    onDoubt() {},
     onHedge(ctx, fate) {
       counters.hedge(ctx.modelId, fate)
     },
