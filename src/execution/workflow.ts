@@ -13,6 +13,7 @@ import type { LatencyWeights } from '../data/latency-weights.js'
 import type { PodInfo, PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { AnySlot, Reader, Writer } from '../decision/slot.js'
+import type { Shortfall } from './events.js'
 
 /** What a step sends. The body is the client's own bytes unless the step must change a field. */
 export interface StepRequest {
@@ -135,15 +136,21 @@ export interface Step<
    * protocol says: the pod has failed then.
    */
   read?(answer: StepResult, ctx: StepContext & Writer<R, W>): string | undefined
-  /** Whether a kept answer is good enough for the client; then it is the client's, and no later step runs. */
-  suffices?(answer: StepResult, ctx: RoutingContext): boolean
+  /**
+   * Whether a kept answer is good enough for the client: then it is the client's, and no later step runs. Else why not;
+   * so too where this throws.
+   */
+  suffices?(answer: StepResult, ctx: RoutingContext): true | Shortfall
   /**
    * Called where the step's pods have failed, have answered with an error, or there are none: the workflow goes on
    * without it, and what stands for no result goes into its slot. Absent: its failure is the request's. Only for a step
    * that has its stage to itself.
    */
   skip?(ctx: StepContext & Writer<R, W>): void
-  /** A second pod gets the request too, where the first has sent nothing for long; who answers first, answers. */
+  /**
+   * A second pod gets the request too, where the first has sent nothing for long; who answers first, answers. Only for a
+   * step that relays and meets no other: what is handed to one pod can't be taken by two.
+   */
   readonly hedge?: Hedge | undefined
 }
 

@@ -217,6 +217,13 @@ export function countingEvents(counters: Counters): ExecutionEvents {
       if (cause === undefined) counters.stepDone(step, ms / 1000)
       else counters.stepFailed(step, cause)
     },
+    onDoubt() {},
+    onHedge(ctx, fate) {
+      counters.hedge(ctx.modelId, fate)
+    },
+    onJudged(ctx, judgement) {
+      counters.judged(ctx.modelId, judgement)
+    },
     onDone(ctx, record) {
       countDone(counters, ctx, record)
     },

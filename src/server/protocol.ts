@@ -63,4 +63,6 @@ export type FromWorker =
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'ack'; readonly version: number }
   | { readonly type: 'decisions'; readonly batch: LineBatch }
+  /** A hand-off has failed that may have been that pod's (its id). */
+  | { readonly type: 'doubt'; readonly pod: string }
   | { readonly type: 'drained'; readonly cut: number }

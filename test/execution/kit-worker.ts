@@ -80,6 +80,11 @@ export interface Worker {
   readonly ways: Way[]
   /** Their steps that ended: the name, and where one failed the cause behind it. */
   readonly steps: string[]
+  /** Pods that another one's failure may have been of. */
+  readonly doubts: string[]
+  /** What became of hedges, and of answers that may be the client's. */
+  readonly hedges: string[]
+  readonly judgements: string[]
   readonly picks: string[]
   /** What was read in answers. */
   readonly checks: (UsageCheck & { pod: string })[]
@@ -164,6 +169,9 @@ export function startWorker(
   const retries: ErrorCode[] = []
   const ways: Way[] = []
   const steps: string[] = []
+  const doubts: string[] = []
+  const hedges: string[] = []
+  const judgements: string[] = []
   const picks: string[] = []
   const checks: (UsageCheck & { pod: string })[] = []
   const learned: number[] = []
@@ -190,6 +198,9 @@ export function startWorker(
       onRetry: (_ctx, _pod, cause) => void retries.push(cause),
       onWay: (_ctx, way) => void ways.push(way),
       onStep: (_ctx, step, _ms, cause) => void steps.push(cause === undefined ? step : `${step} ${cause}`),
+      onDoubt: (_ctx, { id }) => void doubts.push(id),
+      onHedge: (_ctx, fate) => void hedges.push(fate),
+      onJudged: (_ctx, judgement) => void judgements.push(judgement),
       onDone(ctx, record) {
         waiting.get(ctx)?.({ ...snapshot(record) })
         waiting.delete(ctx)
@@ -207,6 +218,9 @@ export function startWorker(
     retries,
     ways,
     steps,
+    doubts,
+    hedges,
+    judgements,
     picks,
     checks,
     learned,

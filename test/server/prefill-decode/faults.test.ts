@@ -3,7 +3,7 @@ import test from 'ava'
 import { type Connector, sharedFleet } from './kit.js'
 import { cell, deadlines, expected, faultNames } from './matrix.js'
 
-const connectors: readonly Connector[] = ['nixl', 'sglang', 'p2p-nccl', 'generic']
+const connectors: readonly Connector[] = ['nixl', 'sglang', 'p2p-nccl', 'mooncake', 'generic']
 
 for (const connector of connectors) {
   const shared = sharedFleet({

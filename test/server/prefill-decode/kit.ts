@@ -26,7 +26,8 @@ export const workflowOf: Readonly<Record<Connector, string>> = {
 }
 
 /** Those that send what is short straight to the decode pod. */
-const isChoosing = (connector: Connector): boolean => connector === 'nixl' || connector === 'generic'
+const isChoosing = (connector: Connector): boolean =>
+  connector === 'nixl' || connector === 'generic' || connector === 'mooncake'
 
 export interface FleetOptions {
   readonly connector: Connector
@@ -139,7 +140,10 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   )
   const router = await startFrom(fileFor(options, pods))
   await until(
-    async () => (await router.pods()).every(pod => pod.healthy === true && pod.models.length > 0),
+    async () =>
+      (await router.pods()).every(
+        pod => pod.healthy === true && pod.models.length > 0 && isKnown(connector, pod),
+      ),
     'all are up',
   )
   return {
@@ -153,6 +157,13 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       await Promise.all([...prefill, ...decode, alone].map(each => each.close()))
     },
   }
+}
+
+/** A Mooncake pod takes no prefill before its engine is known. */
+function isKnown(connector: Connector, pod: Readonly<Record<string, unknown>>): boolean {
+  if (connector !== 'mooncake' || pod['role'] !== 'prefill') return true
+  const { kvTransfer } = pod
+  return typeof kvTransfer === 'object' && kvTransfer !== null && 'engines' in kvTransfer
 }
 
 /** One fleet for all tests of a file, which are serial then. */
