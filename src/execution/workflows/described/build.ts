@@ -6,11 +6,11 @@ import { type Slot, slot } from '../../../decision/slot.js'
 import { editBody, fieldsOf } from '../../body-edit.js'
 import { cleanedWith } from '../../hand-off/client-fields.js'
 import { parsedJson } from '../../hand-off/fault.js'
-import { handOffRefusal } from '../../hand-off/refusals.js'
 import { batchShape } from '../../hand-off/sglang.js'
 import { leg, wholeRequest } from '../../leg-request.js'
 import type { Choice, Samples, Step, StepContext, StepResult, Workflow } from '../../workflow.js'
 import { checked, workflow } from '../../workflow-builder.js'
+import { unfitFor } from '../prefill-decode/options.js'
 import { bodyEdits, headerEdits, type Kept, type KeptSlots } from './edits.js'
 import { outputOf } from './faults.js'
 import { type DescribedStep, type DescribedWorkflow, stagesOf } from './schema.js'
@@ -33,6 +33,7 @@ export function workflowOf(
     })),
     picksAhead: described.picksAhead,
     unfit: unfitOf(described, stages.flat()),
+    whole: direct ?? wholeOf(described, stages),
     choice,
     fallback: described.fallback === undefined ? direct : resolve(described.fallback),
   })
@@ -160,21 +161,34 @@ function unfitOf({ protocol }: DescribedWorkflow, steps: readonly DescribedStep[
     ),
   )
   if (protocol === undefined && !hasRoom) return undefined
+  const unfit = protocol && unfitFor(protocol)
   return (ctx: StepContext) => {
     const { body, pinnedTo, request } = ctx
     if (pinnedTo !== '') return `the response '${pinnedTo}' is held by one pod`
     if (body.length === 0) return 'a request without a body has no prompt'
     if (hasRoom && batchShape(ctx, request.kind).batched) return 'a batch needs a room for each prompt'
-    return protocol && handOffRefusal(protocol, ctx, request.kind)
+    return unfit?.(ctx)
   }
 }
 
 /** The whole request on one pod of the step that the choice is made by. */
 function directOf({ choice }: DescribedWorkflow, steps: readonly DescribedStep[]): Workflow | undefined {
   const step = steps.find(({ name }) => name === choice?.step)
-  if (step === undefined) return undefined
-  const { attempts, profile } = step
-  return workflow('whole')
+  return step && wholeOn(step)
+}
+
+/** The same by the step that answers, where there is no choice, of a workflow that is not for all requests. */
+function wholeOf(
+  described: DescribedWorkflow,
+  stages: readonly (readonly DescribedStep[])[],
+): Workflow | undefined {
+  if (unfitOf(described, stages.flat()) === undefined) return undefined
+  const step = stages.at(-1)?.find(each => outputOf(each, true) === 'relay')
+  return step && wholeOn(step)
+}
+
+const wholeOn = ({ attempts, profile }: DescribedStep): Workflow =>
+  workflow('whole')
     .step({
       name: 'serve',
       output: 'relay',
@@ -183,7 +197,6 @@ function directOf({ choice }: DescribedWorkflow, steps: readonly DescribedStep[]
       request: wholeRequest,
     })
     .build()
-}
 
 function choiceOf(
   { step, threshold }: NonNullable<DescribedWorkflow['choice']>,
