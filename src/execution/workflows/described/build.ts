@@ -11,9 +11,9 @@ import { leg, wholeRequest } from '../../leg-request.js'
 import type { Choice, Samples, Step, StepContext, StepResult, Workflow } from '../../workflow.js'
 import { checked, workflow } from '../../workflow-builder.js'
 import { unfitFor } from '../prefill-decode/options.js'
-import { bodyEdits, headerEdits, type Kept, type KeptSlots } from './edits.js'
+import { bodyEdits, headerEdits, headerText, type Kept, type KeptSlots, MAX_HEADER_VALUE } from './edits.js'
 import { outputOf } from './faults.js'
-import { type DescribedStep, type DescribedWorkflow, stagesOf } from './schema.js'
+import { type DescribedStep, type DescribedWorkflow, type FieldValue, stagesOf } from './schema.js'
 
 /** Throws an Error for one that can't work; those of a file are checked before, with the places of their faults. */
 export function workflowOf(
@@ -23,12 +23,13 @@ export function workflowOf(
 ): Workflow {
   const stages = stagesOf(described)
   const slots = slotsOf(name, stages.flat())
+  const inHeaders = headerValues(stages.flat())
   const direct = directOf(described, stages.flat())
   const choice = described.choice && direct && choiceOf(described.choice, direct)
   return checked({
     name,
     stages: stages.map((steps, i) => ({
-      steps: steps.map(step => stepOf(step, slots, i === stages.length - 1)),
+      steps: steps.map(step => stepOf(step, slots, inHeaders, i === stages.length - 1)),
       restartAt: restartOf(steps, stages),
     })),
     picksAhead: described.picksAhead,
@@ -55,7 +56,22 @@ function restartOf(
   return at.length === 0 ? undefined : Math.min(...at)
 }
 
-function stepOf(described: DescribedStep, slots: KeptSlots, isLast: boolean): Step {
+/** Values that go into headers: `step.value`. */
+const headerValues = (steps: readonly DescribedStep[]): ReadonlySet<string> =>
+  new Set(steps.flatMap(({ request }) => Object.values(request.headers).flatMap(fromOf)))
+
+/** The kept value that a field or a header is set from. */
+const fromOf = (value: FieldValue): string[] =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && value.from !== undefined
+    ? [value.from]
+    : []
+
+function stepOf(
+  described: DescribedStep,
+  slots: KeptSlots,
+  inHeaders: ReadonlySet<string>,
+  isLast: boolean,
+): Step {
   const { name, profile, model, attempts, timeoutMs, prefilled, repick, holdsHead } = described
   const { answerTimeoutMs } = described
   const edits = bodyEdits(described, slots)
@@ -75,7 +91,7 @@ function stepOf(described: DescribedStep, slots: KeptSlots, isLast: boolean): St
     repick,
     holdsHead,
     reads: readBy(described, slots),
-    ...(kept && { writes: kept, read: keeper(described, kept) }),
+    ...(kept && { writes: kept, read: keeper(described, kept, inHeaders) }),
     ...(described.optional && { skip: ctx => void (kept && ctx.set(kept, new Map())) }),
     ...(pool && { pool }),
     request: input => {
@@ -94,15 +110,11 @@ function samplesOf({ role, prefilled, model }: DescribedStep): Samples {
 
 function readBy({ request }: DescribedStep, slots: KeptSlots): Slot<string, Kept>[] {
   const values = [...Object.values(request.set), ...Object.values(request.headers)]
-  const steps = values.flatMap(value =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value.from?.split('.')[0] ?? [])
-      : [],
-  )
+  const steps = values.flatMap(fromOf).flatMap(from => from.split('.')[0] ?? [])
   return [...new Set(steps)].flatMap(step => slots.get(step) ?? [])
 }
 
-function keeper({ keep }: DescribedStep, into: Slot<string, Kept>) {
+function keeper({ name, keep }: DescribedStep, into: Slot<string, Kept>, inHeaders: ReadonlySet<string>) {
   const names = Object.keys(keep)
   const fields = Object.values(keep).map(pointer => pointer.slice(1))
   return (
@@ -121,6 +133,10 @@ function keeper({ keep }: DescribedStep, into: Slot<string, Kept>) {
       // It goes into a request of the router's own, which must not be broken by it.
       const json = value && parsedJson(value)
       if (value === undefined || json === undefined || json === null) return `its answer has no ${field}`
+      const isHeader = inHeaders.has(`${name}.${names[i]}`)
+      const length = isHeader ? headerText(value.toString()).length : 0
+      if (length > MAX_HEADER_VALUE)
+        return `its answer's ${field} has ${length} characters as a header, and ${MAX_HEADER_VALUE} are the most`
       kept.set(names[i] ?? field, Buffer.from(value))
     }
     ctx.set(into, kept)
