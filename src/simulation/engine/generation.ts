@@ -236,3 +236,13 @@ export const fullUsage = (usage: Usage): object => ({
   prompt_tokens_details: { ...usage.prompt_tokens_details, multimodal_tokens: null },
   completion_tokens_details: null,
 })
+
+/** vLLM's `continuous_usage_stats`: the counts so far, in each event; without it, nothing. */
+export function runningUsage(
+  options: { readonly include_usage?: unknown; readonly continuous_usage_stats?: unknown } | null | undefined,
+): (prompt: number, answer: number) => object {
+  if (options?.include_usage !== true || options.continuous_usage_stats !== true) return () => ({})
+  return (prompt, answer) => ({
+    usage: { prompt_tokens: prompt, total_tokens: prompt + answer, completion_tokens: answer },
+  })
+}
