@@ -75,8 +75,9 @@ test('the engine’s counts agree, as JSON and as events, and cached tokens are 
   const text = JSON.stringify({ model: 'tiny', prompt: essay('palms'), max_tokens: 4 })
   t.is((await post(router, text, {}, '/v1/completions')).status, 200)
 
+  const agrees = async () => (await counters(router))('phyllo_prompt_count_checks_total{result="agrees"}')
+  await until(async () => (await agrees()) === 5, 'all five are compared')
   const value = await counters(router)
-  t.is(value('phyllo_prompt_count_checks_total{result="agrees"}'), 5)
   for (const result of ['differs', 'distrusted', 'estimated']) {
     t.is(value(`phyllo_prompt_count_checks_total{result="${result}"}`), 0)
   }
@@ -95,20 +96,36 @@ test('a template that is not the engine’s: said, counted, and matched as text 
     models: [{ name: 'tiny', dir: modelDir, chatTemplate }],
   })
   const body = chatBody({ messages: [user(essay('ferns'))] })
-  const distrusted = async () =>
-    (await counters(router))('phyllo_prompt_count_checks_total{result="distrusted"}')
+  /** Sends the request, waits until its count was compared, and gives all results so far. */
+  const checksAfter = async (requests: number) => {
+    t.is((await post(router, body)).status, 200)
+    const checks = { agrees: 0, differs: 0, distrusted: 0, estimated: 0 }
+    await until(async () => {
+      const value = await counters(router)
+      const of = (result: string) => value(`phyllo_prompt_count_checks_total{result="${result}"}`)
+      checks.agrees = of('agrees')
+      checks.differs = of('differs')
+      checks.distrusted = of('distrusted')
+      checks.estimated = of('estimated')
+      return checks.agrees + checks.differs + checks.distrusted + checks.estimated === requests
+    }, `${requests} are compared`)
+    return checks
+  }
   t.true((await explain(router, body)).prompt.exact)
   let requests = 0
-  while ((await distrusted()) === 0) {
-    t.true(requests++ < 20, 'it is found out soon')
-    t.is((await post(router, body)).status, 200)
+  let checks = await checksAfter(++requests)
+  while (checks.distrusted === 0) {
+    t.true(requests < 20, 'it is found out soon')
+    checks = await checksAfter(++requests)
   }
   t.true(requests > 1, 'one difference is not enough')
   t.false((await explain(router, body)).prompt.exact)
-  t.is((await post(router, body)).status, 200)
-  const value = await counters(router)
-  t.is(value('phyllo_prompt_count_checks_total{result="differs"}'), requests - 1)
-  t.is(value('phyllo_prompt_count_checks_total{result="estimated"}'), 1)
+  t.deepEqual(await checksAfter(requests + 1), {
+    agrees: 0,
+    differs: requests - 1,
+    distrusted: 1,
+    estimated: 1,
+  })
 })
 
 for (const stream of [false, true]) {

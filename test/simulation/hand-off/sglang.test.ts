@@ -152,10 +152,12 @@ test('a room whose legs have different prompts is refused', async t => {
 })
 
 test('a stream that fails before its first token has the error’s status; a port of null is the decode’s own', async t => {
-  const pair = await pairFor(t, 'sglang', { kvTimeout: 0.2 })
-  const request = { ...body({ stream: true }), ...bootstrap(pair) }
-  const failed = await post(pair.decode, CHAT, withRooms(request, room()))
-  t.is(failed.status, 500)
+  const hasty = await pairFor(t, 'sglang', { kvTimeout: 0.2 })
+  const streamed = body({ stream: true })
+  const lonely = withRooms({ ...streamed, ...bootstrap(hasty) }, room())
+  t.is((await post(hasty.decode, CHAT, lonely)).status, 500)
+  const pair = await pairFor(t, 'sglang')
+  const request = { ...streamed, ...bootstrap(pair) }
   const other = await pairFor(t, 'sglang', {}, { decode: { kvPort: pair.prefill.kvAddress?.port } })
   const text = withRooms({ ...request, bootstrap_port: null }, room())
   const [prefill, decode] = await Promise.all([
