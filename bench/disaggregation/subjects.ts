@@ -57,8 +57,8 @@ const mindful = (): readonly Profile[] => [
     .execute(single()),
   profile('decode')
     .prepare(tokenize(), hashBlocks(), matchPrefix())
-    .filter(healthy(), circuitClosed())
-    .score(decodeApart(), prefillTime({ measured: false }))
+    .filter(healthy(), circuitClosed(), decodeApart())
+    .score(prefillTime({ measured: false }))
     .pick(maxScore({ tieBreak: 'least-load' }))
     .execute(single()),
 ]
