@@ -11,7 +11,7 @@ import type { Found } from './regime.js'
 type Sums = { -readonly [Key in keyof Found]: Found[Key] }
 
 export class PodSurvey {
-  /** By the latest `read`. */
+  /** By the latest `read`; what the arrival itself brings is the caller's to fill in. */
   readonly found: Sums = {
     pods: 0,
     alone: 0,
@@ -21,6 +21,9 @@ export class PodSurvey {
     bookings: 0,
     heldTokens: 0,
     roomTokens: 0,
+    uncachedTokens: 0,
+    prefillMs: -1,
+    arrivals: 0,
   }
   readonly #lane: LaneView
   readonly #caches: CacheSizes

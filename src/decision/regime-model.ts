@@ -56,12 +56,16 @@ export function slowdownApart({ answers, held }: Demand, pods: number, deviation
   return slowdown
 }
 
-/** On `pods` that do both. */
-export function slowdownTogether({ prefills, answers, held }: Demand, pods: number): number {
+/** The same on `pods` that do both. */
+export function slowdownTogether(
+  { prefills, answers, held }: Demand,
+  pods: number,
+  deviations = BUSY,
+): number {
   if (pods < 1) return HOPELESS
   let slowdown = 1
   for (let step = 0; step < STEPS; step++) {
-    const requests = busy(prefills + answers * slowdown, BUSY)
+    const requests = busy(prefills + answers * slowdown, deviations)
     // Between none and one on each pod, and so on: on the way from n to n + 1 each, half of the new ones meet n.
     const stalls = (prefills / Math.max(answers, EXACT)) * Math.max(0, requests / pods - 0.5)
     const next = 1 + held * (1 + companions(requests + 1, pods)) + stalls

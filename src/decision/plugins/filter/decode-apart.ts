@@ -43,7 +43,7 @@ export const decodeApart = filter({
       .default(30_000)
       .describe('Least time between two changes. In milliseconds.'),
   }),
-  build: (options, { lane, caches, pods: view, now }) => {
+  build: (options, { board, caches, lane, latency, now, pods: view }) => {
     const survey = new PodSurvey(lane, caches, view)
     const regimes = new Map<number, Regime>()
 
@@ -62,8 +62,12 @@ export const decodeApart = filter({
       if (ctx.keptApart === undefined) {
         const regime = regimeOf(ctx.modelId)
         if (regime === undefined) return
-        const cached = longest(view.stepPool(ctx.model, 'decode'), ctx.get(cachedTokens))
-        regime.arrived(survey.found, ownTokens(ctx.get(promptLength), cached), now())
+        const { found } = survey
+        const decoders = view.stepPool(ctx.model, 'decode')
+        found.uncachedTokens = ownTokens(ctx.get(promptLength), longest(decoders, ctx.get(cachedTokens)))
+        found.prefillMs = latency.aloneMs(decoders, view, found.uncachedTokens)
+        found.arrivals = board.arrived(ctx.modelId)
+        regime.arrived(found, now())
         ctx.keptApart = regime.isApart
       }
       if (ctx.keptApart && survey.anyAlone(pods)) {
