@@ -5,7 +5,7 @@ import { type HandOffProtocol, handOffRefusal } from '../../hand-off/refusals.js
 import { wholeRequest } from '../../leg-request.js'
 import type { Choice, ChoiceInput, Step, StepContext, Workflow } from '../../workflow.js'
 import { type WorkflowOptions, workflow } from '../../workflow-builder.js'
-import { AdaptiveChoice } from './adaptive.js'
+import { AdaptiveChoice, SHORT, whyShort } from './adaptive.js'
 
 /** A name of a profile or a workflow. */
 const name = z.string().min(1)
@@ -59,7 +59,7 @@ export const choosing = z.object({
   // pods costs a round trip and a transfer of the same order.
   threshold: z
     .union([z.int().min(0).max(10_000_000), z.literal('adaptive')])
-    .default(256)
+    .default(SHORT)
     .describe(
       'Prompt tokens that the decode pod would have to compute itself up to which the request goes straight to it, in tokens; `adaptive`: whichever costs less time for all that wait, by what is measured.',
     ),
@@ -135,9 +135,7 @@ function chooserFor({ threshold }: ChoosingOptions): Chooser {
   }
   const why = ({ ctx, uncachedTokens }: ChoiceInput): string | undefined =>
     // Without a ticket nobody has counted them.
-    ctx.ticket === NO_TICKET || uncachedTokens > threshold
-      ? undefined
-      : `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`
+    ctx.ticket === NO_TICKET ? undefined : whyShort(uncachedTokens, threshold)
   return { by: { why } }
 }
 
