@@ -135,7 +135,7 @@ function workflowFault(workflow: Workflow): string | undefined {
   }
   const early = steps.find(step => step.output === 'relay' && !last.includes(step))
   if (early !== undefined) return `step '${early.name}' relays, which only the last stage can`
-  const late = last.find(step => step.output === 'keep')
+  const late = last.find(({ output, read, writes }) => output === 'keep' && (writes !== undefined || !read))
   if (late !== undefined) return `step '${late.name}' of the last stage is kept for nobody`
   const idle = steps.find(({ onFailure }) => onFailure.kind === 'retry' && !(onFailure.attempts >= 1))
   if (idle !== undefined) return `step '${idle.name}' has no attempts`

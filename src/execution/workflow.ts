@@ -85,7 +85,8 @@ export interface Step<
 > {
   readonly name: N
   /**
-   * `relay`: the answer goes to the client as it comes. `keep`: it is kept for later steps. `drain`: it is read away.
+   * `relay`: the answer goes to the client as it comes. `keep`: it is kept for later steps, or in the last stage for
+   * `read` to see whether it is one. `drain`: it is read away.
    * An error answer of a step that is not the relaying one ends the workflow and goes to the client as it is.
    */
   readonly output: 'relay' | 'keep' | 'drain'
