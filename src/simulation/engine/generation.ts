@@ -80,7 +80,7 @@ class Run {
   private readonly startedAt: number
   private readonly ids: string[] = []
   private left: number
-  /** Cached prompt tokens of each task's first sample to finish. */
+  /** Cached prompt tokens of each task, by its first sample: the others may find what that one has computed. */
   private readonly cached: number[] = []
   private arrivals: readonly Arrival[] = []
   private isOver = false
@@ -181,7 +181,8 @@ class Run {
     } else if (event.type === 'finished') {
       adapters.leaves(event.id)
       metrics.finish(sample.answer.finish, seconds)
-      this.cached[sample.task] ??= this.arrivals[choice]?.cachedTokens ?? event.cachedTokens
+      if (this.samples[choice - 1]?.task !== sample.task)
+        this.cached[sample.task] = this.arrivals[choice]?.cachedTokens ?? event.cachedTokens
       this.handOver(choice, sample, event)
       this.left--
       if (this.left === 0) this.finish()

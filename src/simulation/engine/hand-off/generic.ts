@@ -67,6 +67,8 @@ class Prefills {
   }
 }
 
+const NO_PROMPT = new Uint32Array(0)
+
 class Generic implements Connector {
   readonly address: KvAddress
 
@@ -94,10 +96,13 @@ class Generic implements Connector {
   }
 
   private prefill(pieces: readonly Piece[]): Leg {
+    const noted = new Set<number>()
     return {
       finished: (at, { cachedTokens, release }) => {
-        const piece = pieces[at]
-        if (piece !== undefined) this.prefills.note(digestOf(piece.prompt), cachedTokens)
+        const digest = digestOf(pieces[at]?.prompt ?? NO_PROMPT)
+        // Of several answers to a prompt, the later ones find what the first has computed.
+        if (!noted.has(digest)) this.prefills.note(digest, cachedTokens)
+        noted.add(digest)
         this.context.counts.made++
         release()
       },
