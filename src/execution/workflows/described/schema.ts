@@ -198,7 +198,8 @@ export const describedWorkflow = z
       .enum(['vllm-nixl', 'vllm-p2p-nccl', 'vllm-mooncake', 'sglang', 'generic'])
       .optional()
       .describe(
-        'Requests that this protocol cannot hand over (several answers, embeddings, …) go to the fallback. Default: all are taken.',
+        'Requests that this protocol cannot hand over (several answers, embeddings, …) go to the fallback, or else whole to ' +
+          'one pod. Default: all are taken.',
       ),
     choice: z
       .strictObject({
@@ -223,7 +224,7 @@ export const describedWorkflow = z
       .optional()
       .describe(
         'Workflow that serves requests while a step has no pod, and those that it is not for. Default: with a choice, one ' +
-          "pod of that step's; else none, and they are answered 503.",
+          "pod of that step's; else none: what has no pod is answered 503, what it is not for goes whole to one pod.",
       ),
   })
   .describe('A workflow: which steps a request takes.')
