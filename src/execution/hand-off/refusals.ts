@@ -51,7 +51,8 @@ type Fields = Readonly<Record<(typeof FIELDS)[number], Buffer | undefined>>
 export function handOffRefusal(protocol: HandOffProtocol, body: Body, kind: BodyKind): string | undefined {
   if (kind === 'embeddings') return 'embeddings have no decode step'
   if (kind === 'other' && protocol !== 'sglang') return 'the path is none that generates text'
-  // It makes a chat of them, and leaves the fields of hand-offs out (entrypoints/anthropic).
+  // It makes a chat of them without the fields of hand-offs, which it reads in headers only where it is told to
+  // (entrypoints/anthropic, SGLANG_ENABLE_REQUEST_HEADER_OVERRIDES).
   if (kind === 'messages' && protocol === 'sglang') return 'SGLang takes no hand-off with /v1/messages'
   const fields = read(body)
   const common = stateful(fields, kind) ?? wholePrompt(fields, kind)
