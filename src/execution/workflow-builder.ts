@@ -30,6 +30,7 @@ export interface WorkflowOptions {
   readonly choice?: Choice | undefined
   readonly fallback?: Workflow | undefined
   readonly unfit?: Workflow['unfit']
+  readonly resume?: Workflow['resume']
 }
 
 /**

@@ -217,6 +217,9 @@ export function countingEvents(counters: Counters): ExecutionEvents {
       if (cause === undefined) counters.stepDone(step, ms / 1000)
       else counters.stepFailed(step, cause)
     },
+    onResume(_ctx, result) {
+      counters.resumed(result)
+    },
     onDone(ctx, record) {
       countDone(counters, ctx, record)
     },

@@ -9,6 +9,7 @@ import { parsedJson } from '../../hand-off/fault.js'
 import { handOffRefusal } from '../../hand-off/refusals.js'
 import { batchShape } from '../../hand-off/sglang.js'
 import { leg, wholeRequest } from '../../leg-request.js'
+import { resumePolicy } from '../../resume/options.js'
 import type { Choice, Samples, Step, StepContext, StepResult, Workflow } from '../../workflow.js'
 import { checked, workflow } from '../../workflow-builder.js'
 import { bodyEdits, headerEdits, type Kept, type KeptSlots } from './edits.js'
@@ -34,6 +35,7 @@ export function workflowOf(
     picksAhead: described.picksAhead,
     unfit: unfitOf(described, stages.flat()),
     choice,
+    resume: resumePolicy(described.resume),
     fallback: described.fallback === undefined ? direct : resolve(described.fallback),
   })
 }

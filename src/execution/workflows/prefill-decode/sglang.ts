@@ -17,6 +17,7 @@ import {
 } from '../../hand-off/sglang.js'
 import { roomsFor } from '../../hand-off/sglang-rooms.js'
 import { leg } from '../../leg-request.js'
+import { resumePolicy } from '../../resume/options.js'
 import type { StepInput, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
 import { always, fallbackOf, type ResolveWorkflow } from './options.js'
@@ -54,6 +55,7 @@ export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workfl
     .build({
       // Where no pod serves whole requests, what SGLang would rather not split is split all the same.
       unfit: ctx => (ctx.pool.length === 0 ? undefined : handOffRefusal('sglang', ctx, ctx.request.kind)),
+      resume: resumePolicy(options.resume),
       fallback: fallbackOf(options, resolve),
     })
 }
