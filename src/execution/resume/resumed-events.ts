@@ -18,14 +18,16 @@ import { dataOf, eventsIn } from './whole-events.js'
 
 export class ResumedEvents {
   readonly #edits: readonly FieldEdit[]
+  readonly #hasRole: boolean
 
   /** `tokens`: of the client's prompt and of the answer so far; undefined: nobody asked for usage. */
-  constructor({ shared }: Pick<StreamSoFar, 'shared'>, tokens: TokensSoFar | undefined) {
+  constructor({ shared, hasRole }: Pick<StreamSoFar, 'shared' | 'hasRole'>, tokens: TokensSoFar | undefined) {
+    this.#hasRole = hasRole
     const usage = change('usage', value =>
       tokens !== undefined && isObject(value) ? summed(value, tokens) : value,
     )
     const same = Object.entries(shared).map(([name, value]) => replace(name, value))
-    this.#edits = [...same, usage, change('choices', withoutRoles)]
+    this.#edits = hasRole ? [...same, usage, change('choices', withoutRoles)] : [...same, usage]
   }
 
   /** Whole events; those that only name the role are left out. */
@@ -36,7 +38,8 @@ export class ResumedEvents {
       if (data === undefined || !isObject(data)) out.push(event)
       else {
         const value = parsedJson(data)
-        if (!isRoleAlone(value)) out.push(value === undefined ? event : sse(editBody(data, this.#edits)))
+        if (!(this.#hasRole && isRoleAlone(value)))
+          out.push(value === undefined ? event : sse(editBody(data, this.#edits)))
       }
     }
     return Buffer.concat(out)

@@ -12,6 +12,8 @@ export interface StreamSoFar {
   readonly text: string
   /** JSON of the fields that all events of an answer share: `id`, `created`, `model`, … */
   readonly shared: Readonly<Record<string, string>>
+  /** The role has been named, which a chat's first event does. */
+  readonly hasRole: boolean
   /** The engine's own counts; undefined where events bring none. */
   readonly tokens: TokensSoFar | undefined
   /** The choice has ended: `finish_reason` is there. */
@@ -31,13 +33,15 @@ const THINKING = /<\/?think/
 export function readSoFar(stream: Buffer): StreamSoFar | string {
   let text = ''
   const shared: Record<string, string> = {}
+  let hasRole = false
   let tokens: TokensSoFar | undefined
   let finished = false
   let hasUsage = false
   for (const each of eventsIn(stream)) {
     const data = dataOf(each)
     if (data === undefined) continue
-    if (data.toString('latin1') === '[DONE]') return { text, shared, tokens, finished, hasUsage, done: true }
+    if (data.toString('latin1') === '[DONE]')
+      return { text, shared, hasRole, tokens, finished, hasUsage, done: true }
     const event = parsedJson(data)
     const choices = fieldIn(event, 'choices')
     if (!Array.isArray(choices)) return 'its stream is none of chat or text completions'
@@ -53,11 +57,12 @@ export function readSoFar(stream: Buffer): StreamSoFar | string {
       const said = textOf(choice)
       if (typeof said !== 'string') return said.why
       text += said
+      hasRole ||= fieldIn(fieldIn(choice, 'delta'), 'role') !== undefined
       finished ||= !isNothing(fieldIn(choice, 'finish_reason'))
     }
   }
   if (THINKING.test(text)) return 'its text has thinking in it, which templates cut out'
-  return { text, shared, tokens, finished, hasUsage, done: false }
+  return { text, shared, hasRole, tokens, finished, hasUsage, done: false }
 }
 
 function tokensIn(event: unknown): TokensSoFar | undefined {
