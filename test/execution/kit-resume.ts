@@ -97,7 +97,6 @@ export function eventsOf(request: unknown, pod: number): string[] | undefined {
     events.push({
       ...head,
       choices: [choice({ content }, content, end)],
-      unknown: 12345678901234567890n.toString(),
       ...each(i + 1),
     })
   }

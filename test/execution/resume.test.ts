@@ -52,7 +52,7 @@ function isOneAnswer(
   t.is(roles.length, asked.kind === 'chat' ? 1 : 0)
   const ends = events.filter(event => JSON.stringify(event).includes('"finish_reason":"'))
   t.is(ends.length, 1)
-  if (asked.fields?.['stream_options'] === undefined) return
+  if (!('stream_options' in (asked.fields ?? {}))) return
   t.like(fieldIn(events.at(-1), 'usage'), {
     prompt_tokens: PROMPT_TOKENS,
     completion_tokens: PIECES.length,
@@ -77,14 +77,18 @@ for (const kind of KINDS) {
         else t.deepEqual([heard.text, heard.errors.length, heard.dones], [ANSWER, 1, 0], 'all but the usage')
       }
       for (let at = 0; at <= length; at += AT_ONCE) {
-        const some = Array.from({ length: Math.min(AT_ONCE, length + 1 - at) }, (_, i) => breaksAt(at + i))
-        await Promise.all(some)
+        const some = Array.from({ length: Math.min(AT_ONCE, length + 1 - at) }, (_, i) => at + i)
+        // With usage in every event streams are long, and most of their bytes alike.
+        await Promise.all(some.filter(byte => fields === undefined || byte % 3 === 0).map(breaksAt))
       }
       t.deepEqual(
         [...new Set(worker.resumes)].sort(),
         fields ? ['resumed', 'unfit', 'whole'] : ['resumed', 'whole'],
       )
-      t.is(worker.lane.outcomes.filter(({ outcome }) => outcome === OUTCOME.failed).length, length + 1)
+      t.is(
+        worker.lane.outcomes.filter(({ outcome }) => outcome === OUTCOME.failed).length,
+        fields ? Math.floor(length / 3) + 1 : length + 1,
+      )
       await assertClean(t, worker)
     })
   }

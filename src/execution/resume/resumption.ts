@@ -19,6 +19,8 @@ import { type BreakHandler, ResumableSink } from './resumable-sink.js'
 import { ResumedEvents } from './resumed-events.js'
 import { readSoFar, type StreamSoFar, type TokensSoFar } from './stream-so-far.js'
 
+const UNCOUNTED = 'nobody counts the tokens of the answer, and the request limits them or asks for usage'
+
 /** An answer that broke off, and how it goes on. */
 interface Break {
   readonly error: PhylloError
@@ -110,7 +112,6 @@ export class Resumption implements BreakHandler {
       return 'whole'
     }
     this.#going = found
-    if (this.#promptTokens < 0) this.#promptTokens = exactTokens(ctx)
     this.tried.push(pod === undefined ? -1 : slotOf(pod.ref))
     ctx.trace?.took('resume', `pod ${pod?.id ?? ''} broke off after ${soFar.text.length} characters`)
     if (pod !== undefined) this.events.onRetry(ctx, pod, error.code)
@@ -126,7 +127,7 @@ export class Resumption implements BreakHandler {
     if (continuation === undefined || soFar === undefined) return undefined
     const tokens = soFar.text === '' ? undefined : (soFar.tokens ?? this.#counted())
     if (tokens === undefined && continuation.needsTokens) {
-      this.#gaveUp('nobody counted the tokens of the answer, and the request limits them or asks for usage')
+      this.#gaveUp(UNCOUNTED)
       return error
     }
     const body = tokens === undefined ? continuation.body : lessened(continuation.body, tokens.completion)
@@ -156,12 +157,14 @@ export class Resumption implements BreakHandler {
     if (typeof soFar === 'string') return soFar
     if (soFar.done) return { error, soFar, continuation: undefined }
     const continuation = continuationOf(this.#body, this.ctx.request.kind, soFar.text)
-    if (typeof continuation === 'string' || !soFar.finished) {
-      return typeof continuation === 'string' ? continuation : { error, soFar, continuation }
+    if (typeof continuation === 'string') return continuation
+    if (soFar.finished) {
+      const lacksUsage = continuation.wantsUsage && !soFar.hasUsage
+      return lacksUsage ? 'nothing but its usage is missing' : { error, soFar, continuation: undefined }
     }
-    return continuation.wantsUsage && !soFar.hasUsage
-      ? 'nothing but its usage is missing'
-      : { error, soFar, continuation: undefined }
+    if (this.#promptTokens < 0) this.#promptTokens = exactTokens(this.ctx)
+    const canCount = soFar.tokens !== undefined || this.#promptTokens >= 0
+    return continuation.needsTokens && !canCount ? UNCOUNTED : { error, soFar, continuation }
   }
 
   /** By the model's tokenizer: what the prompt with the text has more than the prompt. */
