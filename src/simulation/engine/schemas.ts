@@ -39,6 +39,8 @@ export const chatRequest = z.looseObject({
   max_completion_tokens: optionalCount,
   tools: z.array(tool).nullish(),
   tool_choice: toolChoice.nullish(),
+  continue_final_message: z.boolean().nullish(),
+  add_generation_prompt: z.boolean().nullish(),
 })
 
 const promptInput = z.union([

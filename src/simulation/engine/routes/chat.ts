@@ -1,6 +1,7 @@
 /** POST /v1/chat/completions, in vLLM 0.32's shapes. */
 import { type Answer, textAnswer } from '../answer.js'
 import type { Call } from '../call.js'
+import { chatAnswer } from '../continued.js'
 import { fullUsage, generate, type HandOffFields, type Usage } from '../generation.js'
 import { FINGERPRINT } from '../runtime.js'
 import { type ChatMessage, type ChatRequest, chatRequest } from '../schemas.js'
@@ -20,7 +21,7 @@ export function chat(call: Call): void {
   const limits = runtime.limits(prompt.length, { ...request, max_tokens })
   const tool = chooseTool(toolSpecs(request), toolChoice(request), lastText(request.messages))
   const choices = Array.from({ length: request.n ?? 1 }, (_, sample): Choice => {
-    if (tool === null) return { answer: runtime.answer(prompt, sample, limits), tool }
+    if (tool === null) return { answer: chatAnswer(call, request, prompt, sample, limits), tool }
     return { answer: textAnswer(tool.arguments, limits.most, runtime.tokenizer), tool }
   })
   const tasks = [{ prompt, answers: choices.map(choice => choice.answer) }]
