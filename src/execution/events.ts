@@ -36,6 +36,13 @@ export interface ExecutionRecord {
  */
 export type Way = 'split' | 'direct' | 'fallback'
 
+/**
+ * What became of a stream that broke off, where its workflow resumes: another pod has said the rest (`resumed`), nothing
+ * was missing but its end (`whole`), it could not be gone on with (`unfit`), that failed too (`failed`), or the client
+ * left meanwhile (`cancelled`).
+ */
+export type ResumeResult = 'resumed' | 'whole' | 'unfit' | 'failed' | 'cancelled'
+
 export interface ExecutionEvents {
   /** A pod was booked; attempt counts from 1. */
   onPick(ctx: RoutingContext, lease: Lease, attempt: number): void
@@ -48,6 +55,8 @@ export interface ExecutionEvents {
    * or to its first byte where that is the client's.
    */
   onStep(ctx: RoutingContext, step: string, ms: number, cause?: ErrorCode): void
+  /** The stream of such a request broke off. Once per request, before `onDone`. */
+  onResume(ctx: RoutingContext, result: ResumeResult): void
   /** Once per request, before its context is given back. */
   onDone(ctx: RoutingContext, record: ExecutionRecord): void
 }

@@ -31,6 +31,7 @@ export interface WorkflowOptions {
   readonly fallback?: Workflow | undefined
   readonly unfit?: Workflow['unfit']
   readonly whole?: Workflow | undefined
+  readonly resume?: Workflow['resume']
 }
 
 /**

@@ -16,7 +16,7 @@ import { type ErrorCode, PhylloError } from '../errors.js'
 import { answerError } from '../execution/error-answer.js'
 import type { ExecutionEvents, ExecutionRecord } from '../execution/events.js'
 import type { Executor } from '../execution/executor.js'
-import type { ExecuteOptions } from '../execution/step-run.js'
+import type { ExecuteOptions } from '../execution/step-host.js'
 import type { Counters } from '../telemetry/counters.js'
 import type { Decider } from './decider.js'
 import type { DecisionSampler } from './decision-log.js'
@@ -216,6 +216,9 @@ export function countingEvents(counters: Counters): ExecutionEvents {
     onStep(_ctx, step, ms, cause) {
       if (cause === undefined) counters.stepDone(step, ms / 1000)
       else counters.stepFailed(step, cause)
+    },
+    onResume(_ctx, result) {
+      counters.resumed(result)
     },
     onDone(ctx, record) {
       countDone(counters, ctx, record)

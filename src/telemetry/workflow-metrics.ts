@@ -1,6 +1,14 @@
 /** Metrics of requests that are served in steps: the ways they took, how long the steps were, what failed. */
 import { Counter, type Registry } from 'prom-client'
-import { type CounterSums, ERROR_CODES, MODEL_ROWS, SECONDS_BUCKETS, STEP_NAMES, WAYS } from './counters.js'
+import {
+  type CounterSums,
+  ERROR_CODES,
+  MODEL_ROWS,
+  RESUMES,
+  SECONDS_BUCKETS,
+  STEP_NAMES,
+  WAYS,
+} from './counters.js'
 import { SummedHistogram } from './summed-histogram.js'
 
 export interface ModelSource {
@@ -26,6 +34,16 @@ export function workflowMetrics(registry: Registry, sums: CounterSums, source: M
           if (count > 0) this.inc({ model, way }, count)
         }
       }
+    },
+  })
+  new Counter({
+    name: 'phyllo_resumes_total',
+    help: 'Streams that broke off, where their workflow resumes, by result: another pod said the rest (resumed), nothing was missing but the end (whole), they can not be gone on with (unfit), that failed too (failed), the client left meanwhile (cancelled).',
+    labelNames: ['result'],
+    registers,
+    collect() {
+      this.reset()
+      for (const result of RESUMES) this.inc({ result }, sums.resumes(result))
     },
   })
   new Counter({

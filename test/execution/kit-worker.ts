@@ -18,13 +18,13 @@ import { type RequestHead, type RoutingContext, RoutingContexts } from '#phyllo/
 import type { ErrorCode } from '#phyllo/errors.js'
 import { Answers, type UsageCheck } from '#phyllo/execution/answers.js'
 import { fieldsOf } from '#phyllo/execution/body-edit.js'
-import type { ExecutionRecord, Way } from '#phyllo/execution/events.js'
+import type { ExecutionRecord, ResumeResult, Way } from '#phyllo/execution/events.js'
 import { Executor } from '#phyllo/execution/executor.js'
 import { AnswerRoom } from '#phyllo/execution/kept-answer.js'
 import type { Lease } from '#phyllo/execution/lease.js'
 import { type SelectingProfile, Selector } from '#phyllo/execution/selector.js'
 import type { ClientSink } from '#phyllo/execution/sink.js'
-import type { ExecuteOptions } from '#phyllo/execution/step-run.js'
+import type { ExecuteOptions } from '#phyllo/execution/step-host.js'
 import { UpstreamClient, type UpstreamOptions } from '#phyllo/execution/upstream/client.js'
 import { Watchdog } from '#phyllo/execution/watchdog.js'
 import type { Workflow } from '#phyllo/execution/workflow.js'
@@ -80,6 +80,8 @@ export interface Worker {
   readonly ways: Way[]
   /** Their steps that ended: the name, and where one failed the cause behind it. */
   readonly steps: string[]
+  /** What became of streams that broke off. */
+  readonly resumes: ResumeResult[]
   readonly picks: string[]
   /** What was read in answers. */
   readonly checks: (UsageCheck & { pod: string })[]
@@ -164,6 +166,7 @@ export function startWorker(
   const retries: ErrorCode[] = []
   const ways: Way[] = []
   const steps: string[] = []
+  const resumes: ResumeResult[] = []
   const picks: string[] = []
   const checks: (UsageCheck & { pod: string })[] = []
   const learned: number[] = []
@@ -189,6 +192,7 @@ export function startWorker(
       onPick: (_ctx, { pod }) => void picks.push(pod.id),
       onRetry: (_ctx, _pod, cause) => void retries.push(cause),
       onWay: (_ctx, way) => void ways.push(way),
+      onResume: (_ctx, result) => void resumes.push(result),
       onStep: (_ctx, step, _ms, cause) => void steps.push(cause === undefined ? step : `${step} ${cause}`),
       onDone(ctx, record) {
         waiting.get(ctx)?.({ ...snapshot(record) })
@@ -207,6 +211,7 @@ export function startWorker(
     retries,
     ways,
     steps,
+    resumes,
     picks,
     checks,
     learned,

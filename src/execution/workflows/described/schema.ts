@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { STEP_ROLES } from '../../../data/pod-role.js'
+import { resumeOption } from '../../resume/options.js'
 
 const MAX_MS = 3_600_000
 
@@ -218,6 +219,7 @@ export const describedWorkflow = z
       .boolean()
       .default(false)
       .describe('Pods of all steps are picked before the first is sent, so that it can name them.'),
+    resume: resumeOption,
     fallback: z
       .string()
       .min(1)
