@@ -11,8 +11,8 @@
  *   (tokenizer_manager.py, `_handle_batch_request`), so that they never meet. Any number of prompts, one answer each.
  * - generic: a hint may be read as often as one likes.
  *
- * None of them gives the log probabilities of the prompt: decode computes its last token alone. vLLM's answer would have
- * garbage in their place, SGLang's lacks them.
+ * None of them gives the log probabilities of the prompt, whose last token alone is decode's. vLLM 0.22 answers what was in
+ * the memory for them, 0.32 fetches nothing and computes the prompt again, SGLang leaves them out.
  */
 import type { BodyKind } from '../../data/native.js'
 import { type Body, elementsOf, fieldOf, fieldsOf, isArray, isObject } from '../body-edit.js'
