@@ -23,6 +23,9 @@ export function errorHeaders(error: PhylloError, context: ErrorContext): string[
   return all
 }
 
+/** The error as the last event of a stream. The blank line ends an event that was cut in two; else it means nothing. */
+export const errorEvent = (error: PhylloError): string => `\n\nevent: error\ndata: ${error.toBody()}\n\n`
+
 /** Answers with the error; a no-op if the client has gone. */
 export function answerError(sink: ClientSink, error: PhylloError, context: ErrorContext): void {
   if (sink.closed) return

@@ -59,6 +59,13 @@ export type Shortfall =
  */
 export type Judgement = 'sufficed' | Shortfall | 'failed' | 'no_pod'
 
+/**
+ * What became of a stream that broke off, where its workflow resumes: another pod has said the rest (`resumed`), nothing
+ * was missing but its end (`whole`), it could not be gone on with (`unfit`), that failed too (`failed`), or the client
+ * left meanwhile (`cancelled`).
+ */
+export type ResumeResult = 'resumed' | 'whole' | 'unfit' | 'failed' | 'cancelled'
+
 export interface ExecutionEvents {
   /** A pod was booked; attempt counts from 1. */
   onPick(ctx: RoutingContext, lease: Lease, attempt: number): void
@@ -77,6 +84,8 @@ export interface ExecutionEvents {
   onHedge(ctx: RoutingContext, fate: HedgeFate): void
   /** An answer was judged that may be the client's, or did not come. Once for each such step of a request. */
   onJudged(ctx: RoutingContext, judgement: Judgement): void
+  /** The stream of such a request broke off. Once per request, before `onDone`. */
+  onResume(ctx: RoutingContext, result: ResumeResult): void
   /** Once per request, before its context is given back. */
   onDone(ctx: RoutingContext, record: ExecutionRecord): void
 }

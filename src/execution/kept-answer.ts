@@ -73,7 +73,7 @@ export class KeptAnswer {
     else this.#newSlab(chunk)
   }
 
-  /** The pieces in order. Nothing may be added any more. */
+  /** The pieces so far, in order. */
   pieces(): Buffer[] {
     this.#closeSlab()
     return this.#pieces

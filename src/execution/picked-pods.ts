@@ -15,6 +15,8 @@ interface Chooser {
   readonly ctx: RoutingContext
   readonly profile: SelectingProfile
   readonly stepProfiles: ReadonlyMap<string, SelectingProfile>
+  /** Slots that no step may use; absent: none. */
+  readonly tried?: readonly number[] | undefined
 }
 
 export class PickedPods {
@@ -97,7 +99,8 @@ export class PickedPods {
     ctx.earlierPick = this.#pickBefore(step)
     if (ctx.trace !== undefined) ctx.trace.step = step.name
     const failed = this.#tried.get(step.name) ?? []
-    const tried = others.length === 0 ? failed : [...failed, ...others]
+    const { tried: never = [] } = this.#chooser
+    const tried = others.length + never.length === 0 ? failed : [...failed, ...others, ...never]
     const { bookFlags } = selecting
     const flags = learns ? bookFlags : bookFlags & ~BOOK.learnPrefix
     const acquire = (): Lease | Refusal => {

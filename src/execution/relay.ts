@@ -5,6 +5,7 @@
  */
 import type { PhylloError } from '../errors.js'
 import type { AnswerReader } from './answer-reader.js'
+import { errorEvent } from './error-answer.js'
 import { relayedHeaders } from './headers.js'
 import type { ResponseIdScanner } from './response-id.js'
 import type { ClientSink } from './sink.js'
@@ -78,16 +79,16 @@ export class Relay {
   }
 
   /**
-   * The answer can't be completed. A stream of events ends with an event that says so; anything else is cut off, so
-   * that the client sees a broken body. Never a silent truncation.
+   * The pod can't complete the answer. A stream of events ends with an event that says so, unless another pod goes on
+   * with it; anything else is cut off, so that the client sees a broken body. Never a silent truncation.
    */
   fail(error: PhylloError): void {
     if (!this.events) {
       this.sink.abort()
       return
     }
-    // The blank line ends an event that was cut in two; between events it means nothing.
-    this.sink.write(`\n\nevent: error\ndata: ${error.toBody()}\n\n`)
+    if (this.sink.broken?.(error) === true) return
+    this.sink.write(errorEvent(error))
     this.sink.end()
   }
 }

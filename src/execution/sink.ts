@@ -2,6 +2,8 @@
  * Where an answer goes: the few methods that execution needs of an HTTP exchange. The server's `Exchange` satisfies it
  * without knowing of it, so execution never imports from the server.
  */
+import type { PhylloError } from '../errors.js'
+
 export interface ClientSink {
   /** The client has gone, or the answer is complete. Every method is then a harmless no-op. */
   readonly closed: boolean
@@ -18,6 +20,8 @@ export interface ClientSink {
   onWritable(handler: () => void): void
   /** Ends the answer; with a body and no `write` before it is one send with a content-length. */
   end(body?: Uint8Array | string): void
+  /** A pod broke off in the middle of a stream. True: another one goes on with it. Absent: none does. */
+  broken?(error: PhylloError): boolean
   /** Ends the connection without a well-formed end, so that a broken answer looks broken to the client. */
   abort(): void
 }

@@ -69,6 +69,8 @@ export interface StepHost {
   readonly profile: SelectingProfile
   readonly sink: ClientSink
   readonly options: ExecuteOptions
+  /** Slots of pods that have failed the request before, in the middle of its answer; absent: none. */
+  readonly tried?: readonly number[] | undefined
   /** What the step may know of others; absent where it is the only one. */
   readonly peers?: StepPeers | undefined
   /** A pod was booked. */

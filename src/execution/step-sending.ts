@@ -44,7 +44,7 @@ export abstract class StepSending implements Leg, UpstreamHandler {
   }
 
   start(): void {
-    const lease = this.#acquire(none)
+    const lease = this.#acquire(this.host.tried ?? none)
     if (typeof lease === 'string') this.host.failed(selectionError(lease, this.host.ctx), false)
     else this.#sendTo(lease)
   }
@@ -110,7 +110,7 @@ export abstract class StepSending implements Leg, UpstreamHandler {
     if (failed === undefined) return false
     if (this.host.takeOver !== undefined) return this.host.takeOver(this, cause)
     if (!mayRetry(errorCatalogue[cause], this.step.onFailure, this.attempts)) return false
-    this.#tried ??= []
+    this.#tried ??= [...(this.host.tried ?? none)]
     this.#tried.push(slotOf(failed.ref))
     const next = this.#acquire(this.#tried)
     if (typeof next === 'string') return false

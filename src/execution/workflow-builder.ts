@@ -39,6 +39,7 @@ export interface WorkflowOptions {
   readonly fallback?: Workflow | undefined
   readonly unfit?: Workflow['unfit']
   readonly whole?: Workflow | undefined
+  readonly resume?: Workflow['resume']
 }
 
 /**

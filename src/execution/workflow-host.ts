@@ -13,6 +13,8 @@ export interface WorkflowHost {
   readonly profile: SelectingProfile
   /** Profiles that steps name. */
   readonly stepProfiles: ReadonlyMap<string, SelectingProfile>
+  /** Slots of pods that have failed the request before, in the middle of its answer; absent: none. */
+  readonly tried?: readonly number[] | undefined
   readonly sink: ClientSink
   readonly options: ExecuteOptions
   picked(): void

@@ -14,6 +14,7 @@ import type { PodInfo, PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { AnySlot, Reader, Writer } from '../decision/slot.js'
 import type { Shortfall } from './events.js'
+import type { ResumePolicy } from './resume/options.js'
 
 /** What a step sends. The body is the client's own bytes unless the step must change a field. */
 export interface StepRequest {
@@ -213,6 +214,8 @@ export interface Workflow {
   readonly choice?: Choice | undefined
   /** Pods of all steps are picked before the first is sent: a request names later ones. */
   readonly picksAhead?: boolean | undefined
+  /** Streams that break off are gone on with on another pod; absent: they end with an error event. */
+  readonly resume?: ResumePolicy | undefined
   /** What serves the request where a step has no pod to go to. */
   readonly fallback?: Workflow | undefined
 }

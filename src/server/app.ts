@@ -224,6 +224,9 @@ export function countingEvents(counters: Counters): ExecutionEvents {
     onJudged(ctx, judgement) {
       counters.judged(ctx.modelId, judgement)
     },
+    onResume(_ctx, result) {
+      counters.resumed(result)
+    },
     onDone(ctx, record) {
       countDone(counters, ctx, record)
     },

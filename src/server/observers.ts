@@ -23,6 +23,7 @@ export function observedEvents(
     onDoubt: doubted,
     onHedge: (ctx, fate) => counting.onHedge(ctx, fate),
     onJudged: (ctx, judgement) => counting.onJudged(ctx, judgement),
+    onResume: (ctx, result) => counting.onResume(ctx, result),
     onDone(ctx, record) {
       counting.onDone(ctx, record)
       sampler?.done(ctx, record)

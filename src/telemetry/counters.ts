@@ -33,6 +33,10 @@ export const CACHE_SOURCES = ['predicted', 'stale', 'exact'] as const
 /** What became of answers that were to be learned, in the order of LEARNED in the execution layer. */
 export const LEARNED_ANSWERS = ['whole', 'beginning', 'nothing', 'failed'] as const
 
+/** What became of streams that broke off, where their workflow resumes. */
+export const RESUMES = ['resumed', 'whole', 'unfit', 'failed', 'cancelled'] as const
+export type Resume = (typeof RESUMES)[number]
+
 /** Ways that a request of several steps can take. */
 export const WAYS = ['split', 'direct', 'fallback'] as const
 export type Way = (typeof WAYS)[number]
@@ -75,6 +79,7 @@ export interface Layout {
   readonly statuses: number
   readonly errors: number
   readonly retries: number
+  readonly resumes: number
   readonly pluginFailures: number
   readonly aborts: number
   readonly bytesOut: number
@@ -110,6 +115,7 @@ function makeLayout(width: number): Layout {
     statuses: take(ENDPOINTS.length * STATUSES),
     errors: take(ERROR_CODES.length),
     retries: take(1),
+    resumes: take(RESUMES.length),
     pluginFailures: take(1),
     aborts: take(1),
     bytesOut: take(1),
@@ -167,6 +173,11 @@ export class Counters {
   error(code: ErrorCode): void {
     this.#add(this.layout.errors + (errorIndex.get(code) ?? 0), 1)
   }
+  /** A stream broke off, and that became of it. */
+  resumed(result: Resume): void {
+    this.#add(this.layout.resumes + RESUMES.indexOf(result), 1)
+  }
+
   retried(): void {
     this.#add(this.layout.retries, 1)
   }
@@ -273,6 +284,10 @@ export class CounterSums {
   prefillTokens(slot: number): number {
     return this.at(this.layout.prefillTokens + slot)
   }
+  resumes(result: Resume): number {
+    return this.at(this.layout.resumes + RESUMES.indexOf(result))
+  }
+
   way(row: number, way: Way): number {
     return this.at(this.layout.ways + row * WAYS.length + WAYS.indexOf(way))
   }

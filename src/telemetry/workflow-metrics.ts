@@ -6,6 +6,7 @@ import {
   HEDGE_FATES,
   JUDGEMENTS,
   MODEL_ROWS,
+  RESUMES,
   SECONDS_BUCKETS,
   STEP_NAMES,
   WAYS,
@@ -69,6 +70,16 @@ export function workflowMetrics(registry: Registry, sums: CounterSums, source: M
     JUDGEMENTS,
     (row, judgement) => sums.judgements(row, judgement),
   )
+  new Counter({
+    name: 'phyllo_resumes_total',
+    help: 'Streams that broke off, where their workflow resumes, by result: another pod said the rest (resumed), nothing was missing but the end (whole), they can not be gone on with (unfit), that failed too (failed), the client left meanwhile (cancelled).',
+    labelNames: ['result'],
+    registers,
+    collect() {
+      this.reset()
+      for (const result of RESUMES) this.inc({ result }, sums.resumes(result))
+    },
+  })
   new Counter({
     name: 'phyllo_step_failures_total',
     help: 'Steps that failed on a pod, by the cause; a request may go on with another pod.',

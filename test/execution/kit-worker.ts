@@ -18,7 +18,7 @@ import { type RequestHead, type RoutingContext, RoutingContexts } from '#phyllo/
 import type { ErrorCode } from '#phyllo/errors.js'
 import { Answers, type UsageCheck } from '#phyllo/execution/answers.js'
 import { fieldsOf } from '#phyllo/execution/body-edit.js'
-import type { ExecutionRecord, Way } from '#phyllo/execution/events.js'
+import type { ExecutionRecord, ResumeResult, Way } from '#phyllo/execution/events.js'
 import { Executor } from '#phyllo/execution/executor.js'
 import { AnswerRoom } from '#phyllo/execution/kept-answer.js'
 import type { Lease } from '#phyllo/execution/lease.js'
@@ -85,6 +85,8 @@ export interface Worker {
   /** What became of hedges, and of answers that may be the client's. */
   readonly hedges: string[]
   readonly judgements: string[]
+  /** What became of streams that broke off. */
+  readonly resumes: ResumeResult[]
   readonly picks: string[]
   /** What was read in answers. */
   readonly checks: (UsageCheck & { pod: string })[]
@@ -172,6 +174,7 @@ export function startWorker(
   const doubts: string[] = []
   const hedges: string[] = []
   const judgements: string[] = []
+  const resumes: ResumeResult[] = []
   const picks: string[] = []
   const checks: (UsageCheck & { pod: string })[] = []
   const learned: number[] = []
@@ -197,6 +200,7 @@ export function startWorker(
       onPick: (_ctx, { pod }) => void picks.push(pod.id),
       onRetry: (_ctx, _pod, cause) => void retries.push(cause),
       onWay: (_ctx, way) => void ways.push(way),
+      onResume: (_ctx, result) => void resumes.push(result),
       onStep: (_ctx, step, _ms, cause) => void steps.push(cause === undefined ? step : `${step} ${cause}`),
       onDoubt: (_ctx, { id }) => void doubts.push(id),
       onHedge: (_ctx, fate) => void hedges.push(fate),
@@ -221,6 +225,7 @@ export function startWorker(
     doubts,
     hedges,
     judgements,
+    resumes,
     picks,
     checks,
     learned,

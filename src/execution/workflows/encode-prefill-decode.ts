@@ -20,6 +20,7 @@ import {
 } from '../hand-off/vllm-encode.js'
 import { nixlPrefillBody } from '../hand-off/vllm-nixl.js'
 import { leg } from '../leg-request.js'
+import { resumePolicy } from '../resume/options.js'
 import type { Workflow } from '../workflow.js'
 import { workflow } from '../workflow-builder.js'
 import { choosing, type ResolveWorkflow, unfitFor } from './prefill-decode/options.js'
@@ -106,6 +107,7 @@ export function encodePrefillDecodeWorkflow(given: unknown, resolve: ResolveWork
     .build({
       unfit: ctx =>
         unfit(ctx) ?? (hasMedia(ctx.body, ctx.request.kind) ? undefined : 'it has nothing to encode'),
+      resume: resumePolicy(chosen.resume),
       fallback: vllmNixlWorkflow(pair, resolve),
     })
 }

@@ -14,6 +14,7 @@
  */
 import { z } from 'zod'
 import { executor } from '../../decision/factories.js'
+import { resumeOption, resumePolicy } from '../resume/options.js'
 import type { Hedge, StepContext, Workflow } from '../workflow.js'
 import { workflow } from '../workflow-builder.js'
 import { FirstBytes, HedgeBudget } from './first-bytes.js'
@@ -53,6 +54,7 @@ const options = z.object({
     .boolean()
     .default(false)
     .describe('Hedge answers that do not stream too, by the percentile of theirs.'),
+  resume: resumeOption,
 })
 type Options = z.output<typeof options>
 
@@ -79,7 +81,7 @@ export function hedgedWorkflow(given: unknown): Workflow {
       hedge: hedgeBy(chosen),
       request: passThrough,
     })
-    .build()
+    .build({ resume: resumePolicy(chosen.resume) })
 }
 
 function hedgeBy({ percentile, minWaitMs, budget, whole }: Options): Hedge {

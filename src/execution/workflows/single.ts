@@ -5,6 +5,7 @@ import { tokenBody } from '../forward-tokens.js'
 import { forwardedHeaders } from '../headers.js'
 import { handsOver, wholeRequest } from '../leg-request.js'
 import { withRank } from '../rank-header.js'
+import { resumeOption, resumePolicy } from '../resume/options.js'
 import type { StepInput, StepRequest, Workflow } from '../workflow.js'
 import { workflow } from '../workflow-builder.js'
 
@@ -12,6 +13,7 @@ const options = z.object({
   // Three pods: the pick and two fall-backs. A request that fails on three in a row is likelier the cause than they
   // are, and a fleet in trouble is not helped by more copies of it.
   attempts: z.int().min(1).max(8).default(3).describe('most pods tried for a request, the first included'),
+  resume: resumeOption,
 })
 
 /** `execute: single` of a profile. */
@@ -22,10 +24,10 @@ export const single = executor({
 })
 
 export function singleWorkflow(given: unknown): Workflow {
-  const { attempts } = options.parse(given)
+  const { attempts, resume } = options.parse(given)
   return workflow('single')
     .step({ name: 'serve', output: 'relay', onFailure: { kind: 'retry', attempts }, request: passThrough })
-    .build()
+    .build({ resume: resumePolicy(resume) })
 }
 
 /** The client's request for a pod: same method, path, query and bytes, but for a prompt that may go as token ids. */

@@ -46,6 +46,8 @@ export const chatRequest = z.looseObject({
   tool_choice: toolChoice.nullish(),
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().nullish(),
+  continue_final_message: z.boolean().nullish(),
+  add_generation_prompt: z.boolean().nullish(),
 })
 
 const promptInput = z.union([

@@ -54,13 +54,18 @@ function renderChat(request: unknown): string {
   const tools = field(request, 'tools')
   let text =
     Array.isArray(tools) && tools.length > 0 ? `<|im_start|>tools\n${JSON.stringify(tools)}<|im_end|>\n` : ''
-  for (const message of Array.isArray(messages) ? messages : []) {
+  const all: unknown[] = Array.isArray(messages) ? messages : []
+  const isContinued = field(request, 'continue_final_message') === true
+  for (const [at, message] of all.entries()) {
     const calls = field(message, 'tool_calls')
     const content =
       renderContent(field(message, 'content')) + (calls === undefined ? '' : JSON.stringify(calls))
-    text += `<|im_start|>${String(field(message, 'role'))}\n${content}<|im_end|>\n`
+    const isOpen = isContinued && at === all.length - 1
+    text += `<|im_start|>${String(field(message, 'role'))}\n${content}${isOpen ? '' : '<|im_end|>\n'}`
   }
-  return field(request, 'add_generation_prompt') === false ? text : `${text}<|im_start|>assistant\n`
+  return isContinued || field(request, 'add_generation_prompt') === false
+    ? text
+    : `${text}<|im_start|>assistant\n`
 }
 
 function renderContent(content: unknown): string {

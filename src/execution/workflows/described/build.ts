@@ -8,6 +8,7 @@ import { cleanedWith } from '../../hand-off/client-fields.js'
 import { parsedJson } from '../../hand-off/fault.js'
 import { batchShape } from '../../hand-off/sglang.js'
 import { leg, wholeRequest } from '../../leg-request.js'
+import { resumePolicy } from '../../resume/options.js'
 import type { Choice, Samples, Step, StepContext, StepResult, Workflow } from '../../workflow.js'
 import { checked, workflow } from '../../workflow-builder.js'
 import { unfitFor } from '../prefill-decode/options.js'
@@ -36,6 +37,7 @@ export function workflowOf(
     unfit: unfitOf(described, stages.flat()),
     whole: direct ?? wholeOf(described, stages),
     choice,
+    resume: resumePolicy(described.resume),
     fallback: described.fallback === undefined ? direct : resolve(described.fallback),
   })
 }

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { STEP_ROLES } from '../../../data/pod-role.js'
+import { resumeOption } from '../../resume/options.js'
 
 const MAX_MS = 3_600_000
 
@@ -198,7 +199,8 @@ export const describedWorkflow = z
       .enum(['vllm-nixl', 'vllm-p2p-nccl', 'vllm-mooncake', 'sglang', 'generic'])
       .optional()
       .describe(
-        'Requests that this protocol cannot hand over (several answers, embeddings, …) go to the fallback. Default: all are taken.',
+        'Requests that this protocol cannot hand over (several answers, embeddings, …) go to the fallback, or else whole to ' +
+          'one pod. Default: all are taken.',
       ),
     choice: z
       .strictObject({
@@ -217,13 +219,14 @@ export const describedWorkflow = z
       .boolean()
       .default(false)
       .describe('Pods of all steps are picked before the first is sent, so that it can name them.'),
+    resume: resumeOption,
     fallback: z
       .string()
       .min(1)
       .optional()
       .describe(
         'Workflow that serves requests while a step has no pod, and those that it is not for. Default: with a choice, one ' +
-          "pod of that step's; else none, and they are answered 503.",
+          "pod of that step's; else none: what has no pod is answered 503, what it is not for goes whole to one pod.",
       ),
   })
   .describe('A workflow: which steps a request takes.')

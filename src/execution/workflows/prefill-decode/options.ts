@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { NO_TICKET } from '../../../data/native.js'
 import { type HandOffProtocol, handOffRefusal } from '../../hand-off/refusals.js'
 import { wholeRequest } from '../../leg-request.js'
+import { resumeOption, resumePolicy } from '../../resume/options.js'
 import type { Choice, ChoiceInput, Step, StepContext, Workflow } from '../../workflow.js'
 import { type WorkflowOptions, workflow } from '../../workflow-builder.js'
 import { AdaptiveChoice, SHORT, whyShort } from './adaptive.js'
@@ -45,6 +46,7 @@ const common = {
     .describe(
       'From sending to the answer, once the prompt is computed, of a request that does not stream. In milliseconds.',
     ),
+  resume: resumeOption,
   fallback: name
     .optional()
     .describe(
@@ -98,6 +100,7 @@ export const pairEnd = (
 ): WorkflowOptions => ({
   unfit: unfitFor(protocol),
   whole: whole(options),
+  resume: resumePolicy(options.resume),
   fallback: fallbackOf(options, resolve),
 })
 
@@ -122,6 +125,7 @@ export function choosingEnd(
     choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
     unfit: unfitFor(protocol),
     whole: direct,
+    resume: resumePolicy(options.resume),
     fallback: fallbackOf(options, resolve, direct),
   }
   return { learn, end }

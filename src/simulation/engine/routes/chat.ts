@@ -1,6 +1,7 @@
 /** POST /v1/chat/completions, in vLLM 0.32's shapes. */
 import { type Answer, textAnswer } from '../answer.js'
 import type { Call } from '../call.js'
+import { chatAnswer } from '../continued.js'
 import { fullUsage, generate, type HandOffFields, runningUsage, type Usage } from '../generation.js'
 import { Logprobs, type WantedLogprobs, wantedLogprobs } from '../logprobs.js'
 import { FINGERPRINT } from '../runtime.js'
@@ -33,7 +34,7 @@ export function chat(call: Call): void {
   const choices = Array.from({ length: request.n ?? 1 }, (_, sample): Choice => {
     const answer =
       tool === null
-        ? runtime.answer(prompt, sample, limits)
+        ? chatAnswer(call, request, prompt, sample, limits)
         : textAnswer(tool.arguments, limits.most, runtime.tokenizer)
     return { answer, tool, logprobs: new Logprobs(prompt, answer, runtime.tokenizer) }
   })
