@@ -1,5 +1,6 @@
 /** What is wrong with the configured workflows that their schema can't tell: names, order, who answers. */
 import { nearestNames } from '../../../yaml/nearest.js'
+import { overlaps } from './overlaps.js'
 import { type DescribedStep, type DescribedWorkflow, type DescribedWorkflows, stagesOf } from './schema.js'
 
 /** A fault, the way to it from the map of workflows, and what to do. */
@@ -82,6 +83,8 @@ class Checker {
         ...this.#skipping(placed),
         ...this.#values(placed),
         ...this.#headers(placed),
+        ...this.#hedge(placed),
+        ...overlaps(placed.step, placed.path),
       ]),
       ...this.#answers(),
       ...this.#choice(),
@@ -190,6 +193,24 @@ class Checker {
         message: `the router writes ${name} itself`,
         fix: 'leave it out',
       }))
+  }
+
+  /** As the builder has it, with the place. */
+  #hedge({ step, stage, path }: Placed): DescribedFault[] {
+    if (step.hedge === undefined) return []
+    const isAlone = this.#placed.filter(other => other.stage === stage).length === 1
+    const restart = this.#find(step.restartAt ?? step.name)
+    const why =
+      stage < this.#last || outputOf(step, true) !== 'relay'
+        ? 'only the step that relays its answer can be hedged'
+        : !isAlone
+          ? 'a step that runs beside another meets it on one pod, and can not be hedged'
+          : this.workflow.picksAhead
+            ? 'with picksAhead, its pod is named before it is asked: it can not be hedged'
+            : restart !== undefined && restart.stage < stage
+              ? 'with restartAt, it takes what can be taken once: it can not be hedged'
+              : undefined
+    return why === undefined ? [] : [{ path: [...path, 'hedge'], message: why, fix: 'leave hedge out' }]
   }
 
   /** One answer for the client, and no more. */
