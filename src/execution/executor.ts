@@ -12,10 +12,12 @@ import type { ExecutionRecord, Outcome } from './events.js'
 import { ResponseIdScanner } from './response-id.js'
 import type { SelectingProfile } from './selector.js'
 import type { ClientSink } from './sink.js'
-import { type ExecuteOptions, type ExecutionParts, type StepHost, StepRun } from './step-run.js'
+import type { ExecuteOptions, ExecutionParts, Leg, StepHost } from './step-host.js'
+import { StepRun } from './step-run.js'
 import type { Watchdog, Watched } from './watchdog.js'
 import { onlyStep, type StepResult, type Workflow } from './workflow.js'
-import { type WorkflowHost, WorkflowRun } from './workflow-run.js'
+import type { WorkflowHost } from './workflow-host.js'
+import { WorkflowRun } from './workflow-run.js'
 
 export interface ExecutorParts extends ExecutionParts {
   readonly contexts: RoutingContexts
@@ -205,7 +207,7 @@ class Execution implements StepHost, WorkflowHost, Watched, ExecutionRecord {
     this.#finish('ok')
   }
 
-  relayed(_run: StepRun | undefined, podFailed: boolean): void {
+  relayed(_leg: Leg | undefined, podFailed: boolean): void {
     this.status = this.#run?.relay?.status ?? 0
     this.#finish(podFailed ? 'failed' : 'ok')
   }

@@ -1,11 +1,11 @@
 /** What observers are told of the second copy of a step's request. */
 import type { RoutingContext } from '../decision/context.js'
 import type { ExecutionEvents, HedgeFate } from './events.js'
-import type { StepRun } from './step-run.js'
+import type { Leg } from './step-host.js'
 
 /** Of one request, which has one hedge at a time. */
 export class Hedging {
-  #second: StepRun | undefined
+  #second: Leg | undefined
 
   constructor(
     private readonly events: Pick<ExecutionEvents, 'onHedge'>,
@@ -17,18 +17,18 @@ export class Hedging {
     this.events.onHedge(this.ctx, why)
   }
 
-  sent(second: StepRun): void {
+  sent(second: Leg): void {
     this.#second = second
     this.events.onHedge(this.ctx, 'sent')
   }
 
   /** A leg has failed, and the other one of its step is at work. */
-  failed(leg: StepRun): void {
+  failed(leg: Leg): void {
     if (leg === this.#second) this.#end('failed')
   }
 
   /** That leg's answer is the client's. */
-  answered(winner: StepRun): void {
+  answered(winner: Leg): void {
     if (this.#second !== undefined) this.#end(winner === this.#second ? 'won' : 'lost')
   }
 

@@ -6,7 +6,7 @@ import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
 import type { Lease, LeaseOutcome } from './lease.js'
 import type { SelectingProfile } from './selector.js'
-import type { ExecutionParts } from './step-run.js'
+import type { ExecutionParts } from './step-host.js'
 import type { Step } from './workflow.js'
 
 /** What pods are picked by. */

@@ -38,6 +38,7 @@ export interface WorkflowOptions {
   readonly choice?: Choice | undefined
   readonly fallback?: Workflow | undefined
   readonly unfit?: Workflow['unfit']
+  readonly whole?: Workflow | undefined
 }
 
 /**

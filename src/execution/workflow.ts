@@ -206,8 +206,10 @@ export interface Workflow {
   readonly name: string
   /** The last one has the step that relays. */
   readonly stages: readonly Stage[]
-  /** Whether it is for this request at all; why not, in a few words: then `fallback` serves it. */
+  /** Whether it is for this request at all; why not, in a few words: then `fallback` serves it, or else `whole`. */
   readonly unfit?: ((ctx: RoutingContext) => string | undefined) | undefined
+  /** One step, on a pod that serves whole requests: for what it is not for, where there is no fallback. */
+  readonly whole?: Workflow | undefined
   readonly choice?: Choice | undefined
   /** Pods of all steps are picked before the first is sent: a request names later ones. */
   readonly picksAhead?: boolean | undefined
@@ -234,7 +236,7 @@ export const stepsOf = ({ stages }: Workflow): readonly Step[] => stages.flatMap
 
 /** The same of this workflow and those that it may turn to. */
 export function allStepsOf(workflow: Workflow): readonly Step[] {
-  const others = [workflow.choice?.otherwise, workflow.fallback]
+  const others = [workflow.choice?.otherwise, workflow.whole, workflow.fallback]
   return [...stepsOf(workflow), ...others.flatMap(other => (other ? allStepsOf(other) : []))]
 }
 
