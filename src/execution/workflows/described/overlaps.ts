@@ -1,10 +1,10 @@
 /** Edits of one step's request that get in each other's way. */
 import { type FieldPath, pathOf } from '../../nested-fields.js'
-import type { DescribedFault } from './faults.js'
+import type { DescribedFault, FaultPath } from './fault.js'
 import type { DescribedStep } from './schema.js'
 
 /** Of two edits of which one lies within the other, nobody could tell which counts. */
-export function overlaps({ request }: DescribedStep, path: readonly (string | number)[]): DescribedFault[] {
+export function overlaps({ request }: DescribedStep, path: FaultPath): DescribedFault[] {
   const { set, drop } = request
   const edits = [
     ...Object.keys(set).map(name => ({ name, at: ['set', name] })),
