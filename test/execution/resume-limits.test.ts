@@ -294,6 +294,35 @@ test('a shutdown ends streams, be they resumed or not', async t => {
   await assertClean(t, worker)
 })
 
+for (const code of [500, 400]) {
+  test(`an engine that says in its stream that it failed, ${code}: gone on with where the pod is to blame`, async t => {
+    const words = `event: error\ndata: {"error":{"message":"EngineCore died","code":${code}}}\n\n`
+    const more = (events: string[]) => [...events.slice(0, 3), words, 'data: [DONE]\n\n']
+    // In pieces too: what comes behind the error in its own piece must not be lost where nobody goes on.
+    const cut = (bytes: Buffer) => [bytes.subarray(0, -9), bytes.subarray(-9)]
+    const pods = [
+      await talkingPod(t, 0, () => undefined, { more, cut }),
+      await talkingPod(t, 1, () => undefined),
+    ]
+    const worker = startWorker(
+      t,
+      pods.map(({ origin }) => origin),
+    )
+    const sink = new RecordingSink()
+    await worker.run(sink, { ...givenOf({ kind: 'chat' }), workflow: resuming() })
+    if (code === 500) t.is(hear(sink.text).text, ANSWER)
+    else t.true(sink.text.endsWith(`${words}data: [DONE]\n\n`), 'as it came')
+    t.deepEqual(worker.retries, code === 500 ? ['pod_error'] : [])
+    t.deepEqual(worker.resumes, code === 500 ? ['resumed'] : [])
+
+    const plain = new RecordingSink()
+    const asked: Asked = { kind: 'chat', fields: { n: 2 } }
+    await worker.run(plain, { ...givenOf(asked), workflow: resuming() })
+    t.true(plain.text.endsWith(`${words}data: [DONE]\n\n`), 'as it came where nobody goes on')
+    await assertClean(t, worker)
+  })
+}
+
 test('a slow client: the second pod waits for it too', async t => {
   const { worker } = await twoPods(t)
   const sink = new RecordingSink(() => false)
