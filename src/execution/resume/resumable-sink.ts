@@ -6,6 +6,7 @@
 import { PhylloError } from '../../errors.js'
 import { errorEvent } from '../error-answer.js'
 import { fieldIn, parsedJson } from '../hand-off/fault.js'
+import { asBuffer } from '../json-walk.js'
 import type { KeptAnswer } from '../kept-answer.js'
 import { isPodFailure } from '../retry.js'
 import type { ClientSink } from '../sink.js'
@@ -165,7 +166,7 @@ export class ResumableSink implements ClientSink {
   }
 
   #whole(chunk: Uint8Array): Buffer | undefined {
-    return this.#events.take(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
+    return this.#events.take(asBuffer(chunk))
   }
 
   #send(chunk: Uint8Array | string): boolean {
