@@ -45,13 +45,15 @@ function uwsFault(node) {
 
 /**
  * What takes minutes and asks nothing of a Node version that other tests do not: the whole matrix of faults, random
- * sequences of them, and searches by simulation. They run on the Node that `npm test` is started with.
+ * sequences of them, and simulations in virtual time. They run on the Node that `npm test` is started with.
  */
 const files = [
   'build/test/**/*.test.js',
   '!build/test/server/prefill-decode/faults.test.js',
   '!build/test/server/prefill-decode/property.test.js',
   '!build/test/simulation/tune/*.test.js',
+  '!build/test/simulation/virtual/*.test.js',
+  '!build/test/cli/{simulate,tune}.test.js',
 ]
 
 /** All tests on one version; a line for the summary. */

@@ -5,6 +5,7 @@ import {
   decodeApart,
   hashBlocks,
   healthy,
+  kvUse,
   matchPrefix,
   maxScore,
   prefillDelay,
@@ -47,7 +48,11 @@ function splitBy(execute: Parameters<typeof vllmNixl>[0], name: string): Profile
     .execute(vllmNixl({ ...ways, ...execute }))
 }
 
-/** For pods that do both: prefill where it holds up few, decode where tokens come fast. */
+/**
+ * For pods that do both: prefill where it holds up few; decode on the pods that `decode-apart` leaves, as the mixed fleet's
+ * profile has it, and of those with as much to do on the one with the most free KV cache (costs are milliseconds, and
+ * outweigh a score of 1 wherever they differ).
+ */
 const mindful = (): readonly Profile[] => [
   profile('prefill')
     .prepare(tokenize(), hashBlocks(), matchPrefix())
@@ -57,8 +62,8 @@ const mindful = (): readonly Profile[] => [
     .execute(single()),
   profile('decode')
     .prepare(tokenize(), hashBlocks(), matchPrefix())
-    .filter(healthy(), circuitClosed())
-    .score(decodeApart(), prefillTime({ measured: false }))
+    .filter(healthy(), circuitClosed(), decodeApart())
+    .score(prefillTime({ measured: false }), kvUse())
     .pick(maxScore({ tieBreak: 'least-load' }))
     .execute(single()),
 ]
@@ -90,3 +95,8 @@ export const subjects: readonly Subject[] = [
     stepProfiles: mindful(),
   },
 ]
+
+/** The fleets whose better one adaptive is held to. */
+export const EXTREMES = ['8 mixed', '4P4D, threshold 256'] as const
+/** What is held to it; the first is the one that has both within its reach. */
+export const ADAPTIVE = ['4B4D, adaptive', '4P4D, adaptive'] as const

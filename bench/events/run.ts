@@ -8,6 +8,7 @@ import { tie } from '../lib/child.js'
 import { printTable, type Row, summarise, updateReadme, writeResults } from '../lib/results.js'
 import { messagesOf, type Pass, type Shape } from './messages.js'
 import type { PublisherOrder, PublisherReport } from './publisher.js'
+import type { QueryTimes } from './queries.js'
 import type { Part, SubjectOrder, SubjectReport } from './subject.js'
 
 const ROUNDS = 5
@@ -146,16 +147,28 @@ async function queried(samples: Samples | undefined, subject: Subject, shape: Sh
   const of = NAMES[subject.part]
   for (const pass of PASSES) {
     const { queries } = await subject.pass(pass, true)
-    if (queries !== undefined && messagesOf(shape, pass) === shape.messages) {
-      samples?.add(caseOf(shape, pass), of, 'query meanwhile, median', 'µs', queries.median)
-      samples?.add(caseOf(shape, pass), of, 'query meanwhile, p99', 'µs', queries.p99)
-    }
+    if (messagesOf(shape, pass) === shape.messages)
+      noteQueries(samples, shape, pass, of, 'meanwhile', queries)
     if (pass === 'remove' || subject.part === 'whole') continue
     const { queries: alone } = await subject.query()
-    if (alone === undefined) continue
-    samples?.add(caseOf(shape, pass), of, 'query without events, median', 'µs', alone.median)
-    samples?.add(caseOf(shape, pass), of, 'query without events, p99', 'µs', alone.p99)
+    noteQueries(samples, shape, pass, of, 'without events', alone)
   }
+}
+
+function noteQueries(
+  samples: Samples | undefined,
+  shape: Shape,
+  pass: Pass,
+  of: string,
+  when: string,
+  times: QueryTimes | undefined,
+): void {
+  if (times === undefined) return
+  const add = (metric: string, value: number) =>
+    samples?.add(caseOf(shape, pass), of, `query ${when}, ${metric}`, 'µs', value)
+  add('median', times.median)
+  add('p99', times.p99)
+  add("p99 but for each burst's first", times.warmP99)
 }
 
 function note(

@@ -4,6 +4,8 @@ import { basename, extname } from 'node:path'
 import { formatIssues, loadConfig } from '../config/load.js'
 import { profileFromConfig } from '../decision/from-config.js'
 import type { Profile } from '../decision/profile.js'
+import type { DescribedWorkflows } from '../execution/workflows/described/schema.js'
+import type { RouterOptions } from '../server/options.js'
 import { knownPlugins, resolveProfiles } from '../server/profiles.js'
 import { nearestNames } from '../yaml/nearest.js'
 import { decodeSource, issueOf, reason } from '../yaml/source.js'
@@ -12,11 +14,12 @@ import { CliFailure } from './failure.js'
 
 /** `config`: a router's configuration file, whose profiles and plugin modules can be named too. */
 export function profileNamed(name: string, config: string | undefined): Profile {
-  const known = resolveProfiles(configured(config))
-  return known.get(name) ?? fromFile(name, [...known.keys()])
+  const router = configured(config)
+  const known = resolveProfiles(router)
+  return known.get(name) ?? fromFile(name, [...known.keys()], router.workflows)
 }
 
-function configured(config: string | undefined) {
+function configured(config: string | undefined): Pick<RouterOptions, 'plugins' | 'profiles' | 'workflows'> {
   if (config === undefined) return { plugins: [], profiles: {} }
   const loaded = loadConfig(config)
   if (!loaded.ok) throw new CliFailure(formatIssues(loaded.issues), 1, 'lines')
@@ -24,7 +27,11 @@ function configured(config: string | undefined) {
 }
 
 /** The file holds one profile, named as the file is, or `profiles:` with one. */
-function fromFile(file: string, known: readonly string[]): Profile {
+function fromFile(
+  file: string,
+  known: readonly string[],
+  workflows: DescribedWorkflows | undefined,
+): Profile {
   if (!existsSync(file)) {
     const [guess] = nearestNames(file, known)
     const fix = guess === undefined ? `there are ${known.join(', ')}` : `write ${guess}`
@@ -34,8 +41,15 @@ function fromFile(file: string, known: readonly string[]): Profile {
   if ('fault' in decoded) throw new CliFailure(formatIssues([decoded.fault]), 1, 'lines')
   const yaml = readYaml(decoded.text, file, process.env)
   if (yaml.broken || yaml.issues.length > 0) throw new CliFailure(formatIssues(yaml.issues), 1, 'lines')
+  if (entries(yaml.value).some(([key]) => key === 'workflows')) {
+    throw new CliFailure(
+      `--profile  ${file} has workflows of its own, which are read from --config alone — write --config ${file} --profile NAME`,
+      1,
+      'lines',
+    )
+  }
   const { name, data, path } = onlyProfile(yaml.value, file)
-  const result = profileFromConfig(name, data, knownPlugins())
+  const result = profileFromConfig(name, data, knownPlugins(workflows))
   if (result.ok) return result.profile
   const issues = result.issues.map(issue =>
     issueOf({ path: [...path, ...issue.path], at: 'key', message: issue.message }, file, yaml),

@@ -40,11 +40,13 @@ const model = z
     // Off: an answer must not depend on whether the router's tokens are the engine's, and what it saves is the engine's
     // time on its CPU, of which a GPU server has plenty.
     forwardTokens: z
-      .boolean()
+      .union([z.boolean(), z.literal('prompt_tokens')])
       .default(false)
       .describe(
         "Send text prompts of /v1/completions as the router's token ids, so that the engine need not tokenize again; " +
-          'only where the answer stays the same. For engines that take ids there: vLLM, SGLang.',
+          'only where the answer stays the same. For engines that take ids there: vLLM, SGLang, MAX. ' +
+          '`prompt_tokens`: chats too, with their ids in that field beside the messages, for MAX, which then renders ' +
+          'no template.',
       ),
   })
   .describe('What the router must know of a model that it cannot ask a pod.')

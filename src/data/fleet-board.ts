@@ -13,8 +13,11 @@ export interface BoardHandle {
   readonly tenants: TenantHandle
 }
 
-/** The turn counter, then a turn a slot. */
-const wordsOf = (width: number): number => 1 + width
+/** Models of which arrivals are counted apart; those beyond share the last count. */
+const MODELS = 64
+
+/** The turn counter, a turn a slot, then an arrival counter a model. */
+const wordsOf = (width: number): number => 1 + width + MODELS
 
 export function createBoard(width: number): BoardHandle {
   const memory = new SharedArrayBuffer(wordsOf(width) * Int32Array.BYTES_PER_ELEMENT)
@@ -22,7 +25,9 @@ export function createBoard(width: number): BoardHandle {
 }
 
 /** What plugins see of it. */
-export type Board = Pick<FleetBoard, 'coldTurns' | 'tenants' | 'wentCold'> & { readonly adapters: Adapters }
+export type Board = Pick<FleetBoard, 'arrived' | 'coldTurns' | 'tenants' | 'wentCold'> & {
+  readonly adapters: Adapters
+}
 
 /** One thread's access. */
 export class FleetBoard {
@@ -36,12 +41,22 @@ export class FleetBoard {
   /** For `TenantUsage`, which needs a clock. */
   readonly tenants: TenantHandle
   readonly #turn: Int32Array
+  readonly #arrivals: Int32Array
 
   constructor({ memory, width, adapters, tenants }: BoardHandle) {
     this.adapters = new AdapterTable(adapters)
     this.tenants = tenants
     this.#turn = new Int32Array(memory, 0, 1)
     this.coldTurns = new Int32Array(memory, Int32Array.BYTES_PER_ELEMENT, width)
+    this.#arrivals = new Int32Array(memory, (1 + width) * Int32Array.BYTES_PER_ELEMENT, MODELS)
+  }
+
+  /**
+   * A request for the model came, by its number; answers how many had come before, to all threads. The count wraps as
+   * the turns do.
+   */
+  arrived(modelId: number): number {
+    return Atomics.add(this.#arrivals, Math.min(Math.max(0, modelId), MODELS - 1), 1)
   }
 
   /** The slot had a request that nothing was cached for. */

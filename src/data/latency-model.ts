@@ -11,12 +11,22 @@
  */
 import { FEATURES, LatencyWeights } from './latency-weights.js'
 import { MAX_SLOTS, type PodRef, slotOf } from './native.js'
+import type { PodView, Pool } from './pod-view.js'
 
-/** Per slot: the pod, the weight of its samples, the upper triangle of Σxxᵀ, Σxy. */
+/**
+ * Per slot: the pod, the weight of its samples, the upper triangle of Σxxᵀ, Σxy; and of prompts that found none before
+ * them Σ1, Σtokens, Σms, Σtokens², Σtokens·ms, tokens in thousands.
+ */
 const PRODUCTS = (FEATURES * (FEATURES + 1)) / 2
-const WORDS = 2 + PRODUCTS + FEATURES
 const OF_PRODUCTS = 2
 const OF_ANSWERS = OF_PRODUCTS + PRODUCTS
+const OF_ALONE = OF_ANSWERS + FEATURES
+const ALONE = 5
+const WORDS = OF_ALONE + ALONE
+/** Such prompts from which on their time is believed, of all pods: chance is a few percent of a prefill. */
+const ENOUGH_ALONE = 5
+/** Spread of lengths below which their price can't be told from the rest: a twentieth of their mean. */
+const LEAST_SPREAD = 0.05
 
 /** A row forgets by this per answer: the last fifty count. Fewer would follow chance, more would not follow a change. */
 const MEMORY = 0.98
@@ -72,8 +82,18 @@ export class LatencyModel extends LatencyWeights {
     this.#solvedFor = new Float64Array(width)
   }
 
-  /** A pod's first byte came `ms` after the request went out; the rest is what was there at its booking. */
-  learn(ref: PodRef, tokensAhead: number, requests: number, kvUse: number, ms: number): void {
+  /**
+   * A pod's first byte came `ms` after the request went out; the rest is what was there at its booking. `isAlone`: no
+   * other prompt was to be computed before.
+   */
+  learn(
+    ref: PodRef,
+    tokensAhead: number,
+    requests: number,
+    kvUse: number,
+    ms: number,
+    isAlone = false,
+  ): void {
     // Sums forget by parts: something absurd would be remembered for as long as it is large.
     const isSound = ms >= 0 && ms <= HOUR_MS && tokensAhead >= 0 && tokensAhead <= MOST_TOKENS
     if (!(isSound && requests >= 0 && requests <= MOST_REQUESTS && kvUse >= 0 && kvUse <= 1)) return
@@ -94,6 +114,48 @@ export class LatencyModel extends LatencyWeights {
       }
       own[at + OF_ANSWERS + i] = (own[at + OF_ANSWERS + i] ?? 0) + (x[i] ?? 0) * ms
     }
+    if (isAlone) this.#learnAlone(at + OF_ALONE, x[1] ?? 0, ms)
+  }
+
+  #learnAlone(at: number, tokens: number, ms: number): void {
+    const own = this.#own
+    own[at] = (own[at] ?? 0) + 1
+    own[at + 1] = (own[at + 1] ?? 0) + tokens
+    own[at + 2] = (own[at + 2] ?? 0) + ms
+    own[at + 3] = (own[at + 3] ?? 0) + tokens * tokens
+    own[at + 4] = (own[at + 4] ?? 0) + tokens * ms
+  }
+
+  /** By a line through what all the pods' prompts took. */
+  override aloneMs({ slots, length }: Pool, view: Pick<PodView, 'bySlot'>, tokens: number): number {
+    const [all, rowWords] = [this.#all, this.#rowWords]
+    let count = 0
+    let sum = 0
+    let sumMs = 0
+    let squares = 0
+    let products = 0
+    for (let i = 0; i < length; i++) {
+      const slot = slots[i] ?? 0
+      const ref = view.bySlot(slot)?.ref
+      for (let at = slot * WORDS; at < all.length; at += rowWords) {
+        if (all[at] !== ref) continue
+        const from = at + OF_ALONE
+        count += all[from] ?? 0
+        sum += all[from + 1] ?? 0
+        sumMs += all[from + 2] ?? 0
+        squares += all[from + 3] ?? 0
+        products += all[from + 4] ?? 0
+      }
+    }
+    if (!(count >= ENOUGH_ALONE && sum > 0)) return -1
+    const mean = sum / count
+    const meanMs = sumMs / count
+    const variance = squares / count - mean * mean
+    const thousands = tokens / 1000
+    // Of equal lengths nothing can be told but that those of this length take so long; others by the length.
+    if (!(variance > (LEAST_SPREAD * mean) ** 2)) return meanMs * (thousands / mean)
+    const slope = Math.max(0, (products / count - mean * meanMs) / variance)
+    return Math.max(0, meanMs + slope * (thousands - mean))
   }
 
   override expire(): void {

@@ -5,6 +5,7 @@
  *     ms ≈ base + w1 · thousands of tokens ahead + w2 · tens of requests on the pod + w3 · KV use
  */
 import { type PodRef, slotOf } from './native.js'
+import type { PodView, Pool } from './pod-view.js'
 
 /** 1, thousands of tokens, tens of requests, KV use: all of one order, which keeps the system well conditioned. */
 export const FEATURES = 4
@@ -64,6 +65,14 @@ export abstract class LatencyWeights {
     const at = slotOf(ref) * FEATURES
     const slope = this.weights[at + 2] ?? 0
     return Number.isNaN(this.weights[at] ?? Number.NaN) ? -1 : slope / REQUESTS_UNIT
+  }
+
+  /**
+   * Milliseconds that a prompt of so many uncached tokens takes one of these pods that has no other to compute, decoding
+   * beside it as pods do; -1: not known.
+   */
+  aloneMs(_pods: Pool, _view: Pick<PodView, 'bySlot'>, _tokens: number): number {
+    return -1
   }
 
   /** All of the pod's weights, for whoever writes them down; null: not known yet. */

@@ -52,12 +52,13 @@ export interface Playing {
 /**
  * Whether a pod answers whole requests. vLLM's decode pods do with connectors that pull blocks where a request names
  * some. An SGLang server in decode mode waits for a bootstrap that never comes, and P2pNccl's worker raises for a request
- * whose id names no pair of pods. A pod that is assigned to decode could do all that before, and still can.
+ * whose id names no pair of pods; with these only a pod of role mixed does, one that was started without. A pod that is
+ * assigned to decode could do all that before, and still can.
  */
 export function servesWhole({ role, assigned }: Playing, connector: Connector): boolean {
-  if (role === 'both') return assigned !== 'prefill'
   if (role === 'mixed') return true
-  return role === 'decode' && connector !== 'sglang' && connector !== 'p2p-nccl'
+  if (connector === 'sglang' || connector === 'p2p-nccl') return false
+  return role === 'decode' || (role === 'both' && assigned !== 'prefill')
 }
 
 /**

@@ -82,9 +82,7 @@ export class PodView {
       bySlot[slotOf(pod.ref)] = pod
       for (const model of pod.models) groupUnder(byModel, model, pod)
     }
-    this.#pools = poolsOf(byModel, ({ role = 'mixed', assigned, kvTransfer = DEFAULT_TRANSFER }) =>
-      servesWhole({ role, assigned }, kvTransfer.connector),
-    )
+    this.#pools = poolsOf(byModel, isWhole)
     for (const step of STEP_ROLES) {
       this.#stepPools[step] = poolsOf(
         byModel,
@@ -114,6 +112,12 @@ export class PodView {
     return pod?.ref === ref ? pod : undefined
   }
 
+  /** Whether the slot's pod serves whole requests, of which it may be the only one that can take a certain one. */
+  servesWhole(slot: number): boolean {
+    const pod = this.#bySlot[slot]
+    return pod !== undefined && isWhole(pod)
+  }
+
   /** Pods that serve whole requests of the model (perhaps none of those that have it); undefined if no pod has it. */
   pool(model: string): Pool | undefined {
     return this.#pools.get(model)
@@ -137,6 +141,9 @@ export class PodView {
     return [...this.#pools.keys()]
   }
 }
+
+const isWhole = ({ role = 'mixed', assigned, kvTransfer = DEFAULT_TRANSFER }: PodInfo): boolean =>
+  servesWhole({ role, assigned }, kvTransfer.connector)
 
 function groupUnder(groups: Map<string, PodInfo[]>, model: string, pod: PodInfo): void {
   const group = groups.get(model)

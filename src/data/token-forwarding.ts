@@ -7,9 +7,17 @@
  */
 const CHECKED = 64
 
+/** Off, prompts of `/v1/completions`, or those of chats too, in MAX's field `prompt_tokens`. */
+export type ForwardTokens = boolean | 'prompt_tokens'
+
 export class TokenForwarding {
   #seen = 0
   #differs = false
+
+  constructor(
+    /** Chats have their ids in a field of their own, besides the messages. */
+    readonly chats: boolean,
+  ) {}
 
   /** Whether this request, which could, goes as ids. */
   admits(): boolean {

@@ -53,6 +53,8 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
   earlierPick: PodInfo | undefined
   /** Most requests in flight on the picked pod, set by a filter that caps; 0 = no cap. Booking enforces it. */
   bound = 0
+  /** Whether pods of role `both` are left to prefills, set by a filter that decides it; undefined: none did. */
+  keptApart: boolean | undefined
   /** Records how it is decided; undefined for all requests but those sampled for the decision log. */
   trace: Trace | undefined
 
@@ -165,6 +167,7 @@ export class RoutingContext implements Writer<AnySlot, AnySlot> {
     this.poolVersion = Number.POSITIVE_INFINITY
     this.earlierPick = undefined
     this.bound = 0
+    this.keptApart = undefined
     this.trace = undefined
   }
 }

@@ -54,6 +54,7 @@ export type RequestView = Pick<
   | 'isFollowUp'
   | 'lane'
   | 'bound'
+  | 'keptApart'
   | 'earlierPick'
 >
 

@@ -4,10 +4,11 @@
  * executor does.
  */
 import type { LatencyWeights } from '../data/latency-weights.js'
-import { OUTCOME } from '../data/native.js'
+import { MAX_SLOTS, OUTCOME } from '../data/native.js'
 import type { PodInfo, PodView } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
+import { PhylloError } from '../errors.js'
 import type { Way } from './events.js'
 import type { LeaseOutcome } from './lease.js'
 import { type Step, stepsOf, type Workflow } from './workflow.js'
@@ -52,8 +53,11 @@ interface Turn {
 }
 
 /**
- * Notes in the request's trace where it turns, and why. Throws what a selection's plugin throws. `turned`: how the
- * request came to the workflow; absent where it is the one that was asked for.
+ * Notes in the request's trace where it turns, and why. `turned`: how the request came to the workflow; absent where it is
+ * the one that was asked for.
+ *
+ * @throws PhylloError invalid_request for a request that can't be split, where no pod serves whole ones; and what a
+ * selection's plugin throws
  */
 export function enterWorkflow<P extends Picked>(
   asked: Workflow,
@@ -84,16 +88,35 @@ export function withoutPod<P extends Picked>(
 /** Undefined: stay. */
 function turnOf<P extends Picked>(workflow: Workflow, parts: EntryParts<P>): Turn | Refusal | undefined {
   const { ctx, picked } = parts
-  const { fallback, picksAhead, unfit } = workflow
+  const { fallback, picksAhead, unfit, whole } = workflow
   const why = unfit?.(ctx)
-  if (why !== undefined && fallback !== undefined) {
-    ctx.trace?.took(fallback.name, why)
-    return { workflow: fallback, way: 'fallback' }
+  const other = fallback ?? whole
+  if (why !== undefined && other !== undefined) {
+    if (whole !== undefined && isForNobody(other, parts)) throw unservable(ctx, why)
+    ctx.trace?.took(other.name, why)
+    return { workflow: other, way: 'fallback' }
   }
   const chosen = chosenOf(workflow, parts)
   if (chosen !== undefined) return typeof chosen === 'string' ? orRefusal(workflow, parts, chosen) : chosen
   const refusal = picksAhead ? picked.pickAll(stepsOf(workflow)) : undefined
   return refusal === undefined ? undefined : orRefusal(workflow, parts, refusal)
+}
+
+/**
+ * Whether a workflow is one step for whole requests, and none of the model's pods serves these, now or when all are well:
+ * they are all there for one step. Without any that decodes either, the pods are missing and not the request wrong.
+ */
+function isForNobody<P extends Picked>(other: Workflow, { ctx, pods }: EntryParts<P>): boolean {
+  const [step, second] = stepsOf(other)
+  if (second !== undefined || step?.pool !== undefined || step?.model !== undefined) return false
+  const { pool, model } = ctx
+  for (let i = 0; i < pool.length; i++) if (pods.servesWhole(pool.slots[i] ?? MAX_SLOTS)) return false
+  return pods.stepPool(model, 'decode').length > 0
+}
+
+function unservable({ model }: RoutingContext, why: string): PhylloError {
+  const text = `the request cannot be split over two pods (${why}), and no pod serves whole requests of '${model}': that takes one of role mixed`
+  return new PhylloError('invalid_request', text)
 }
 
 function orRefusal<P extends Picked>(

@@ -43,6 +43,29 @@ export type Way = 'split' | 'direct' | 'fallback'
  */
 export type ResumeResult = 'resumed' | 'whole' | 'unfit' | 'failed' | 'cancelled'
 
+/**
+ * What became of a hedge. `sent`: a second pod got the request too; then `won`: its answer is the client's, `lost`: the
+ * first pod's is, or `failed`: it came to nothing while the first was still at work. `refused`: it was time, and the budget
+ * was spent. `no_pod`: it was time, and there was no second pod to go to.
+ */
+export type HedgeFate = 'sent' | 'won' | 'lost' | 'failed' | 'refused' | 'no_pod'
+
+/** Why a kept answer is not good enough for the client. `unreadable`: it can't be judged. */
+export type Shortfall =
+  | 'finish_reason'
+  | 'refusal'
+  | 'tool_call'
+  | 'too_short'
+  | 'unsure'
+  | 'match'
+  | 'unreadable'
+
+/**
+ * What became of a step whose answer may be the client's: it was good enough (`sufficed`), or why the request went on;
+ * `failed`: its pods have, `no_pod`: there was none.
+ */
+export type Judgement = 'sufficed' | Shortfall | 'failed' | 'no_pod'
+
 export interface ExecutionEvents {
   /** A pod was booked; attempt counts from 1. */
   onPick(ctx: RoutingContext, lease: Lease, attempt: number): void
@@ -57,6 +80,12 @@ export interface ExecutionEvents {
   onStep(ctx: RoutingContext, step: string, ms: number, cause?: ErrorCode): void
   /** The stream of such a request broke off. Once per request, before `onDone`. */
   onResume(ctx: RoutingContext, result: ResumeResult): void
+  /** Another pod of the request has failed, and it may have been this one's fault: they meet in the protocol. */
+  onDoubt(ctx: RoutingContext, pod: PodInfo): void
+  /** A hedge of the request, or the lack of one. */
+  onHedge(ctx: RoutingContext, fate: HedgeFate): void
+  /** An answer was judged that may be the client's, or did not come. Once for each such step of a request. */
+  onJudged(ctx: RoutingContext, judgement: Judgement): void
   /** Once per request, before its context is given back. */
   onDone(ctx: RoutingContext, record: ExecutionRecord): void
 }

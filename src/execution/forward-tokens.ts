@@ -3,10 +3,15 @@
  * the engine need not tokenize again. All other bytes stay as they came.
  *
  * Only where the engine gives the same answer either way. vLLM (0.22 and 0.32) and SGLang (0.5.23) take
- * `prompt: [1, 2, 3]` as one prompt and use the ids as they are.
+ * `prompt: [1, 2, 3]` as one prompt and use the ids as they are; MAX does so, too.
+ *
+ * Chats have ids in MAX alone: its `prompt_tokens` stands in for the messages, which it still reads for images and tools
+ * (openai_create_chat_completion of modular's max/serve: "If both are sent on the wire, prompt_tokens wins"). They go out
+ * as well, so that an engine that does not know the field answers all the same.
  */
 import { SUMMARY, SUMMARY_WORDS } from '../data/native.js'
 import { runsOtherFiles } from '../data/pod-view.js'
+import type { TokenForwarding } from '../data/token-forwarding.js'
 import type { StepContext, StepInput } from './workflow.js'
 
 /**
@@ -24,10 +29,16 @@ const SURROGATES = [Buffer.from('\\ud'), Buffer.from('\\uD')]
 /** Bytes of a prompt looked at for a letter, which most texts begin with. */
 const GLANCE = 64
 
-/** The body with ids in place of the prompt; undefined where the request goes as it came. */
+const CHAT_IDS = Buffer.from('{"prompt_tokens":')
+const OWN_IDS = Buffer.from('"prompt_tokens"')
+const COMMA = Buffer.from(',')
+
+/** The body with ids in place of the prompt, or beside the messages; undefined where the request goes as it came. */
 export function tokenBody({ ctx, pod }: StepInput<never>): Buffer | undefined {
   const { forwarding, request, body } = ctx
-  if (forwarding === undefined || request.kind !== 'completions' || runsOtherFiles(pod)) return undefined
+  if (forwarding === undefined || runsOtherFiles(pod)) return undefined
+  if (request.kind === 'chat') return forwarding.chats ? chatWithTokens(ctx, forwarding) : undefined
+  if (request.kind !== 'completions') return undefined
   const prompt = promptOf(ctx)
   if (prompt === undefined || !isPlainText(prompt) || !isOrdinary(ctx) || !isExact(ctx)) return undefined
   const start = prompt.byteOffset - body.byteOffset
@@ -36,6 +47,17 @@ export function tokenBody({ ctx, pod }: StepInput<never>): Buffer | undefined {
   if (needsText(before) || needsText(after) || !forwarding.admits()) return undefined
   const tokens = ctx.lane.native.tokens(ctx.ticket)
   return tokens.length > 0 ? Buffer.concat([before, jsonArray(tokens), after]) : undefined
+}
+
+/** The chat with the ids as its first field. One that brings ids of its own is left alone. */
+function chatWithTokens(ctx: StepContext, forwarding: TokenForwarding): Buffer | undefined {
+  const { body, lane, ticket } = ctx
+  if (!isExact(ctx) || body.includes(OWN_IDS) || !forwarding.admits()) return undefined
+  const tokens = lane.native.tokens(ticket)
+  const open = body.indexOf('{') + 1
+  if (tokens.length === 0 || open === 0) return undefined
+  // A body that was scanned has a model, so a field follows.
+  return Buffer.concat([CHAT_IDS, jsonArray(tokens), COMMA, body.subarray(open)])
 }
 
 function promptOf(ctx: StepContext): Buffer | undefined {

@@ -103,6 +103,8 @@ export class Lease {
 
   #learn(ms: number): void {
     const { sample } = this
-    sample?.model.learn(this.ref, sample.tokensAhead, sample.requests, sample.kvUse, ms)
+    if (sample === undefined) return
+    const { tokensAhead, requests, kvUse } = sample
+    sample.model.learn(this.ref, tokensAhead, requests, kvUse, ms, tokensAhead <= this.uncachedTokens)
   }
 }

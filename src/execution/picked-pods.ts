@@ -58,19 +58,33 @@ export class PickedPods {
     return tried.length
   }
 
-  /** The step's pod may be what another one failed of: others come first from now on. */
-  doubt(step: string): void {
+  /** The step's pod, which is answered, may be what another one failed of: others come first from now on. */
+  doubt(step: string): PodInfo | undefined {
     const pod = this.#pods.get(step)
     if (pod !== undefined) this.#doubted.set(step, [...(this.#doubted.get(step) ?? []), slotOf(pod.ref)])
+    return pod
   }
 
   newAttempt(): string {
     return randomUUID().replaceAll('-', '')
   }
 
-  /** Books the step's best pod but for those that have failed in it and `others`. */
-  acquire(step: Step, others: readonly number[] = []): Lease | Refusal {
-    return this.#acquire(step, others, true)
+  /** Books the step's best pod but for those that have failed in it. */
+  acquire(step: Step): Lease | Refusal {
+    return this.#acquire(step, [], true)
+  }
+
+  /**
+   * Books a pod for a second copy of a request that one has already; undefined: there is none, or a selection's plugin
+   * won't have it.
+   */
+  acquireBeside(step: Step, first: number): Lease | undefined {
+    try {
+      const lease = this.#acquire(step, [first], true)
+      return typeof lease === 'string' ? undefined : lease
+    } catch {
+      return undefined
+    }
   }
 
   /** The same for a step that may be picked again when it starts: nothing is expected of the pod's cache yet. */

@@ -1,4 +1,7 @@
-/** Data-parallel ranks share a URL; vLLM serves a request on the rank that a header names. */
+/**
+ * Data-parallel ranks share a URL; vLLM and SGLang serve a request on the rank that a header names, in SGLang
+ * (serving_base.py) before what the body's `routed_dp_rank` says.
+ */
 import type { PodInfo } from '../data/pod-view.js'
 
 export const RANK_HEADER = 'x-data-parallel-rank'

@@ -1,6 +1,8 @@
 /** With which pod a request of several steps goes on when one of a stage has failed, and from where. */
+import type { RoutingContext } from '../decision/context.js'
 import type { Refusal } from '../decision/plugin.js'
 import { type ErrorCode, errorCatalogue } from '../errors.js'
+import type { ExecutionEvents } from './events.js'
 import type { Lease } from './lease.js'
 import type { PickedPods } from './picked-pods.js'
 import { mayRetry } from './retry.js'
@@ -11,6 +13,8 @@ import type { WorkflowPlace } from './workflow-place.js'
 export interface RetryParts {
   readonly picked: PickedPods
   readonly place: WorkflowPlace
+  readonly ctx: RoutingContext
+  readonly events: Pick<ExecutionEvents, 'onDoubt'>
 }
 
 /**
@@ -21,12 +25,15 @@ export function nextPod(
   step: Step,
   cause: ErrorCode,
   failures: number,
-  { picked, place }: RetryParts,
+  { picked, place, ctx, events }: RetryParts,
 ): Lease | Refusal | undefined {
   // Of steps that meet, each may wait in vain for what the other leaves undone, and the one that answers fails of it
   // too. Who is at fault can't be told: the next try is on another pair, where there is one.
   if (cause === 'step_timeout' || (step.output === 'relay' && cause !== 'pod_unreachable')) {
-    for (const other of place.meets(step)) picked.doubt(other.name)
+    for (const other of place.meets(step)) {
+      const pod = picked.doubt(other.name)
+      if (pod !== undefined) events.onDoubt(ctx, pod)
+    }
   }
   if (!mayRetry(errorCatalogue[cause], step.onFailure, failures)) return undefined
   const next = picked.acquireEarly(step)

@@ -19,12 +19,13 @@ export class LeasedStep implements StepInput {
   #hint: CacheHint | undefined
   #asked = false
 
-  /** `peers`: absent for the step of a workflow that has but one. */
+  /** `peers`: absent for the step of a workflow that has but one. `step`: its name. */
   constructor(
     readonly ctx: RoutingContext,
     lease: Lease,
     readonly clientAddress: string,
     peers?: StepPeers,
+    private readonly step?: string,
   ) {
     this.pod = lease.pod
     this.#lease = lease
@@ -36,7 +37,8 @@ export class LeasedStep implements StepInput {
   }
 
   podOf(step: string): PodInfo {
-    const pod = this.#peers === undefined ? this.pod : this.#peers.podOf(step)
+    // Of two pods that have the step's request, each is asked for its own.
+    const pod = this.#peers === undefined || step === this.step ? this.pod : this.#peers.podOf(step)
     if (pod === undefined) throw new PhylloError('internal_error', `no pod is picked for step '${step}'`)
     return pod
   }

@@ -12,7 +12,7 @@ import { isPodFailure } from './retry.js'
 import { StepSending } from './step-sending.js'
 import { StreamHead } from './stream-head.js'
 import type { UpstreamRequest } from './upstream/request.js'
-import { deadlineOf } from './workflow.js'
+import { deadlineOf, type StepResult } from './workflow.js'
 
 export class StepRun extends StepSending {
   relay: Relay | undefined
@@ -148,9 +148,19 @@ export class StepRun extends StepSending {
   /** The whole answer of a step that does not relay is here. */
   #keep(): void {
     const result = this.#collector?.result()
-    const fault = result && this.step.read?.(result, this.host.ctx)
+    const fault = result && this.#read(result)
     this.lease?.release(fault === undefined ? OUTCOME.ok : OUTCOME.failed)
     this.host.kept(this, result, fault)
+  }
+
+  /** What it throws comes back as a fault of the step, which is over by then. */
+  #read(result: StepResult): string | undefined {
+    try {
+      return this.step.read?.(result, this.host.ctx)
+    } catch (error) {
+      this.lease?.release(OUTCOME.cancelled)
+      throw error
+    }
   }
 
   /**

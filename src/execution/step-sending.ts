@@ -97,7 +97,9 @@ export abstract class StepSending implements Leg, UpstreamHandler {
 
   #send(lease: Lease): void {
     const { parts, ctx, options, peers } = this.host
-    const request = this.step.request(new LeasedStep(ctx, lease, options.clientAddress, peers))
+    const request = this.step.request(
+      new LeasedStep(ctx, lease, options.clientAddress, peers, this.step.name),
+    )
     this.asTokens = request.asTokens
     this.#sentAt = parts.now()
     this.upstream = parts.client.open(lease.pod, request, this)

@@ -26,11 +26,20 @@ type Unanswered<N extends string, Last extends Output> = 'relay' extends Last
 
 type Output = Step['output']
 
+/** `unknown` for a step that two pods may be asked for at once, else the message in place of its hedge. */
+type Hedgeable<O extends Output> = O extends 'relay'
+  ? unknown
+  : { readonly hedge?: 'only a step that relays its answer can be hedged' | undefined }
+interface NoHedge {
+  readonly hedge?: 'a step that runs beside another meets it on one pod, and can not be hedged' | undefined
+}
+
 export interface WorkflowOptions {
   readonly choice?: Choice | undefined
   readonly fallback?: Workflow | undefined
   readonly unfit?: Workflow['unfit']
   readonly resume?: Workflow['resume']
+  readonly whole?: Workflow | undefined
 }
 
 /**
@@ -61,7 +70,8 @@ export class WorkflowBuilder<
   step<const N extends string, const O extends Output, R extends AnySlot = never, W extends AnySlot = never>(
     step: Step<N, R, W, NoInfer<Names | N | Ahead>> & { readonly output: O } & Supplied<N, R, Have> &
       New<N, Names> &
-      Unanswered<N, Last>,
+      Unanswered<N, Last> &
+      Hedgeable<O>,
     restartAt?: number,
   ): WorkflowBuilder<Have | W['name'], Names | N, Ahead, O> {
     return new WorkflowBuilder(this.name, [...this.stages, { steps: [step], restartAt }], this.ahead)
@@ -80,14 +90,16 @@ export class WorkflowBuilder<
   >(
     first: Step<A, RA, WA, NoInfer<Names | A | B | Ahead>> & { readonly output: OA } & Supplied<A, RA, Have> &
       New<A, Names> &
-      Unanswered<A, Last>,
+      Unanswered<A, Last> &
+      NoHedge,
     second: Step<B, RB, WB, NoInfer<Names | A | B | Ahead>> & { readonly output: OB } & Supplied<
         B,
         RB,
         Have
       > &
       New<B, Names | A> &
-      Unanswered<B, Last | (OA & 'relay' & OB)>,
+      Unanswered<B, Last | (OA & 'relay' & OB)> &
+      NoHedge,
     restartAt?: number,
   ): WorkflowBuilder<Have | WA['name'] | WB['name'], Names | A | B, Ahead, OA | OB> {
     return new WorkflowBuilder(this.name, [...this.stages, { steps: [first, second], restartAt }], this.ahead)
@@ -124,7 +136,7 @@ function workflowFault(workflow: Workflow): string | undefined {
   }
   const early = steps.find(step => step.output === 'relay' && !last.includes(step))
   if (early !== undefined) return `step '${early.name}' relays, which only the last stage can`
-  const late = last.find(step => step.output === 'keep')
+  const late = last.find(({ output, read, writes }) => output === 'keep' && (writes !== undefined || !read))
   if (late !== undefined) return `step '${late.name}' of the last stage is kept for nobody`
   const idle = steps.find(({ onFailure }) => onFailure.kind === 'retry' && !(onFailure.attempts >= 1))
   if (idle !== undefined) return `step '${idle.name}' has no attempts`
@@ -139,7 +151,23 @@ function workflowFault(workflow: Workflow): string | undefined {
     ({ restartAt }, i) => restartAt !== undefined && !(restartAt >= 0 && restartAt <= i),
   )
   if (bad >= 0) return `stage ${bad} begins again at a stage that is not before it`
-  return slotFault(stages)
+  return hedgeFault(workflow) ?? slotFault(stages)
+}
+
+/** Two pods that have the same request at once can't both take what was handed to one. */
+function hedgeFault({ stages, picksAhead }: Workflow): string | undefined {
+  for (const [at, { steps, restartAt = at }] of stages.entries()) {
+    const step = steps.find(({ hedge }) => hedge !== undefined)
+    if (step === undefined) continue
+    const what = `step '${step.name}' can't be hedged:`
+    if (step.output !== 'relay')
+      return `${what} its answer is for later steps (output: ${step.output}), and only one that relays its answer can be`
+    if (steps.length > 1) return `${what} it runs beside another step, and they meet on one pod`
+    if (picksAhead) return `${what} the workflow picks its pods ahead, and its requests name this one's`
+    if (restartAt < at)
+      return `${what} it begins again at an earlier step (restartAt), so that what is handed to it can be taken once`
+  }
+  return undefined
 }
 
 /** The builder's types say so too; this is for JavaScript and YAML. */

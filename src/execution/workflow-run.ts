@@ -5,7 +5,8 @@
  */
 import { OUTCOME } from '../data/native.js'
 import type { PodInfo } from '../data/pod-view.js'
-import { type ErrorCode, PhylloError } from '../errors.js'
+import { type ErrorCode, PhylloError, toPhylloError } from '../errors.js'
+import type { Shortfall } from './events.js'
 import type { LeaseOutcome } from './lease.js'
 import type { Relay } from './relay.js'
 import type { Leg } from './step-host.js'
@@ -39,7 +40,10 @@ export class WorkflowRun extends WorkflowStages {
   mayAnswer(leg: Leg): boolean {
     const legs = this.legs
     if (leg.status >= 400 && legs.winner === undefined && this.#goesOnWithout(leg)) return false
-    if (legs.winner === undefined) legs.wins(leg, this.parts.now())
+    if (legs.winner === undefined) {
+      legs.wins(leg, this.parts.now())
+      this.hedging.answered(leg)
+    }
     if (legs.winner === leg) return true
     leg.cancel(OUTCOME.cancelled)
     return false
@@ -58,7 +62,7 @@ export class WorkflowRun extends WorkflowStages {
     this.again(() => {
       if (fault === undefined) this.done(leg)
       if (fault !== undefined && this.legs.winner === undefined) this.#badResult(leg, fault)
-      else if (result !== undefined && leg.step.suffices?.(result, this.ctx)) this.#suffices(leg, result)
+      else if (result !== undefined && this.#isEnough(leg, result)) this.#suffices(leg, result)
       else if (this.legs.areDone) this.nextStage()
     })
   }
@@ -88,12 +92,24 @@ export class WorkflowRun extends WorkflowStages {
   }
 
   failed(error: PhylloError, begun: boolean, leg?: Leg): void {
-    if (this.over) return
+    if (this.over || (leg !== undefined && !begun && this.#isNotNeeded(leg, error.code))) return
     // What failed before it answered was told when the next pod was looked for.
     if (leg !== undefined && leg === this.legs.winner) this.done(leg, error.code)
     this.over = true
     this.stop(OUTCOME.cancelled)
     this.host.failed(error, begun, leg)
+  }
+
+  #isEnough({ step }: Leg, result: StepResult): boolean {
+    if (step.suffices === undefined) return false
+    let verdict: true | Shortfall = 'unreadable'
+    try {
+      verdict = step.suffices(result, this.ctx)
+    } catch (error) {
+      this.ctx.trace?.took(this.place.workflow.name, `step '${step.name}': ${toPhylloError(error).message}`)
+    }
+    this.parts.events.onJudged(this.ctx, verdict === true ? 'sufficed' : verdict)
+    return verdict === true
   }
 
   #suffices(leg: Leg, result: StepResult): void {
@@ -114,20 +130,32 @@ export class WorkflowRun extends WorkflowStages {
   /** Whether an error answer of that leg is not the client's: another pod may still do better, or nobody needs it. */
   #goesOnWithout(leg: Leg): boolean {
     if (this.legs.hasTwin(leg)) {
+      this.hedging.failed(leg)
       leg.letGo()
       return true
     }
     if (leg.step.skip === undefined) return false
     leg.letGo()
-    this.again(() => this.skip(leg.step))
+    this.again(() => this.skip(leg.step, 'failed'))
+    return true
+  }
+
+  /** Whether a leg that fails of a fault of the router's own, and not of its pod, is nobody's loss; ends it then. */
+  #isNotNeeded(leg: Leg, cause: ErrorCode): boolean {
+    const { winner } = this.legs
+    if (leg === winner) return false
+    if (winner === undefined && !this.legs.hasTwin(leg)) return this.#skips(leg, OUTCOME.cancelled)
+    if (winner === undefined) this.done(leg, cause)
+    this.hedging.failed(leg)
+    leg.cancel(OUTCOME.cancelled)
     return true
   }
 
   /** Ends a leg that failed, and goes on without its step where the workflow can. */
-  #skips(leg: Leg): boolean {
+  #skips(leg: Leg, outcome: LeaseOutcome = OUTCOME.failed): boolean {
     if (leg.step.skip === undefined) return false
-    leg.cancel(OUTCOME.failed)
-    this.again(() => this.skip(leg.step))
+    leg.cancel(outcome)
+    this.again(() => this.skip(leg.step, 'failed'))
     return true
   }
 }

@@ -11,6 +11,7 @@ import type { Refusal } from '../decision/plugin.js'
 import { type ErrorCode, PhylloError, toPhylloError } from '../errors.js'
 import { enterWorkflow, withoutPod } from './enter-workflow.js'
 import type { Way } from './events.js'
+import { Hedging } from './hedging.js'
 import type { Lease, LeaseOutcome } from './lease.js'
 import { LegTimers } from './leg-timers.js'
 import { PickedPods } from './picked-pods.js'
@@ -21,7 +22,7 @@ import { beginAgain, nextPod } from './stage-retry.js'
 import type { ExecuteOptions, ExecutionParts, Leg, StepHost } from './step-host.js'
 import type { StepPeers } from './step-input.js'
 import { StepRun } from './step-run.js'
-import type { Step, StepResult, Workflow } from './workflow.js'
+import type { Stage, Step, StepResult, Workflow } from './workflow.js'
 import type { WorkflowHost } from './workflow-host.js'
 import { WorkflowPlace } from './workflow-place.js'
 
@@ -31,6 +32,7 @@ export abstract class WorkflowStages implements StepHost, StepPeers {
   protected readonly pickedPods: PickedPods
   protected readonly legs: StageLegs
   protected readonly timers = new LegTimers()
+  protected readonly hedging: Hedging
   protected over = false
   /** Not told yet. */
   #way: Way | undefined
@@ -41,6 +43,7 @@ export abstract class WorkflowStages implements StepHost, StepPeers {
     this.place = new WorkflowPlace(workflow, host.parts.now)
     this.pickedPods = new PickedPods(host)
     this.legs = new StageLegs(host.ctx)
+    this.hedging = new Hedging(host.parts.events, host.ctx)
   }
 
   get parts(): ExecutionParts {
@@ -96,9 +99,9 @@ export abstract class WorkflowStages implements StepHost, StepPeers {
 
   #runStage(): void {
     const { stage } = this.place
-    const refusal = this.pickedPods.pickAll(stage.steps)
     const [step] = stage.steps
-    if (refusal !== undefined && step?.skip !== undefined) return this.skip(step)
+    const refusal = this.#pick(stage)
+    if (refusal !== undefined && step?.skip !== undefined) return this.skip(step, 'no_pod')
     if (refusal !== undefined) return this.#refused(refusal)
     this.#tellWay()
     const legs = stage.steps.map(step => new StepRun(this, step))
@@ -126,26 +129,51 @@ export abstract class WorkflowStages implements StepHost, StepPeers {
     const lease = this.pickedPods.take(step.name)
     if (lease === undefined) throw new PhylloError('internal_error', `step '${step.name}' has no pod`)
     this.legs.last = leg
-    leg.startOn(lease, this.pickedPods.failures(step.name))
+    if (!this.#start(leg, lease, this.pickedPods.failures(step.name))) return
     const wait = step.hedge?.afterMs(this.ctx)
-    if (wait !== undefined) this.timers.set(wait, () => this.again(() => this.#hedge(leg, lease)))
+    if (wait !== undefined) this.timers.set(wait, () => this.#hedge(leg, lease))
+  }
+
+  /** Sends. What a request transform throws is the leg's failure, and the request's only where that needs the leg. */
+  #start(leg: Leg, lease: Lease, attempts: number): boolean {
+    try {
+      leg.startOn(lease, attempts)
+      return true
+    } catch (error) {
+      this.failed(toPhylloError(error), false, leg)
+      leg.cancel(OUTCOME.cancelled)
+      return false
+    }
+  }
+
+  /** Books the stage's pods. What a selection's plugin throws leaves no pod for a step that can be done without. */
+  #pick({ steps }: Stage): Refusal | undefined {
+    try {
+      return this.pickedPods.pickAll(steps)
+    } catch (error) {
+      if (steps[0]?.skip === undefined) throw error
+      return 'no_pod'
+    }
   }
 
   /** Nothing has come of the first: a second pod gets the request too. */
   #hedge(leg: Leg, first: Lease): void {
-    if (this.over || leg.over || this.legs.winner !== undefined || leg.step.hedge?.spend() !== true) return
-    const lease = this.pickedPods.acquire(leg.step, [slotOf(first.ref)])
-    if (typeof lease === 'string') return
+    if (this.over || leg.over || this.legs.winner !== undefined) return
+    if (leg.step.hedge?.spend() !== true) return this.hedging.missed('refused')
+    const lease = this.pickedPods.acquireBeside(leg.step, slotOf(first.ref))
+    if (lease === undefined) return this.hedging.missed('no_pod')
     this.ctx.trace?.took(
       this.place.workflow.name,
       `pod ${first.pod.id} was silent, so ${lease.pod.id} was asked too`,
     )
     const second = new StepRun(this, leg.step)
     this.legs.add(second)
-    second.startOn(lease, leg.attempts)
+    this.hedging.sent(second)
+    this.#start(second, lease, leg.attempts)
   }
 
-  protected skip(step: Step): void {
+  protected skip(step: Step, why: 'failed' | 'no_pod'): void {
+    if (step.suffices !== undefined) this.parts.events.onJudged(this.ctx, why)
     this.ctx.trace?.took(this.place.workflow.name, `step '${step.name}' came to nothing, and is not needed`)
     step.skip?.(this.ctx)
     this.legs.replace([])
@@ -163,10 +191,11 @@ export abstract class WorkflowStages implements StepHost, StepPeers {
     this.done(leg, cause)
     const failures = this.pickedPods.failed(step.name, pod)
     if (this.legs.hasTwin(leg)) {
+      this.hedging.failed(leg)
       leg.cancel(OUTCOME.failed)
       return true
     }
-    const parts = { picked: this.pickedPods, place: this.place }
+    const parts = { picked: this.pickedPods, place: this.place, ctx: this.ctx, events: this.parts.events }
     const next = nextPod(step, cause, failures, parts)
     if (next === undefined) return false
     leg.cancel(OUTCOME.failed)

@@ -13,6 +13,7 @@ import type { LatencyWeights } from '../data/latency-weights.js'
 import type { PodInfo, PodView, Pool } from '../data/pod-view.js'
 import type { RoutingContext } from '../decision/context.js'
 import type { AnySlot, Reader, Writer } from '../decision/slot.js'
+import type { Shortfall } from './events.js'
 import type { ResumePolicy } from './resume/options.js'
 
 /** What a step sends. The body is the client's own bytes unless the step must change a field. */
@@ -85,7 +86,8 @@ export interface Step<
 > {
   readonly name: N
   /**
-   * `relay`: the answer goes to the client as it comes. `keep`: it is kept for later steps. `drain`: it is read away.
+   * `relay`: the answer goes to the client as it comes. `keep`: it is kept for later steps, or in the last stage for
+   * `read` to see whether it is one. `drain`: it is read away.
    * An error answer of a step that is not the relaying one ends the workflow and goes to the client as it is.
    */
   readonly output: 'relay' | 'keep' | 'drain'
@@ -136,15 +138,21 @@ export interface Step<
    * protocol says: the pod has failed then.
    */
   read?(answer: StepResult, ctx: StepContext & Writer<R, W>): string | undefined
-  /** Whether a kept answer is good enough for the client; then it is the client's, and no later step runs. */
-  suffices?(answer: StepResult, ctx: RoutingContext): boolean
+  /**
+   * Whether a kept answer is good enough for the client: then it is the client's, and no later step runs. Else why not;
+   * so too where this throws.
+   */
+  suffices?(answer: StepResult, ctx: RoutingContext): true | Shortfall
   /**
    * Called where the step's pods have failed, have answered with an error, or there are none: the workflow goes on
    * without it, and what stands for no result goes into its slot. Absent: its failure is the request's. Only for a step
    * that has its stage to itself.
    */
   skip?(ctx: StepContext & Writer<R, W>): void
-  /** A second pod gets the request too, where the first has sent nothing for long; who answers first, answers. */
+  /**
+   * A second pod gets the request too, where the first has sent nothing for long; who answers first, answers. Only for a
+   * step that relays and meets no other: what is handed to one pod can't be taken by two.
+   */
   readonly hedge?: Hedge | undefined
 }
 
@@ -199,8 +207,10 @@ export interface Workflow {
   readonly name: string
   /** The last one has the step that relays. */
   readonly stages: readonly Stage[]
-  /** Whether it is for this request at all; why not, in a few words: then `fallback` serves it. */
+  /** Whether it is for this request at all; why not, in a few words: then `fallback` serves it, or else `whole`. */
   readonly unfit?: ((ctx: RoutingContext) => string | undefined) | undefined
+  /** One step, on a pod that serves whole requests: for what it is not for, where there is no fallback. */
+  readonly whole?: Workflow | undefined
   readonly choice?: Choice | undefined
   /** Pods of all steps are picked before the first is sent: a request names later ones. */
   readonly picksAhead?: boolean | undefined
@@ -229,7 +239,7 @@ export const stepsOf = ({ stages }: Workflow): readonly Step[] => stages.flatMap
 
 /** The same of this workflow and those that it may turn to. */
 export function allStepsOf(workflow: Workflow): readonly Step[] {
-  const others = [workflow.choice?.otherwise, workflow.fallback]
+  const others = [workflow.choice?.otherwise, workflow.whole, workflow.fallback]
   return [...stepsOf(workflow), ...others.flatMap(other => (other ? allStepsOf(other) : []))]
 }
 

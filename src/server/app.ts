@@ -220,6 +220,13 @@ export function countingEvents(counters: Counters): ExecutionEvents {
     onResume(_ctx, result) {
       counters.resumed(result)
     },
+    onDoubt() {},
+    onHedge(ctx, fate) {
+      counters.hedge(ctx.modelId, fate)
+    },
+    onJudged(ctx, judgement) {
+      counters.judged(ctx.modelId, judgement)
+    },
     onDone(ctx, record) {
       countDone(counters, ctx, record)
     },

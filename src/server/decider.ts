@@ -160,7 +160,7 @@ export class Decider {
     if (name !== model.name) renameModel(ctx, model.name)
     ctx.model = model.name
     ctx.modelId = model.id
-    ctx.forwarding = model.forwardTokens ? this.#forwardingOf(model.name) : undefined
+    ctx.forwarding = this.#forwardingOf(model)
     if (holder !== undefined) ctx.pinnedTo = previous ?? ''
     const pool = holder ?? this.pods.pool(model.name)
     if (pool === undefined)
@@ -208,11 +208,12 @@ export class Decider {
     return false
   }
 
-  #forwardingOf(model: string): TokenForwarding {
-    let forwarding = this.#forwarding.get(model)
+  #forwardingOf({ name, forwardTokens }: WorkerModel): TokenForwarding | undefined {
+    if (forwardTokens === false) return undefined
+    let forwarding = this.#forwarding.get(name)
     if (forwarding === undefined) {
-      forwarding = new TokenForwarding()
-      this.#forwarding.set(model, forwarding)
+      forwarding = new TokenForwarding(forwardTokens === 'prompt_tokens')
+      this.#forwarding.set(name, forwarding)
     }
     return forwarding
   }

@@ -9,6 +9,7 @@ export function observedEvents(
   counting: ExecutionEvents,
   ages: CacheAges,
   sampler: DecisionSampler | undefined,
+  doubted: ExecutionEvents['onDoubt'],
 ): ExecutionEvents {
   return {
     onPick(ctx, lease, attempt) {
@@ -20,6 +21,9 @@ export function observedEvents(
     onWay: (ctx, way) => counting.onWay(ctx, way),
     onStep: (ctx, step, ms, cause) => counting.onStep(ctx, step, ms, cause),
     onResume: (ctx, result) => counting.onResume(ctx, result),
+    onDoubt: doubted,
+    onHedge: (ctx, fate) => counting.onHedge(ctx, fate),
+    onJudged: (ctx, judgement) => counting.onJudged(ctx, judgement),
     onDone(ctx, record) {
       counting.onDone(ctx, record)
       sampler?.done(ctx, record)

@@ -9,6 +9,7 @@ import type { DiscoveryOptions } from '../data/discovery/discovery.js'
 import type { HealthOptions } from '../data/health.js'
 import type { FleetKvEvents, KvEventsSpec } from '../data/pod-events.js'
 import type { KvTransfer, PodRole } from '../data/pod-role.js'
+import type { ForwardTokens } from '../data/token-forwarding.js'
 import type { DescribedWorkflows } from '../execution/workflows/described/schema.js'
 import type { LogOptions } from '../telemetry/log.js'
 
@@ -124,7 +125,7 @@ export interface ServedModelOptions {
   /** Models that serve its requests, in this order, while no pod can serve it. */
   readonly fallbacks?: readonly string[] | undefined
   /** Whether engines that take token ids are sent the router's, instead of tokenizing a second time. */
-  readonly forwardTokens: boolean
+  readonly forwardTokens: ForwardTokens
 }
 
 /** See SharedStateOptions in data/native.ts, which these become. */

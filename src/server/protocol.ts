@@ -6,6 +6,7 @@ import type { BoardHandle } from '../data/fleet-board.js'
 import type { LatencyHandle } from '../data/latency-model.js'
 import type { PodInfo } from '../data/pod-view.js'
 import type { PrepareQueueHandle } from '../data/prepare-queue.js'
+import type { ForwardTokens } from '../data/token-forwarding.js'
 import type { CountersHandle } from '../telemetry/counters.js'
 import type { LineBatch } from '../telemetry/decision-log/channel.js'
 import type { RouterOptions } from './options.js'
@@ -19,8 +20,8 @@ export interface WorkerModel {
   readonly aliases: readonly string[]
   /** Models that serve its requests, in this order, while no pod can serve it. */
   readonly fallbacks?: readonly string[] | undefined
-  /** Prompts of `/v1/completions` go to its pods as token ids, where that changes nothing. */
-  readonly forwardTokens: boolean
+  /** Prompts go to its pods as token ids, where that changes nothing. */
+  readonly forwardTokens: ForwardTokens
 }
 
 /** Everything a worker needs to know of the fleet, whole, at a version. */
@@ -62,4 +63,6 @@ export type FromWorker =
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'ack'; readonly version: number }
   | { readonly type: 'decisions'; readonly batch: LineBatch }
+  /** A hand-off has failed that may have been that pod's (its id). */
+  | { readonly type: 'doubt'; readonly pod: string }
   | { readonly type: 'drained'; readonly cut: number }

@@ -133,6 +133,7 @@ class ControlPlane {
     this.#workers = new WorkerPool({
       onExit: (row, error) => this.#workerDied(row, error),
       onDecisions: batch => this.#decisions?.write(batch),
+      onDoubt: pod => this.#bootstrap.doubt(pod),
     })
     this.#sums = new CounterSums(this.#counters)
     // /explain and the split learn nothing, so that they need no row of their own.

@@ -10,6 +10,8 @@ export interface WorkerPoolEvents {
   onExit(row: number, error: Error): void
   /** Lines for the decision log. */
   onDecisions(batch: LineBatch): void
+  /** A hand-off has failed that may have been that pod's (its id). */
+  onDoubt(pod: string): void
 }
 
 interface Member {
@@ -105,6 +107,7 @@ export class WorkerPool {
 
   #receive(member: Member, message: FromWorker): void {
     if (message.type === 'decisions') this.events.onDecisions(message.batch)
+    if (message.type === 'doubt') this.events.onDoubt(message.pod)
     if (message.type !== 'ack') return
     member.acked = Math.max(member.acked, message.version)
     this.#settle()

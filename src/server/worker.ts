@@ -26,6 +26,7 @@ import { App, countingEvents } from './app.js'
 import { Decider } from './decider.js'
 import { DecisionSampler } from './decision-log.js'
 import { Endpoints } from './endpoints.js'
+import { engineDoubts } from './engine-doubts.js'
 import { chooseListener } from './listener/choose.js'
 import type { Listener } from './listener/listener.js'
 import { observedAnswers, observedEvents } from './observers.js'
@@ -78,6 +79,10 @@ class DataPlane {
       say({ type: 'decisions', batch }),
     )
     const sampler = this.#sampler(decider.pods, new CacheLook(state, ages), log)
+    const doubted = engineDoubts(
+      pod => say({ type: 'doubt', pod }),
+      () => performance.now(),
+    )
     this.#client = new UpstreamClient(
       { connections, keepAliveMs, connectMs, firstByteMs, idleMs },
       this.#watchdog,
@@ -86,7 +91,7 @@ class DataPlane {
       selector: new Selector(lane.native, decider.pods, { lane, latency }),
       pods: decider.pods,
       client: this.#client,
-      events: observedEvents(countingEvents(counters), ages, sampler),
+      events: observedEvents(countingEvents(counters), ages, sampler, doubted),
       answers: new Answers(
         lane.native,
         observedAnswers(answerEvents(counters, log), sampler),

@@ -40,14 +40,33 @@ export type Resume = (typeof RESUMES)[number]
 /** Ways that a request of several steps can take. */
 export const WAYS = ['split', 'direct', 'fallback'] as const
 export type Way = (typeof WAYS)[number]
+/** What can become of a hedge. */
+export const HEDGE_FATES = ['sent', 'won', 'lost', 'failed', 'refused', 'no_pod'] as const
+export type HedgeFate = (typeof HEDGE_FATES)[number]
+/** What can be thought of a cascade's first answer. */
+export const JUDGEMENTS = [
+  'sufficed',
+  'finish_reason',
+  'refusal',
+  'tool_call',
+  'too_short',
+  'unsure',
+  'match',
+  'unreadable',
+  'failed',
+  'no_pod',
+] as const
+export type Judgement = (typeof JUDGEMENTS)[number]
 /** Steps that have figures of their own: those of the workflows that ship. Others are counted as the last. */
-export const STEP_NAMES = ['prefill', 'decode', 'encode', 'serve', 'other'] as const
+export const STEP_NAMES = ['prefill', 'decode', 'encode', 'first', 'serve', 'other'] as const
 /**
  * Models that have figures of their own, by the number that they were entered under; the last counts all beyond. Fleets
  * of more than that serve adapters, mostly.
  */
 export const MODEL_ROWS = 64
 const stepIndex = new Map<string, number>(STEP_NAMES.map((name, i) => [name, i]))
+/** The row of a model by its number; -1: of none. */
+const rowOf = (model: number): number => (model < 0 ? MODEL_ROWS - 1 : Math.min(model, MODEL_ROWS - 1))
 const stepOf = (name: string): number => stepIndex.get(name) ?? STEP_NAMES.length - 1
 
 export interface HistogramLayout {
@@ -73,6 +92,8 @@ export interface Layout {
   readonly pods: number
   readonly prefillTokens: number
   readonly ways: number
+  readonly hedges: number
+  readonly judgements: number
   readonly stepFailures: number
   readonly steps: readonly HistogramLayout[]
   readonly duration: HistogramLayout
@@ -107,6 +128,8 @@ function makeLayout(width: number): Layout {
     pods: take(width * POD_OUTCOMES.length),
     prefillTokens: take(width),
     ways: take(MODEL_ROWS * WAYS.length),
+    hedges: take(MODEL_ROWS * HEDGE_FATES.length),
+    judgements: take(MODEL_ROWS * JUDGEMENTS.length),
     stepFailures: take(STEP_NAMES.length * ERROR_CODES.length),
     steps: STEP_NAMES.map(() => histogram(SECONDS_BUCKETS)),
     duration: histogram(SECONDS_BUCKETS),
@@ -200,8 +223,15 @@ export class Counters {
   }
   /** A request of a model (by its number; -1: of none) took a way of its workflow. */
   way(model: number, way: Way): void {
-    const row = model < 0 ? MODEL_ROWS - 1 : Math.min(model, MODEL_ROWS - 1)
-    this.#add(this.layout.ways + row * WAYS.length + WAYS.indexOf(way), 1)
+    this.#add(this.layout.ways + rowOf(model) * WAYS.length + WAYS.indexOf(way), 1)
+  }
+  /** That became of a hedge of a model's request, or of the lack of one. */
+  hedge(model: number, fate: HedgeFate): void {
+    this.#add(this.layout.hedges + rowOf(model) * HEDGE_FATES.length + HEDGE_FATES.indexOf(fate), 1)
+  }
+  /** A cascade's first answer was judged, for a request of that model. */
+  judged(model: number, judgement: Judgement): void {
+    this.#add(this.layout.judgements + rowOf(model) * JUDGEMENTS.length + JUDGEMENTS.indexOf(judgement), 1)
   }
   stepDone(step: string, seconds: number): void {
     const layout = this.layout.steps[stepOf(step)]
@@ -260,6 +290,12 @@ export class CounterSums {
 
   way(row: number, way: Way): number {
     return this.at(this.layout.ways + row * WAYS.length + WAYS.indexOf(way))
+  }
+  hedges(row: number, fate: HedgeFate): number {
+    return this.at(this.layout.hedges + row * HEDGE_FATES.length + HEDGE_FATES.indexOf(fate))
+  }
+  judgements(row: number, judgement: Judgement): number {
+    return this.at(this.layout.judgements + row * JUDGEMENTS.length + JUDGEMENTS.indexOf(judgement))
   }
   stepFailures(step: (typeof STEP_NAMES)[number], cause: string): number {
     return this.at(this.layout.stepFailures + stepOf(step) * ERROR_CODES.length + ERROR_CODES.indexOf(cause))

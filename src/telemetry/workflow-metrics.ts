@@ -3,6 +3,8 @@ import { Counter, type Registry } from 'prom-client'
 import {
   type CounterSums,
   ERROR_CODES,
+  HEDGE_FATES,
+  JUDGEMENTS,
   MODEL_ROWS,
   RESUMES,
   SECONDS_BUCKETS,
@@ -21,21 +23,53 @@ const OTHERS = 'other'
 
 export function workflowMetrics(registry: Registry, sums: CounterSums, source: ModelSource): void {
   const registers = [registry]
-  new Counter({
-    name: 'phyllo_workflow_ways_total',
-    help: 'Requests of workflows that can split them, by way: over several pods (split), short or mostly cached and so on one (direct), by the fallback, because a step had no pod or the request can not be split (fallback).',
-    labelNames: ['model', 'way'],
-    registers,
-    collect() {
-      this.reset()
-      for (const [model, row] of modelRows(source)) {
-        for (const way of WAYS) {
-          const count = sums.way(row, way)
-          if (count > 0) this.inc({ model, way }, count)
+  const byModel = <W extends string>(
+    { name, help, label }: { readonly name: string; readonly help: string; readonly label: string },
+    words: readonly W[],
+    countOf: (row: number, word: W) => number,
+  ) =>
+    new Counter({
+      name,
+      help,
+      labelNames: ['model', label],
+      registers,
+      collect() {
+        this.reset()
+        for (const [model, row] of modelRows(source)) {
+          for (const word of words) {
+            const count = countOf(row, word)
+            if (count > 0) this.inc({ model, [label]: word }, count)
+          }
         }
-      }
+      },
+    })
+  byModel(
+    {
+      name: 'phyllo_workflow_ways_total',
+      help: 'Requests of workflows that can split them, by way: over several pods (split), short or mostly cached and so on one (direct), by the fallback, because a step had no pod or the request can not be split (fallback).',
+      label: 'way',
     },
-  })
+    WAYS,
+    (row, way) => sums.way(row, way),
+  )
+  byModel(
+    {
+      name: 'phyllo_hedges_total',
+      help: 'Second copies of requests whose first pod was silent for long: sent, and of those won (it answered), lost (the first pod did) and failed; and those that were not sent, because the budget was spent (refused) or there was no other pod (no_pod).',
+      label: 'result',
+    },
+    HEDGE_FATES,
+    (row, fate) => sums.hedges(row, fate),
+  )
+  byModel(
+    {
+      name: 'phyllo_cascade_answers_total',
+      help: 'Requests that were put to a cheap model first, by the model asked for: its answer was good enough (sufficed), or why the request went on.',
+      label: 'result',
+    },
+    JUDGEMENTS,
+    (row, judgement) => sums.judgements(row, judgement),
+  )
   new Counter({
     name: 'phyllo_resumes_total',
     help: 'Streams that broke off, where their workflow resumes, by result: another pod said the rest (resumed), nothing was missing but the end (whole), they can not be gone on with (unfit), that failed too (failed), the client left meanwhile (cancelled).',

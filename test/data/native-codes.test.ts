@@ -212,9 +212,9 @@ test('BOOK.claimSession: the first booking of a session keeps it', t => {
   t.is(lane.sessionPod(lane.setSession(NO_TICKET, 'session')), a)
 })
 
-/** What the call gives as soon as it no longer throws; five seconds at most. */
+/** What the call gives as soon as it no longer throws; twenty seconds at most. */
 async function swept<T>(call: () => T): Promise<T> {
-  const deadline = Date.now() + 5_000
+  const deadline = Date.now() + 20_000
   for (;;) {
     try {
       return call()

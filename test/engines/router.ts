@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { z } from 'zod'
 import type { ConfigInput } from '#phyllo/config/schema.js'
+import { freePorts } from '../free-port.js'
 import { seconds, until } from './harness.js'
 import { logFileOf, paths } from './paths.js'
-import { freePorts } from './ports.js'
 import { Child } from './processes.js'
 
 export interface Router {

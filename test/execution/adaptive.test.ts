@@ -1,7 +1,82 @@
-/** What hand-offs took, learned. */
+/** The adaptive choice, and what it learns of hand-offs. */
 import test from 'ava'
 import fc from 'fast-check'
+import { isTicket, NO_TICKET } from '#phyllo/data/native.js'
+import type { PodRole } from '#phyllo/data/pod-role.js'
+import { AdaptiveChoice, SHORT } from '#phyllo/execution/workflows/prefill-decode/adaptive.js'
 import { HandOverTime } from '#phyllo/execution/workflows/prefill-decode/hand-over-time.js'
+import { FakeFleet } from '../decision/fake-addon.js'
+import { pod, TestWorker } from '../decision/helpers.js'
+
+/** A worker of pods of these roles, and what a request with so many tokens chooses, nothing of it cached. */
+function chooserOf(roles: readonly PodRole[]) {
+  const fleet = new FakeFleet(64)
+  const worker = new TestWorker(
+    fleet,
+    roles.map((role, slot) => ({ ...pod(slot), role })),
+  )
+  const choice = new AdaptiveChoice()
+  const choose = (uncachedTokens: number, keptApart: boolean | undefined, isPrepared = true) => {
+    fleet.promptTokens = uncachedTokens
+    const ctx = worker.request()
+    const ticket = isPrepared ? worker.lane.native.prepare(0, 0, 0, ctx.body, ctx.fields) : NO_TICKET
+    if (!isTicket(ticket)) throw new Error('nothing was prepared')
+    ctx.ticket = ticket
+    ctx.keptApart = keptApart
+    worker.lane.beginSelection()
+    const { pods, latency } = worker
+    const picked = pods.bySlot(roles.length - 1)
+    if (picked === undefined) throw new Error('there is no such pod')
+    const input = { ctx, pod: picked, uncachedTokens, pods, latency }
+    const why = choice.why(input)
+    const answer = { why, whyNot: why === undefined ? choice.whyNot(input) : undefined }
+    worker.contexts.give(ctx)
+    return answer
+  }
+  return { fleet, choose }
+}
+
+test('kept apart: up to the fixed threshold straight; all together: all straight; whatever the loads', t => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 200_000 }),
+      fc.array(fc.nat(1e6), { maxLength: 3 }),
+      (tokens, loads) => {
+        const { fleet, choose } = chooserOf(['both', 'both', 'decode'])
+        fleet.setAll('pendingTokens', loads)
+        t.is(choose(tokens, true).why === undefined, tokens > SHORT)
+        t.not(choose(tokens, false).why, undefined)
+      },
+    ),
+  )
+})
+
+test('nothing decided for the fleet: prompts go where they hold up fewer', t => {
+  const { fleet, choose } = chooserOf(['prefill', 'decode'])
+  fleet.set('inflight', 1, 20)
+  t.regex(choose(10_000, undefined).whyNot ?? '', /^10000 uncached tokens: on pod-1 \d+ ms and \d+ ms/)
+  fleet.set('inflight', 1, 0)
+  fleet.set('pendingTokens', 0, 1e6)
+  t.regex(choose(10_000, undefined).why ?? '', /costs less/)
+})
+
+test('nobody prefills: nothing is split, unless nobody has counted its tokens', t => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 200_000 }),
+      fc.nat(50),
+      fc.boolean(),
+      (tokens, requests, isSick) => {
+        const { fleet, choose } = chooserOf(isSick ? ['prefill', 'decode'] : ['decode', 'decode'])
+        if (isSick) fleet.set('ready', 0, 0)
+        fleet.set('inflight', 1, requests)
+        t.is(choose(tokens, undefined).why, 'no prefill pod takes requests')
+        // As with a fixed threshold, the workflow's own fallback serves what has no prefill pod then.
+        t.is(choose(tokens, undefined, false).why, undefined)
+      },
+    ),
+  )
+})
 
 test('hand-offs: a line is found from lengths that differ, and any numbers give a time', t => {
   const time = new HandOverTime()

@@ -51,12 +51,20 @@ const bodies = [
   '{"model":"m","max_tokens":7,"messages":[{"role":"user","content":"hi"}],"unknown":1e400}',
   '{"stream":true,"stream_options":{"include_usage":true},"model":"m","messages":[],"max_completion_tokens":5,"min_tokens":3}',
   '{ "model" : "m", "kv_transfer_params":{"remote_host":"evil"}, "bootstrap_room":1,"messages":[] }',
-  '{"model":"m","messages":[],"n":2}',
 ]
+/** A chat, or a completion of several prompts. */
+const kindOf = (body: string) => (body.includes('"prompt"') ? 'completions' : 'chat')
 
-async function sameOnTheWire(t: T, own: Workflow, shipped: Workflow, kvTransfer: KvTransfer): Promise<void> {
+/** `other`: a request that takes another way, which is the same for both. */
+async function sameOnTheWire(
+  t: T,
+  own: Workflow,
+  shipped: Workflow,
+  kvTransfer: KvTransfer,
+  other: string,
+): Promise<void> {
   const { prefill, decode, worker } = await pair(t, kvTransfer)
-  for (const body of bodies) {
+  for (const body of [...bodies, other]) {
     for (const uncached of [10, 300]) {
       worker.lane.uncached = uncached
       const sent: string[][][] = []
@@ -66,6 +74,7 @@ async function sameOnTheWire(t: T, own: Workflow, shipped: Workflow, kvTransfer:
         const sink = new RecordingSink()
         await worker.run(sink, {
           body,
+          kind: kindOf(body),
           ticket: 1,
           workflow,
           headers: ['authorization', 'k', 'x-override-rid', '1'],
@@ -81,15 +90,16 @@ async function sameOnTheWire(t: T, own: Workflow, shipped: Workflow, kvTransfer:
 
 test('vllm-nixl written in YAML is the built-in one on the wire, byte for byte', async t => {
   const shipped = workflowFor({ name: 'prefill-decode/vllm-nixl', options: {} })
-  await sameOnTheWire(t, named('nixl.yaml', 'my-nixl'), shipped, { connector: 'nixl', bootstrapPort: 8998 })
+  const kvTransfer = { connector: 'nixl', bootstrapPort: 8998 } as const
+  const several = '{"model":"m","messages":[],"n":2}'
+  await sameOnTheWire(t, named('nixl.yaml', 'my-nixl'), shipped, kvTransfer, several)
 })
 
 test('sglang written in YAML is the built-in one on the wire, but for batches, which fall back to it', async t => {
   const shipped = workflowFor({ name: 'prefill-decode/sglang', options: {} })
-  await sameOnTheWire(t, named('sglang.yaml', 'my-sglang'), shipped, {
-    connector: 'sglang',
-    bootstrapPort: 9001,
-  })
+  const kvTransfer = { connector: 'sglang', bootstrapPort: 9001 } as const
+  const batch = '{"model":"m","prompt":["a","b"]}'
+  await sameOnTheWire(t, named('sglang.yaml', 'my-sglang'), shipped, kvTransfer, batch)
   const { prefill, decode, worker } = await pair(t, { connector: 'sglang', bootstrapPort: 9001 })
   await worker.run(new RecordingSink(), {
     body: bodies[0] ?? '',
@@ -99,6 +109,59 @@ test('sglang written in YAML is the built-in one on the wire, but for batches, w
   t.truthy(room.exec(`${prefill.requests[0]?.body}`)?.[1])
   t.is(room.exec(`${prefill.requests[0]?.body}`)?.[1], room.exec(`${decode.requests[0]?.body}`)?.[1])
   await assertClean(t, worker)
+})
+
+test('a kept value that is too long for a header is its pod’s fault; in a body it may be as long as it likes', async t => {
+  let receipt = ''
+  const bad = await startPod(t, ({ socket }) => socket.write(answerWith(200, `{"receipt":${receipt}}`)))
+  const good = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"receipt":"short"}')))
+  const last = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const roles = ['prefill', 'prefill', 'decode'] as const
+  const step = { role: 'prefill', keep: { receipt: '/receipt' }, attempts: 2 } as const
+  const from = { from: 'a.receipt' }
+  const workflow = described({
+    steps: [
+      { name: 'a', ...step },
+      { name: 'b', role: 'decode', request: { headers: { 'x-receipt': from }, set: { receipt: from } } },
+    ],
+  })
+  const bodyOnly = described({
+    steps: [
+      { name: 'a', ...step },
+      { name: 'b', role: 'decode', request: { set: { receipt: from } } },
+    ],
+  })
+  const worker = startWorker(t, [bad.origin, good.origin, last.origin], { roles: [...roles] })
+  const sent = () => last.requests.at(-1)
+  const run = async (given: Workflow) => {
+    const sink = new RecordingSink()
+    await worker.run(sink, { body: '{"model":"m"}', workflow: given })
+    await assertClean(t, worker)
+    return sink
+  }
+  // A character beyond ASCII takes six in a header.
+  for (const [text, fits] of [
+    [`"${'a'.repeat(8192)}"`, true],
+    [`"${'a'.repeat(8193)}"`, false],
+    [`"${'à'.repeat(1365)}"`, true],
+    [`"${'à'.repeat(1366)}"`, false],
+    [`[${'1,'.repeat(100_000)}1]`, false],
+  ] as const) {
+    receipt = text
+    t.is((await run(workflow)).status, 200)
+    t.is(/x-receipt: short/.test(sent()?.head ?? ''), !fits, text.slice(0, 20))
+    t.is((await run(bodyOnly)).status, 200)
+    t.is(`${sent()?.body}`, `{"model":"m","receipt":${text}}`)
+  }
+  const alone = startWorker(t, [bad.origin, last.origin], { roles: ['prefill', 'decode'] })
+  const sink = new RecordingSink()
+  await alone.run(sink, { body: '{"model":"m"}', workflow })
+  t.is(sink.status, 502)
+  t.regex(
+    sink.text,
+    /step 'a': its answer's receipt has 200003 characters as a header, and 8192 are the most/,
+  )
+  await assertClean(t, alone)
 })
 
 test('every example is a file that the router starts with', t => {

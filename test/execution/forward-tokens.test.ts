@@ -31,7 +31,7 @@ async function forwarding(t: ExecutionContext): Promise<Forwarding> {
   const worker = startWorker(t, [pod.origin])
   worker.lane.ids = ids
   worker.lane.promptTokens = 3
-  const model = new TokenForwarding()
+  const model = new TokenForwarding(false)
   const send: Forwarding['send'] = async (body, given = {}) => {
     await worker.run(new RecordingSink(), {
       kind: 'completions',
@@ -151,7 +151,7 @@ test('a retry goes as ids too, and a pod that refuses them is answered for like 
   const good = await startPod(t, ({ socket }) => void socket.write(answerWith(200, answer)))
   const worker = startWorker(t, [bad.origin, good.origin])
   worker.lane.ids = ids
-  const model = new TokenForwarding()
+  const model = new TokenForwarding(false)
   const given: Given = { kind: 'completions', ticket: 3, body: '{"prompt":"a","seed":1}', forwarding: model }
   await worker.run(new RecordingSink(), given)
   // The first attempt was the one that goes as text; whichever form, each pod got a whole request.

@@ -82,6 +82,11 @@ export interface Worker {
   readonly steps: string[]
   /** What became of streams that broke off. */
   readonly resumes: ResumeResult[]
+  /** Pods that another one's failure may have been of. */
+  readonly doubts: string[]
+  /** What became of hedges, and of answers that may be the client's. */
+  readonly hedges: string[]
+  readonly judgements: string[]
   readonly picks: string[]
   /** What was read in answers. */
   readonly checks: (UsageCheck & { pod: string })[]
@@ -167,6 +172,9 @@ export function startWorker(
   const ways: Way[] = []
   const steps: string[] = []
   const resumes: ResumeResult[] = []
+  const doubts: string[] = []
+  const hedges: string[] = []
+  const judgements: string[] = []
   const picks: string[] = []
   const checks: (UsageCheck & { pod: string })[] = []
   const learned: number[] = []
@@ -194,6 +202,9 @@ export function startWorker(
       onWay: (_ctx, way) => void ways.push(way),
       onResume: (_ctx, result) => void resumes.push(result),
       onStep: (_ctx, step, _ms, cause) => void steps.push(cause === undefined ? step : `${step} ${cause}`),
+      onDoubt: (_ctx, { id }) => void doubts.push(id),
+      onHedge: (_ctx, fate) => void hedges.push(fate),
+      onJudged: (_ctx, judgement) => void judgements.push(judgement),
       onDone(ctx, record) {
         waiting.get(ctx)?.({ ...snapshot(record) })
         waiting.delete(ctx)
@@ -212,6 +223,9 @@ export function startWorker(
     ways,
     steps,
     resumes,
+    doubts,
+    hedges,
+    judgements,
     picks,
     checks,
     learned,

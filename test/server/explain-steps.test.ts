@@ -62,7 +62,7 @@ test('a split request and a short one: the ways, the steps, nothing sent; the lo
   t.regex(direct.ways[0]?.why ?? '', /up to 100 are computed where they are decoded/)
   const { ways } = await explained(long, 'adaptive')
   t.regex(ways[0]?.why ?? '', /^\d+ uncached tokens: on d \d+ ms .*; on p \d+ ms .* to hand over$/)
-  const sent = [prefill, decode].map(engine => engine.requests()['/v1/chat/completions'] ?? 0)
+  const sent = [prefill, decode].map(engine => engine.requests()['POST /v1/chat/completions'] ?? 0)
   t.deepEqual(sent, [0, 0])
 
   for (const body of [long, short]) t.is((await post(router, body)).status, 200)

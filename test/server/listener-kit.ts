@@ -145,7 +145,7 @@ export class Wire {
   }
 
   /** Waits until the text so far matches or the other side closed. */
-  async until(pattern: RegExp | 'closed', ms = 5_000): Promise<string> {
+  async until(pattern: RegExp | 'closed', ms = 20_000): Promise<string> {
     const met = (): boolean => this.closed || (pattern !== 'closed' && pattern.test(this.tail))
     const deadline = Date.now() + ms
     while (!met()) {

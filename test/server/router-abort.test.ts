@@ -1,6 +1,7 @@
 /**
  * A client that goes away takes its request along: the pod sees its connection close. How fast is logged, and wanted
- * within 100 ms; the test itself only knows that a second would be far too late, on however busy a machine.
+ * within 100 ms; the tests themselves, which busy machines run too, only know that it comes before any time-out of the
+ * router could have brought it about: the shortest, between two pieces of an answer, is two minutes.
  */
 import { type IncomingMessage, request } from 'node:http'
 import test, { type ExecutionContext } from 'ava'
@@ -18,8 +19,6 @@ import {
   type TestRouter,
   until,
 } from './router-kit.js'
-
-const TOO_LATE_MS = 1_000
 
 /** A raw pod that answers with `answer`, and a client whose request it has by now. */
 async function underWay(
@@ -45,12 +44,14 @@ type UnderWay = Awaited<ReturnType<typeof underWay>>
 
 /** Takes the client away, and sees how long the pod's connection is still open. */
 async function leave(t: ExecutionContext, { router, client, socket }: UnderWay): Promise<void> {
-  const closed = new Promise<number>(resolve => socket.once('close', () => resolve(performance.now())))
+  let ms: number | undefined
   const started = performance.now()
+  socket.once('close', () => {
+    ms = performance.now() - started
+  })
   client.destroy()
-  const ms = (await closed) - started
-  t.log(`the pod saw it after ${ms.toFixed(1)} ms`)
-  t.true(ms < TOO_LATE_MS, `${ms} ms`)
+  await until(() => ms !== undefined, "the pod's connection is closed")
+  t.log(`the pod saw it after ${ms?.toFixed(1)} ms`)
   await until(async () => (await router.pod('a')).inflight === 0, 'its load is given back')
   t.is((await router.pod('a')).breaker, 'closed')
 }
@@ -125,10 +126,11 @@ forEachEngine(engine => {
       return Number(/\nphyllo_client_aborts_total (\d+)\n/.exec(page)?.[1])
     }
     const before = await aborts()
-    const head = 'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n'
-    const client = wire(t, router.port).send(`${head}${chatBody()}`)
-    await sleep(50)
-    client.destroy()
+    const head = 'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500'
+    const client = wire(t, router.port).send(`${head}\r\nexpect: 100-continue\r\n\r\n`)
+    // So it is known that the router has heard of the request.
+    await client.until(/100 Continue\r\n\r\n/)
+    client.send(chatBody()).destroy()
     await until(async () => (await aborts()) === before + 1, 'the abort is counted')
     t.is(pod.inference().length, 0)
   })
@@ -146,13 +148,19 @@ forEachEngine(engine => {
       })
       const answer = await asked
       t.is(answer.status, 200)
-      t.is(slow.stats().running, 1)
+      await until(() => slow.stats().running === 1, 'the engine is at it')
       abort.abort()
       await t.throwsAsync(answer.text(), { any: true })
       await until(() => slow.stats().running === 0, 'the engine has dropped it')
       t.is(await podOf(router, { max_tokens: 1 }), 'engine')
-      const page = await (await router.admin('GET', '/metrics')).text()
-      t.regex(page, /phyllo_pod_requests_total\{pod="engine",outcome="cancelled"\} 1\n/)
+      const count = async (outcome: string): Promise<number> => {
+        const page = await (await router.admin('GET', '/metrics')).text()
+        const series = `phyllo_pod_requests_total\\{pod="engine",outcome="${outcome}"\\}`
+        return Number(new RegExp(`^${series} (\\d+)$`, 'm').exec(page)?.[1])
+      }
+      await until(async () => (await count('cancelled')) === 1, 'it is counted as cancelled')
+      await until(async () => (await count('ok')) === 1, 'the next one is counted as well served')
+      t.is(await count('failed'), 0)
     },
   )
 })

@@ -17,6 +17,7 @@ import {
   fault,
   forEachEngine,
   join,
+  nothingInFlight,
   podOf,
   post,
   rawPodFor,
@@ -216,6 +217,7 @@ test.serial('explain: the decision as the next request will have it, and nothing
   t.deepEqual(sent(), [0, 0, 0])
 
   const home = await podOf(router, { messages: [user(prompt)] })
+  await nothingInFlight(router)
   for (let i = 0; i < 3; i++) {
     const [warm] = (await explain()).selections
     t.is(warm.ranking[0], home)
@@ -250,7 +252,7 @@ test.serial('explain: the decision as the next request will have it, and nothing
     2,
     'only the two that were no explanations',
   )
-  for (const { id } of pods) t.like(await router.pod(id), { inflight: 0, pendingTokens: 0, activeTokens: 0 })
+  await nothingInFlight(router)
 })
 
 test.serial('explain: what cannot be explained is an error as on the public port', async t => {

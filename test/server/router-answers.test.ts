@@ -75,8 +75,9 @@ test('the engine’s counts agree, as JSON and as events, and cached tokens are 
   const text = JSON.stringify({ model: 'tiny', prompt: essay('palms'), max_tokens: 4 })
   t.is((await post(router, text, {}, '/v1/completions')).status, 200)
 
+  const agrees = async () => (await counters(router))('phyllo_prompt_count_checks_total{result="agrees"}')
+  await until(async () => (await agrees()) === 5, 'all five are compared')
   const value = await counters(router)
-  t.is(value('phyllo_prompt_count_checks_total{result="agrees"}'), 5)
   for (const result of ['differs', 'distrusted', 'estimated']) {
     t.is(value(`phyllo_prompt_count_checks_total{result="${result}"}`), 0)
   }
@@ -95,20 +96,36 @@ test('a template that is not the engine’s: said, counted, and matched as text 
     models: [{ name: 'tiny', dir: modelDir, chatTemplate }],
   })
   const body = chatBody({ messages: [user(essay('ferns'))] })
-  const distrusted = async () =>
-    (await counters(router))('phyllo_prompt_count_checks_total{result="distrusted"}')
+  /** Sends the request, waits until its count was compared, and gives all results so far. */
+  const checksAfter = async (requests: number) => {
+    t.is((await post(router, body)).status, 200)
+    const checks = { agrees: 0, differs: 0, distrusted: 0, estimated: 0 }
+    await until(async () => {
+      const value = await counters(router)
+      const of = (result: string) => value(`phyllo_prompt_count_checks_total{result="${result}"}`)
+      checks.agrees = of('agrees')
+      checks.differs = of('differs')
+      checks.distrusted = of('distrusted')
+      checks.estimated = of('estimated')
+      return checks.agrees + checks.differs + checks.distrusted + checks.estimated === requests
+    }, `${requests} are compared`)
+    return checks
+  }
   t.true((await explain(router, body)).prompt.exact)
   let requests = 0
-  while ((await distrusted()) === 0) {
-    t.true(requests++ < 20, 'it is found out soon')
-    t.is((await post(router, body)).status, 200)
+  let checks = await checksAfter(++requests)
+  while (checks.distrusted === 0) {
+    t.true(requests < 20, 'it is found out soon')
+    checks = await checksAfter(++requests)
   }
   t.true(requests > 1, 'one difference is not enough')
   t.false((await explain(router, body)).prompt.exact)
-  t.is((await post(router, body)).status, 200)
-  const value = await counters(router)
-  t.is(value('phyllo_prompt_count_checks_total{result="differs"}'), requests - 1)
-  t.is(value('phyllo_prompt_count_checks_total{result="estimated"}'), 1)
+  t.deepEqual(await checksAfter(requests + 1), {
+    agrees: 0,
+    differs: requests - 1,
+    distrusted: 1,
+    estimated: 1,
+  })
 })
 
 for (const stream of [false, true]) {
@@ -169,6 +186,59 @@ test('prompts sent as ids get the answers that texts get, and the counts are sti
   }
   const value = await counters(asIds)
   t.is(value('phyllo_prompt_count_checks_total{result="agrees"}'), 1, 'only the first went as text')
+})
+
+test('chats with their ids beside the messages are answered as those without', async t => {
+  const engine = await engineFor(t, { modelDir })
+  const router = async (forwardTokens: boolean | 'prompt_tokens') =>
+    await routerFor(t, 'node', {
+      pods: [{ url: engine.url, id: 'a' }],
+      models: [{ name: 'tiny', dir: modelDir, forwardTokens }],
+    })
+  const [asText, asIds] = [await router(true), await router('prompt_tokens')]
+  const bodies = ['a leaf', 'Blätter 中文 🌿', essay('ferns'), '"quoted" \\ and {braces}'].map(content =>
+    chatBody({ messages: [user(content)], max_tokens: 12, seed: 1 }),
+  )
+  for (const body of bodies) {
+    const [text, ids] = await Promise.all(
+      [asText, asIds].map(async each => chat.parse(await (await post(each, body)).json())),
+    )
+    t.deepEqual(ids?.choices, text?.choices, body)
+    t.is(ids?.usage.prompt_tokens, text?.usage.prompt_tokens)
+  }
+  // Of those that go as ids the count proves nothing: only the first was checked, of the others all.
+  const checks = 'phyllo_prompt_count_checks_total{result="agrees"}'
+  await until(async () => (await counters(asText))(checks) === bodies.length, 'all texts are checked')
+  t.is((await counters(asIds))(checks), 1)
+})
+
+test('what a pod is sent of a chat: ids before its own fields, which stay as they came', async t => {
+  const answer = JSON.stringify({ choices: [{ message: { content: 'leaf' } }] })
+  const pod = await rawPodFor(t, ({ socket }) =>
+    socket.write(
+      `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${answer.length}\r\n\r\n${answer}`,
+    ),
+  )
+  const router = await routerFor(t, 'node', {
+    pods: [{ url: pod.origin, id: 'a' }],
+    models: [{ name: 'tiny', dir: modelDir, forwardTokens: 'prompt_tokens', aliases: ['nick'] }],
+  })
+  const sent = async (body: string) => {
+    t.is((await post(router, body)).status, 200)
+    return pod.inference().at(-1)?.body.toString() ?? ''
+  }
+  const chatOf = (content: unknown, rest = '') =>
+    `"messages":${JSON.stringify([{ role: 'user', content }])}, "seed" : 7${rest}}`
+  const first = `{"model":"tiny",${chatOf('a leaf')}`
+  t.is(await sent(first), first, 'the first lets the engine count')
+  const named = await sent(` {"model":"nick",${chatOf('a leaf on a stem')}`)
+  t.regex(named, /^\{"prompt_tokens":\[\d+(?:,\d+)+\],"model":"tiny","messages":/)
+  t.true(named.endsWith(`,"model":"tiny",${chatOf('a leaf on a stem')}`))
+  const own = `{"model":"tiny",${chatOf('a leaf', ',"prompt_tokens":[1,2,3]')}`
+  t.is(await sent(own), own, 'whoever brings ids knows why')
+  const image = [{ type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } }]
+  const seen = `{"model":"tiny",${chatOf(image)}`
+  t.is(await sent(seen), seen, 'what an image becomes only the engine knows')
 })
 
 test('what a pod is sent: ids where the model’s configuration says so, and texts to everything else', async t => {

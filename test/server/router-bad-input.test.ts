@@ -272,7 +272,8 @@ test.serial('a model without a tokenizer: matched by text, said once, whatever c
   const decision: unknown = await explain.json()
   t.like(decision, { prepare: { prompt: { exact: false } } })
   serve.kill('SIGTERM')
-  await once(serve, 'exit')
+  // All that it wrote has been read.
+  await Promise.all([once(serve, 'close'), once(log, 'close')])
   const said = lines.filter(line => line.includes('has no tokenizer'))
   t.is(said.length, 1, lines.join('\n'))
   t.regex(said[0] ?? '', /model 'tiny' has no tokenizer/)

@@ -159,7 +159,7 @@ test('a rate of 0 writes nothing; the body is written only where it is asked for
   t.regex(read(some)[0]?.body ?? '', /confidential/)
 })
 
-const shared = sharedRouter('node', { defaults: { profile: 'round-robin' }, slowStartMs: 0 })
+const shared = sharedRouter('node', { defaults: { profile: 'round-robin' } })
 
 test('explaining takes no turn: requests go round as if nobody had asked', async t => {
   const pods = await Promise.all(

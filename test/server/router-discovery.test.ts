@@ -86,14 +86,16 @@ forEachEngine(engine => {
     await router.admin('POST', '/pods', { url: a.url, id: 'by-hand' })
     file.list([{ ...b, url: other.url }])
     await becomes(router, ['b', 'by-hand', 'd'])
-    t.like(await router.pod('b'), { url: other.url })
+    await until(async () => (await router.pod('b'))['url'] === other.url, 'b is the other engine')
     file.list([])
     await becomes(router, ['by-hand', 'd'])
     const metrics = async () => (await router.admin('GET', '/metrics')).text()
     const line = (name: string, value: string) =>
       `phyllo_discovery_${name}{source="file ${file.path}"} ${value}\n`
-    const well = await metrics()
-    t.true(well.includes(line('pods', '0')) && well.includes(line('ok', '1')), well)
+    await until(async () => {
+      const page = await metrics()
+      return page.includes(line('pods', '0')) && page.includes(line('ok', '1'))
+    }, 'the metrics page says that the file is well and lists nobody')
     file.write('')
     rmSync(file.path)
     await until(async () => (await metrics()).includes(line('ok', '0')), 'the fault is on the metrics page')

@@ -60,6 +60,9 @@ async function launch(engine: EngineName, config: ConfigInput): Promise<TestRout
   const parsed = configSchema.parse({
     log: { level: 'silent' },
     health: { intervalMs: 100 },
+    // None unless a test is about it: of pods that joined one after the other, the later ones would miss some of their
+    // turns, once a busy machine has made the test some seconds long.
+    slowStartMs: 0,
     ...config,
     listen: { host: '127.0.0.1', port: 0, workers: 1, ...config.listen, engine },
     admin: { port: 0 },

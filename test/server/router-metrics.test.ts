@@ -101,6 +101,10 @@ forEachEngine(engine => {
     const failed = bad.inference().length
     t.true(failed > 0)
 
+    await scrapeOnce(router, 'phyllo_requests_total{endpoint="chat",status="400"}', 1)
+    await scrapeOnce(router, 'phyllo_requests_total{endpoint="embeddings",status="404"}', 1)
+    await scrapeOnce(router, 'phyllo_requests_total{endpoint="other",status="404"}', 1)
+    await scrapeOnce(router, 'phyllo_requests_total{endpoint="chat",status="200"}', 28)
     const { families, value } = await scrapeOnce(router, 'phyllo_request_duration_seconds_count', 28)
     t.is(value('phyllo_requests_total{endpoint="chat",status="200"}'), 28)
     t.is(value('phyllo_requests_total{endpoint="chat",status="400"}'), 1)

@@ -1,7 +1,8 @@
 /** Mooncake through the whole router: who asks a bootstrap server, what workers are told, and what follows. */
 import { createServer } from 'node:http'
 import test from 'ava'
-import { until } from '../execution/kit-until.js'
+import { startEngine } from '#phyllo/simulation/engine/http.js'
+import { sleep, until } from '../execution/kit-until.js'
 import { engineFor, routerFor } from './router-kit.js'
 
 const profile = {
@@ -91,4 +92,52 @@ test('the prefill’s engine is asked for, and decode is told of it; a pod whose
   told = '{"0":{"engine_id":"a"},"1":{"engine_id":"b"}}'
   status = 200
   await until(t, () => !shows('engines')(), 'it takes no prefill any more')
+})
+
+test('an engine that restarts between two health checks is asked for anew by the first hand-off that fails', async t => {
+  const options = { ...shared, role: 'prefill', seed: 1, engineId: 'before' } as const
+  const decode = await engineFor(t, { ...shared, role: 'decode', seed: 2 })
+  const before = await startEngine({ speed: 500, listen: 'node', ...options, port: 0 })
+  const { port } = before
+  const kvPort = before.kvAddress?.port ?? 0
+  const router = await routerFor(t, 'node', {
+    health: { intervalMs: 600_000 },
+    pods: [
+      {
+        url: before.url,
+        id: 'p',
+        role: 'prefill',
+        kvTransfer: { connector: 'mooncake', bootstrapPort: kvPort },
+      },
+      { url: decode.url, id: 'd', role: 'decode', kvTransfer: { connector: 'mooncake' } },
+    ],
+    profiles: { mooncake: profile },
+    defaults: { profile: 'mooncake' },
+    upstream: { keepAliveMs: 1000 },
+  })
+  const known = async () => (await router.admin('GET', '/pods/p')).text()
+  const isKnown = async (id: string): Promise<void> => {
+    for (let i = 0; !(await known()).includes(`"0": "${id}"`); i++) {
+      if (i > 250) throw new Error(`${id} is never known: ${await known()}`)
+      await sleep(20)
+    }
+  }
+  await isKnown('before')
+  const ask = (i: number) =>
+    router.client.chat.completions.create({
+      model: 'tiny',
+      max_tokens: 3,
+      messages: [{ role: 'user', content: `say something about ${i}, and something else of some length` }],
+    })
+  t.is((await ask(0)).choices.length, 1)
+  t.is(decode.handOffs().received, 1)
+  await before.close()
+  const after = await startEngine({ speed: 500, listen: 'node', ...options, port, kvPort, engineId: 'after' })
+  t.teardown(() => after.close())
+  // Decode does not find the engine that it is told of; whether a retry comes late enough, or the next request.
+  await ask(1).catch(() => undefined)
+  await isKnown('after')
+  const answer = await ask(2)
+  t.is(answer.choices.length, 1)
+  t.true(after.handOffs().pulled >= 1)
 })

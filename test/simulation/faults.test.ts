@@ -46,7 +46,7 @@ for (const listen of ['auto', 'node'] as const) {
     t.is(at(error, 'cause', 'code'), 'ECONNREFUSED')
     await engine.setListening(true)
     t.is((await post(engine, path, chat)).status, 200)
-    t.is((await post(engine, '/sim/listen', { closedMs: 50 })).status, 200)
+    t.is((await post(engine, '/sim/listen', { closedMs: 500 })).status, 200)
     const isUp = (): Promise<boolean> =>
       fetch(`${engine.url}/health`).then(
         () => true,

@@ -99,3 +99,13 @@ workflow('together').together(
   },
   decode,
 )
+
+// A hedge sends the request twice: only an answer for the client can come from either of two pods.
+const hedge = { afterMs: () => 1, spend: () => true, sample: () => undefined }
+workflow('hedged').step({ ...decode, hedge })
+// @ts-expect-error its answer is for later steps
+workflow('hedged').step({ ...prefill, hedge })
+// @ts-expect-error its answer is read away
+workflow('hedged').step({ ...prefill, output: 'drain', hedge })
+// @ts-expect-error they meet on one pod
+workflow('hedged').together({ ...prefill, output: 'drain' }, { ...decode, hedge })

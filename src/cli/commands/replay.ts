@@ -74,6 +74,9 @@ async function replay(files: readonly string[], profile: Profile): Promise<Repla
   }
 }
 
+/** Workflows whose one step selects with the profile itself. */
+const ONE_STEP: readonly string[] = ['single', 'hedged']
+
 /** What cannot be the same as it would have been in the router. */
 function notes(summary: ReplaySummary, profile: Profile): string[] {
   const { newDraws, unknownSessions, missingParts, cachedTokens, decisions } = summary
@@ -88,6 +91,11 @@ function notes(summary: ReplaySummary, profile: Profile): string[] {
           'Each state is as the logged decisions made it: loads and caches do not follow the other picks (phyllo simulate does that).',
         ]
       : []),
+    ...(ONE_STEP.includes(profile.execute.name)
+      ? []
+      : [
+          `The profile is served by workflow '${profile.execute.name}': one pick of each request is decided again, by this profile; its choice, its steps and their profiles are not.`,
+        ]),
     ...(newDraws > 0
       ? [`${newDraws} decisions drew numbers or took turns that the log does not hold; they were drawn anew.`]
       : []),

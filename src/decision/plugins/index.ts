@@ -3,6 +3,7 @@ import type { AnyFactory } from '../plugin.js'
 import { affinityGate } from './filter/affinity-gate.js'
 import { circuitClosed } from './filter/circuit-closed.js'
 import { concurrencyCap } from './filter/concurrency-cap.js'
+import { decodeApart } from './filter/decode-apart.js'
 import { deviationCap } from './filter/deviation-cap.js'
 import { hashCandidates } from './filter/hash-candidates.js'
 import { healthy } from './filter/healthy.js'
@@ -25,7 +26,6 @@ import { matchPrefix } from './prepare/match-prefix.js'
 import { prefixKey } from './prepare/prefix-key.js'
 import { sessionKey } from './prepare/session-key.js'
 import { tokenize } from './prepare/tokenize.js'
-import { decodeApart } from './score/decode-apart.js'
 import { decodeLoad } from './score/decode-load.js'
 import { firstByteTime } from './score/first-byte-time.js'
 import { freeCache } from './score/free-cache.js'
@@ -54,6 +54,7 @@ export const builtinPlugins: readonly AnyFactory[] = [
   circuitClosed,
   affinityGate,
   concurrencyCap,
+  decodeApart,
   deviationCap,
   hashCandidates,
   imbalanceGuard,
@@ -67,7 +68,6 @@ export const builtinPlugins: readonly AnyFactory[] = [
   loraAffinity,
   topologyAffinity,
   decodeLoad,
-  decodeApart,
   firstByteTime,
   freeCache,
   kvUse,

@@ -14,6 +14,7 @@ export class LoggedBoard implements Board {
     count: (slot: number) => this.#count[slot] ?? 0,
     standing: (slot: number) => this.#standing[slot] ?? STANDING.untold,
   }
+  #arrivals = 0
   readonly #since = new Int32Array(MAX_SLOTS)
   readonly #count = new Int32Array(MAX_SLOTS)
   readonly #standing: Standing[] = []
@@ -30,6 +31,11 @@ export class LoggedBoard implements Board {
       this.#count[slot] = adapter?.count[i] ?? 0
       this.#standing[slot] = STANDING[adapter?.standing?.[i] ?? 'untold']
     }
+  }
+
+  /** The log may not hold all requests that came: those that it holds are counted. */
+  arrived(): number {
+    return this.#arrivals++
   }
 
   /** Nothing is booked. */

@@ -17,12 +17,12 @@ const VERSION = 1
 /** No hint is as long as this, in bytes or characters; longer ones are not looked at. */
 const MAX_HINT = 4096
 
-/** Who filled its cache, and what it held of the prompt before it did. */
+/** Who has computed the prompt, and what the router thinks that the pod which decodes held of it. */
 export interface PrefillHint {
   /** The prefill pod's id and where it is: `http://10.0.0.1:8000`. */
   readonly pod: string
   readonly origin: string
-  /** Absent where the request's profile does not hash prompts. */
+  /** Of the decode pod, as it was booked. Absent where the request's profile does not hash prompts. */
   readonly cache?: CacheHint | undefined
 }
 
@@ -45,7 +45,7 @@ export function writeHint({ pod, origin, cache }: PrefillHint): string {
   return json.replace(/[^\x20-\x7e]/g, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** Reads a hint of either place; undefined for whatever is none. Never throws. */
+/** Reads a hint of either place, as an engine would; undefined for whatever is none. Never throws. */
 export function readHint(json: string | Uint8Array | undefined): PrefillHint | undefined {
   if (json === undefined || json.length > MAX_HINT) return undefined
   const value = parsedJson(typeof json === 'string' ? Buffer.from(json) : json)

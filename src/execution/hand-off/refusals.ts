@@ -1,6 +1,18 @@
 /**
- * Which requests can't be split in two, and why. The text goes into the decision record; such a request is served by
- * one pod, where the protocol lets it (not P2pNccl, whose decode pods serve nothing alone).
+ * Which requests can't be split in two under a protocol, and why. Such a request goes whole to one pod; the text goes into
+ * the decision record, or to the client where no pod serves whole requests.
+ *
+ * What the engines do (source: vLLM 0.22.1 and 0.32.0, SGLang 0.5.23):
+ *
+ * - NIXL, Mooncake: blocks are fetched once, then the prefill pod lets go of them. One prompt and one answer.
+ * - P2pNccl: each sequence has an id of its own, made of the request's (`cmpl-ID-PROMPT`, `ANSWER_ID`), the same on both
+ *   pods, and its blocks are pushed and found by it. Any number of prompts and answers.
+ * - SGLang: each prompt has a room. All answers of one prompt get the same one, and so does a warm-up before them
+ *   (tokenizer_manager.py, `_handle_batch_request`), so that they never meet. Any number of prompts, one answer each.
+ * - generic: a hint may be read as often as one likes.
+ *
+ * None of them gives the log probabilities of the prompt: decode computes its last token alone. vLLM's answer would have
+ * garbage in their place, SGLang's lacks them.
  */
 import type { BodyKind } from '../../data/native.js'
 import { type Body, elementsOf, fieldOf, fieldsOf, isArray, isObject } from '../body-edit.js'
@@ -22,6 +34,10 @@ const FIELDS = [
   'beam_width',
   'session_params',
   'sampling_params',
+  'logprobs',
+  'return_logprob',
+  'logprob_start_len',
+  'token_ids_logprob',
 ] as const
 
 type Fields = Readonly<Record<(typeof FIELDS)[number], Buffer | undefined>>
@@ -35,12 +51,14 @@ type Fields = Readonly<Record<(typeof FIELDS)[number], Buffer | undefined>>
 export function handOffRefusal(protocol: HandOffProtocol, body: Body, kind: BodyKind): string | undefined {
   if (kind === 'embeddings') return 'embeddings have no decode step'
   if (kind === 'other' && protocol !== 'sglang') return 'the path is none that generates text'
+  // It makes a chat of them, and leaves the fields of hand-offs out (entrypoints/anthropic).
+  if (kind === 'messages' && protocol === 'sglang') return 'SGLang takes no hand-off with /v1/messages'
   const fields = read(body)
-  const common = stateful(fields, kind)
-  if (common !== undefined) return common
-  // A hint may be read as often as one likes, and decode computes whatever it lacks.
-  if (protocol === 'generic') return undefined
-  return severalAnswers(fields) ?? wholePrompt(fields) ?? batch(protocol, fields, body, kind)
+  const common = stateful(fields, kind) ?? wholePrompt(fields, kind)
+  if (common !== undefined || protocol === 'generic') return common
+  const several = beams(fields) ?? embeddings(fields)
+  if (several !== undefined || protocol === 'vllm-p2p-nccl') return several
+  return severalAnswers(protocol, fields) ?? batch(protocol, fields, body, kind)
 }
 
 function read(body: Body): Fields {
@@ -63,6 +81,10 @@ function read(body: Body): Fields {
     beam_width: of('beam_width'),
     session_params: of('session_params'),
     sampling_params: of('sampling_params'),
+    logprobs: of('logprobs'),
+    return_logprob: of('return_logprob'),
+    logprob_start_len: of('logprob_start_len'),
+    token_ids_logprob: of('token_ids_logprob'),
   }
 }
 
@@ -96,24 +118,31 @@ function onlyFunctions(tools: Buffer): boolean {
   return true
 }
 
+/** A search makes generations of its own, under names that the other pod does not know. */
+function beams({ use_beam_search: search, beam_width: width }: Fields): string | undefined {
+  if (search !== undefined && !is(search, 'false'))
+    return 'use_beam_search: a search is many generations, and a hand-off is for one'
+  return width === undefined || is(width, '1')
+    ? undefined
+    : 'beam_width is not 1: a search is many generations, and a hand-off is for one'
+}
+
+/** P2pNccl counts a prompt's tokens, which these have none of. */
+const embeddings = ({ prompt_embeds: embeds }: Fields): string | undefined =>
+  embeds === undefined ? undefined : 'prompt_embeds may be several prompts, and a hand-off is for one'
+
 /**
- * Blocks are fetched once, then the prefill pod lets go of them. SGLang 0.5.23 gives all answers of one prompt the same
- * room, and one more to a warm-up before them (tokenizer_manager.py, `_handle_batch_request`).
- *
  * Numbers are judged as written: engines also take `1.0` or `"1"` for 1, and those go to one pod, which is always right.
+ * SGLang passes `best_of` over.
  */
-function severalAnswers(fields: Fields): string | undefined {
-  for (const name of ['n', 'best_of', 'beam_width'] as const) {
+function severalAnswers(protocol: HandOffProtocol, fields: Fields): string | undefined {
+  for (const name of protocol === 'sglang' ? (['n'] as const) : (['n', 'best_of'] as const)) {
     const value = fields[name]
     if (value !== undefined && !is(value, '1')) return `${name} is not 1, and a hand-off has one consumer`
   }
   const sampling = fields.sampling_params
   if (sampling !== undefined && !isOneSample(sampling))
     return 'sampling_params.n is not 1, and a hand-off has one consumer'
-  if (fields.prompt_embeds !== undefined)
-    return 'prompt_embeds may be several prompts, and a hand-off is for one'
-  const beams = fields.use_beam_search
-  if (beams !== undefined && !is(beams, 'false')) return 'use_beam_search: a hand-off has one consumer'
   return undefined
 }
 
@@ -133,11 +162,28 @@ function isOneOf(sampling: Buffer): boolean {
   )
 }
 
-/** Where the answer tells of the prompt's tokens, decode would have to compute all of them again. */
-function wholePrompt(fields: Fields): string | undefined {
+/**
+ * Where the answer tells of the prompt's tokens, decode would have to compute all of them again. Engines ask themselves
+ * for the prompt's log probabilities where an echo comes with those of the answer, and vLLM's chat with any echo; an echo
+ * in words alone is the HTTP front's.
+ */
+function wholePrompt(fields: Fields, kind: BodyKind): string | undefined {
   if (fields.prompt_logprobs !== undefined) return 'prompt_logprobs need the whole prompt computed on one pod'
-  if (fields.echo !== undefined && !is(fields.echo, 'false')) return 'echo needs the whole prompt on one pod'
-  return undefined
+  if (kind === 'other' && tellsPrompt(fields))
+    return 'these log probabilities need the whole prompt computed on one pod'
+  const echoes = fields.echo !== undefined && !is(fields.echo, 'false')
+  return echoes && (kind !== 'completions' || fields.logprobs !== undefined)
+    ? 'echo with logprobs needs the whole prompt computed on one pod'
+    : undefined
+}
+
+/**
+ * SGLang's `/generate`. Without a start it tells of the answer's tokens alone, of which the first one's comes over with
+ * the blocks; what is asked for by token (`token_ids_logprob`) does not.
+ */
+function tellsPrompt({ return_logprob: wanted, logprob_start_len: start, token_ids_logprob: ids }: Fields) {
+  if (wanted === undefined || is(wanted, 'false')) return false
+  return ids !== undefined || (start !== undefined && !is(start, '-1'))
 }
 
 function batch(

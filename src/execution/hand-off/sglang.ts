@@ -16,9 +16,6 @@ import {
 } from '../body-edit.js'
 import { cleanedWith } from './client-fields.js'
 
-/** The bootstrap port of a prefill pod where nothing else is said, as in SGLang's own arguments. */
-export const SGLANG_BOOTSTRAP_PORT = 8998
-
 /**
  * Most prompts of one request that are handed off. Each adds a host, a port and a room to the body, some fifty bytes
  * for as few as two in the client's, so that there has to be an end; the batches of evaluation tools are hundreds.

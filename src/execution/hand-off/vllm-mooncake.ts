@@ -15,9 +15,6 @@ const FIELD = 'kv_transfer_params'
 /** Below the bootstrap server's address; asked once for each prefill engine, and again after it restarted. */
 export const MOONCAKE_QUERY_PATH = '/query'
 
-/** The port of a prefill pod's bootstrap server where nothing else is said, as in vLLM's proxy. */
-export const MOONCAKE_BOOTSTRAP_PORT = 8998
-
 /** Engine ids by data-parallel rank. */
 export type MooncakeEngines = ReadonlyMap<number, string>
 

@@ -10,7 +10,6 @@
  *   though, as every vLLM puts it there.
  */
 import type { BodyKind } from '../../data/native.js'
-import { KV_ADDRESS } from '../../data/pod-role.js'
 import { type Body, editBody } from '../body-edit.js'
 import { cleanedWith, withoutClientHeaders } from './client-fields.js'
 import { prefillEdits } from './prefill-edits.js'
@@ -23,10 +22,6 @@ export interface P2pPair {
   readonly decode: string
   readonly uuid: string
 }
-
-/** Why a ZMQ address can't stand in a request id; undefined if it can. */
-export const p2pAddressFault = (text: string): string | undefined =>
-  KV_ADDRESS.test(text) ? undefined : `expected host:port of the pod's KV socket, got ${JSON.stringify(text)}`
 
 /** The id that both legs carry. */
 export const p2pRequestId = ({ prefill, decode, uuid }: P2pPair): string =>

@@ -29,6 +29,12 @@ export interface Carrier {
  * hundred. A longer one costs more than the handshake of a new connection.
  */
 const DISCARD_BYTES = 65_536
+/**
+ * Longest that is waited for the rest of one, which saves a handshake of a millisecond or less. What comes as the error it
+ * is comes in milliseconds; a prefill that nobody waits for any longer may take a minute, and holds a connection and a
+ * place in the pod's queue meanwhile.
+ */
+const DISCARD_MS = 1000
 
 /** Given to undici when a request is given up; nobody reads it, so one is enough. */
 export const abandoned = new Error('the request was given up')
@@ -53,6 +59,8 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, Watched {
   #started = false
   /** Bytes of a discarded answer still read; -1: it is not discarded. */
   #discard = -1
+  /** Tick after which it is not waited for any longer. */
+  #lastTick = Number.POSITIVE_INFINITY
 
   constructor(shared: UpstreamShared, podId: string, handler: UpstreamHandler) {
     this.#shared = shared
@@ -75,10 +83,12 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, Watched {
     this.#abort?.(abandoned)
   }
 
-  /** No further calls to the handler; a short rest of the answer is read away to keep the connection. */
+  /** No further calls to the handler; a short rest of the answer that comes soon is read away to keep the connection. */
   discard(): void {
     if (this.over) return
     this.#discard = DISCARD_BYTES
+    const { watchdog } = this.#shared
+    this.#lastTick = watchdog.tick + watchdog.ticks(DISCARD_MS)
     this.resume()
   }
 
@@ -97,6 +107,7 @@ export class UpstreamRequest implements Dispatcher.DispatchHandler, Watched {
   }
 
   check(tick: number): void {
+    if (tick > this.#lastTick) return this.abort()
     if (this.#paused) return
     const { firstByteTicks, idleTicks } = this.#shared
     const limit = this.#progress === 'answering' ? idleTicks : firstByteTicks

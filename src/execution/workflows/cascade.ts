@@ -14,6 +14,7 @@ import type { Pool } from '../../data/pod-view.js'
 import { executor } from '../../decision/factories.js'
 import { type ChoiceContent, contentOf } from '../answer-content.js'
 import { editBody, set } from '../body-edit.js'
+import type { Shortfall } from '../events.js'
 import { wholeRequest } from '../leg-request.js'
 import type { StepContext, StepInput, StepRequest, Workflow } from '../workflow.js'
 import { workflow } from '../workflow-builder.js'
@@ -116,9 +117,10 @@ export function cascadeWorkflow(given: unknown): Workflow {
       pool: (_, pods) => pods.pool(first.model) ?? noPods,
       request: input => cheapRequest(input, model),
       suffices({ body }, ctx) {
-        const reason = why(contentOf(body))
-        if (reason !== undefined) ctx.trace?.took('cascade', `${first.model}: ${reason}`)
-        return reason === undefined
+        const found = why(contentOf(body))
+        if (found === undefined) return true
+        ctx.trace?.took('cascade', `${first.model}: ${found.text}`)
+        return found.shortfall
       },
       skip: () => undefined,
     })
@@ -146,23 +148,33 @@ function unfit({ body, pinnedTo, request }: StepContext): string | undefined {
 /** Of the text, looked at by regular expressions: refusals stand at the beginning, and expressions can be slow. */
 const LOOKED_AT = 2000
 
+/** Why an answer will not do: as it is counted, and in words. */
+interface Fault {
+  readonly shortfall: Shortfall
+  readonly text: string
+}
+const because = (shortfall: Shortfall, text: string): Fault => ({ shortfall, text })
+
 /** Says why an answer will not do; undefined: it will. One choice that will not do is enough. */
 function whyEscalate(rule: z.output<typeof escalate>) {
   const { finishReasons, shorterThan, meanLogprobBelow = Number.NEGATIVE_INFINITY } = rule
   const matches = rule.matches.map(text => new RegExp(text, 'iu'))
-  const whyNot = (choice: ChoiceContent): string | undefined => {
+  const whyNot = (choice: ChoiceContent): Fault | undefined => {
     const { text, finishReason, refused, meanLogprob = 0, toolArguments } = choice
-    if (finishReasons.includes(finishReason)) return `finish_reason is ${finishReason}`
-    if (rule.refusals && refused) return 'it refused'
+    if (finishReasons.includes(finishReason))
+      return because('finish_reason', `finish_reason is ${finishReason}`)
+    if (rule.refusals && refused) return because('refusal', 'it refused')
     if (rule.badToolCalls && !toolArguments.every(isObject))
-      return 'arguments of a tool call are no JSON object'
-    if (toolArguments.length === 0 && text.length < shorterThan) return `it is ${text.length} characters long`
-    if (meanLogprob < meanLogprobBelow) return `its mean logprob is ${meanLogprob.toFixed(3)}`
+      return because('tool_call', 'arguments of a tool call are no JSON object')
+    if (toolArguments.length === 0 && text.length < shorterThan)
+      return because('too_short', `it is ${text.length} characters long`)
+    if (meanLogprob < meanLogprobBelow)
+      return because('unsure', `its mean logprob is ${meanLogprob.toFixed(3)}`)
     const found = matches.find(each => each.test(text.slice(0, LOOKED_AT)))
-    return found && `it matches /${found.source}/`
+    return found && because('match', `it matches /${found.source}/`)
   }
-  return (choices: readonly ChoiceContent[] | undefined): string | undefined => {
-    if (choices === undefined) return 'its answer can not be read'
+  return (choices: readonly ChoiceContent[] | undefined): Fault | undefined => {
+    if (choices === undefined) return because('unreadable', 'its answer can not be read')
     for (const choice of choices) {
       const reason = whyNot(choice)
       if (reason !== undefined) return reason

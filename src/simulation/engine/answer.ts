@@ -3,7 +3,7 @@ import { type Random, seededRandom, seedOf } from './random.js'
 import type { EngineTokenizer } from './tokens.js'
 
 /** All at least three letters: with its space a word is at least one token, in the stand-in tokenizer too. */
-const WORDS = (
+export const WORDS: readonly string[] = (
   'leaf stem golden angle spiral branch root block cache prefix token prompt model router engine batch queue worker ' +
   'shard index bitmap hash stream chunk decode prefill session profile filter score pick plan state event signal ' +
   'river stone light field cloud forest north winter early quiet bright simple steady careful exact little future'

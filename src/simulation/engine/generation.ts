@@ -80,7 +80,7 @@ class Run {
   private readonly startedAt: number
   private readonly ids: string[] = []
   private left: number
-  /** Cached prompt tokens of each task's first sample to finish. */
+  /** Cached prompt tokens of each task, by its first sample: the others may find what that one has computed. */
   private readonly cached: number[] = []
   private arrivals: readonly Arrival[] = []
   private isOver = false
@@ -181,7 +181,8 @@ class Run {
     } else if (event.type === 'finished') {
       adapters.leaves(event.id)
       metrics.finish(sample.answer.finish, seconds)
-      this.cached[sample.task] ??= this.arrivals[choice]?.cachedTokens ?? event.cachedTokens
+      if (this.samples[choice - 1]?.task !== sample.task)
+        this.cached[sample.task] = this.arrivals[choice]?.cachedTokens ?? event.cachedTokens
       this.handOver(choice, sample, event)
       this.left--
       if (this.left === 0) this.finish()
@@ -236,3 +237,13 @@ export const fullUsage = (usage: Usage): object => ({
   prompt_tokens_details: { ...usage.prompt_tokens_details, multimodal_tokens: null },
   completion_tokens_details: null,
 })
+
+/** vLLM's `continuous_usage_stats`: the counts so far, in each event; without it, nothing. */
+export function runningUsage(
+  options: { readonly include_usage?: unknown; readonly continuous_usage_stats?: unknown } | null | undefined,
+): (prompt: number, answer: number) => object {
+  if (options?.include_usage !== true || options.continuous_usage_stats !== true) return () => ({})
+  return (prompt, answer) => ({
+    usage: { prompt_tokens: prompt, total_tokens: prompt + answer, completion_tokens: answer },
+  })
+}

@@ -22,10 +22,13 @@ const sampling = {
   temperature: z.number().min(0).nullish(),
   stop: z.union([z.string(), z.array(z.string())]).nullish(),
   stream: z.boolean().nullish(),
-  stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
+  stream_options: z
+    .looseObject({ include_usage: z.boolean().nullish(), continuous_usage_stats: z.boolean().nullish() })
+    .nullish(),
   n: optionalCount,
   cache_salt: z.string().nullish(),
   return_token_ids: z.boolean().nullish(),
+  echo: z.boolean().nullish(),
 }
 
 export const chatMessage = z.looseObject({
@@ -37,10 +40,14 @@ export const chatRequest = z.looseObject({
   ...sampling,
   messages: z.array(chatMessage).min(1),
   max_completion_tokens: optionalCount,
+  /** MAX's: the prompt's ids, which count where they are given. */
+  prompt_tokens: z.array(z.number().int().min(0)).nullish(),
   tools: z.array(tool).nullish(),
   tool_choice: toolChoice.nullish(),
   continue_final_message: z.boolean().nullish(),
   add_generation_prompt: z.boolean().nullish(),
+  logprobs: z.boolean().nullish(),
+  top_logprobs: z.int().nullish(),
 })
 
 const promptInput = z.union([
@@ -50,7 +57,11 @@ const promptInput = z.union([
   z.array(z.array(z.number().int().min(0)).min(1)).min(1),
 ])
 
-export const completionRequest = z.looseObject({ ...sampling, prompt: promptInput })
+export const completionRequest = z.looseObject({
+  ...sampling,
+  prompt: promptInput,
+  logprobs: z.int().nullish(),
+})
 
 export const embeddingRequest = z.looseObject({
   model: z.string(),

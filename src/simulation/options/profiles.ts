@@ -5,6 +5,7 @@ import { loadConfig } from '../../config/load.js'
 import { configSchema, toRouterOptions } from '../../config/schema.js'
 import { profileFromConfig } from '../../decision/from-config.js'
 import type { Profile } from '../../decision/profile.js'
+import type { DescribedWorkflows } from '../../execution/workflows/described/schema.js'
 import type { RouterOptions } from '../../server/options.js'
 import { knownPlugins, resolveProfiles } from '../../server/profiles.js'
 import { formatIssues } from '../../yaml/issue.js'
@@ -35,7 +36,7 @@ export function profilesOf(
   const wanted = compare ?? [profile ?? router.defaults.profile]
   const found = wanted.flatMap(name => {
     const named = known.get(name)
-    return named === undefined ? fromFile(flag, name, [...known.keys()]) : [named]
+    return named === undefined ? fromFile(flag, name, [...known.keys()], router.workflows) : [named]
   })
   const names = found.map(({ name }) => name)
   const twice = names.find((name, at) => names.indexOf(name) !== at)
@@ -44,7 +45,12 @@ export function profilesOf(
 }
 
 /** One profile as the whole file, named as the file is; or all under its `profiles`. */
-function fromFile(flag: string, file: string, known: readonly string[]): Profile[] {
+function fromFile(
+  flag: string,
+  file: string,
+  known: readonly string[],
+  workflows: DescribedWorkflows | undefined,
+): Profile[] {
   if (!existsSync(file)) {
     const [guess] = nearestNames(file, known)
     const fix = guess === undefined ? `there are ${known.join(', ')}` : `write ${guess}`
@@ -56,13 +62,18 @@ function fromFile(flag: string, file: string, known: readonly string[]): Profile
   if (yaml.broken || yaml.issues.length > 0) throw new OptionsError(formatIssues(yaml.issues))
   const data = yaml.value
   const isMap = typeof data === 'object' && data !== null && !Array.isArray(data)
+  if (isMap && 'workflows' in data) {
+    throw new OptionsError(
+      `${flag}  ${file} has workflows of its own, which are read from --config alone — write --config ${file}, and the profile's name`,
+    )
+  }
   const own = isMap ? Object.entries(data).find(([key]) => key === 'profiles') : undefined
   const entries: [string, unknown, string[]][] =
     own === undefined || typeof own[1] !== 'object' || own[1] === null
       ? [[basename(file, extname(file)), data, []]]
       : Object.entries(own[1]).map(([name, value]) => [name, value, ['profiles', name]])
   return entries.map(([name, value, path]) => {
-    const result = profileFromConfig(name, value, knownPlugins())
+    const result = profileFromConfig(name, value, knownPlugins(workflows))
     if (result.ok) return result.profile
     const issues = result.issues.map(issue =>
       issueOf({ path: [...path, ...issue.path], at: 'key', message: issue.message }, file, yaml),

@@ -2,6 +2,7 @@
 import type { Profile } from '../../decision/profile.js'
 import { preparedFor } from '../../execution/route.js'
 import { profilesOf as stepNames } from '../../execution/workflow.js'
+import type { DescribedWorkflows } from '../../execution/workflows/described/schema.js'
 import { workflowFor } from '../../execution/workflows/registry.js'
 import { resolveProfiles } from '../../server/profiles.js'
 import { stateOptions } from '../../server/state-options.js'
@@ -13,13 +14,21 @@ import { profilesOf, routerOptionsOf } from './profiles.js'
 import type { SimulationOptions } from './schema.js'
 import { workloadOf } from './workload.js'
 
-/** Those that steps of the profile's workflow name. */
-function stepProfilesOf(profile: Profile, known: ReadonlyMap<string, Profile>): Profile[] {
-  const workflow = workflowFor(profile.execute)
+/** What a workflow may be made of. Of a configured one, a decode step says `prefilled`, and so that another computes it. */
+const SIMULATED =
+  'it can be of one step, or of a prefill step (role: prefill) and a decode step (prefilled: true), without hedges, other models and steps that are left out'
+
+/** Those that steps of the profile's workflow name. `workflows`: the configured ones. */
+function stepProfilesOf(
+  profile: Profile,
+  known: ReadonlyMap<string, Profile>,
+  workflows: DescribedWorkflows | undefined,
+): Profile[] {
+  const workflow = workflowFor(profile.execute, workflows)
   const unknown = unknownPart(workflow)
   if (unknown !== undefined) {
     throw new OptionsError(
-      `--profile  '${profile.name}' is served by workflow '${unknown}', which can't be simulated`,
+      `--profile  '${profile.name}' is served by workflow '${unknown}', which can't be simulated — ${SIMULATED}`,
     )
   }
   const fault = preparedFor(profile, workflow, known)
@@ -38,7 +47,8 @@ export function scenariosOf(options: SimulationOptions): Scenario[] {
     workload,
     fleet,
     profile,
-    stepProfiles: stepProfilesOf(profile, known),
+    stepProfiles: stepProfilesOf(profile, known, router.workflows),
+    workflows: router.workflows,
     seed: options.seed,
     eventLagMs: options.eventLag ?? null,
     metricIntervalMs: options.metricInterval,

@@ -38,7 +38,8 @@ export async function runTuning(run: TuneRun): Promise<TuningResult> {
       `--profile  ${options.profile} holds ${others.length + 1} profiles, and one is tuned at a time — put it into a file of its own`,
     )
   }
-  const registry = knownPlugins()
+  const { plugins, workflows } = routerOptionsOf(options)
+  const registry = knownPlugins(workflows)
   const space = spaceOf(scenario.profile, registry, options.vary)
   const split = splitOf(scenario.workload, options.holdBack)
   if (json !== undefined && json !== '-') checkFolder('--json', json)
@@ -63,8 +64,8 @@ export async function runTuning(run: TuneRun): Promise<TuningResult> {
   else await write(`${renderTuning(tuning, result, space.leftOut)}\n`)
   if (json !== undefined && json !== '-') save('--json', json, figures(run, tuning, space, result))
   if (out !== undefined) {
-    const { plugins } = routerOptionsOf(options)
-    save('--out', out, configYaml(result.bestProfile, comment(tuning, result), plugins, out))
+    const text = configYaml(result.bestProfile, comment(tuning, result), { plugins, workflows, file: out })
+    save('--out', out, text)
   }
   return result
 }

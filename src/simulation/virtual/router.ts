@@ -24,6 +24,7 @@ import type { Refusal } from '../../decision/plugin.js'
 import type { Profile } from '../../decision/profile.js'
 import type { Lease } from '../../execution/lease.js'
 import { Selector } from '../../execution/selector.js'
+import type { DescribedWorkflows } from '../../execution/workflows/described/schema.js'
 import { Decider, type Route } from '../../server/decider.js'
 import { type Leg, unknownPart, Way } from './way.js'
 import type { Prompt, VirtualRequest } from './workload.js'
@@ -51,6 +52,8 @@ export interface VirtualRouterOptions {
   readonly profile: Profile
   /** Those that steps of the profile's workflow name. */
   readonly stepProfiles: readonly Profile[]
+  /** The configured ones, which profiles may name. */
+  readonly workflows?: DescribedWorkflows | undefined
   readonly pods: readonly RoutedPod[]
   /** Directory of the tokenizer; null: prompts come as token ids. */
   readonly modelDir: string | null
@@ -105,6 +108,7 @@ export class VirtualRouter {
     this.#decider = new Decider({
       lane: this.#lane,
       profiles: new Map([...stepProfiles, profile].map(each => [each.name, each])),
+      workflows: options.workflows,
       defaultProfile: profile.name,
       // On this thread whatever the length: the thread pool's order of completion is nobody's seed.
       asyncPrepareBytes: Number.POSITIVE_INFINITY,

@@ -1,6 +1,7 @@
 /** What a simulation is asked to run. */
 import type { SharedStateOptions } from '../../data/native.js'
 import type { Profile } from '../../decision/profile.js'
+import type { DescribedWorkflows } from '../../execution/workflows/described/schema.js'
 import type { FleetGroup } from './fleet.js'
 import type { Workload } from './workload.js'
 
@@ -18,6 +19,8 @@ export interface Scenario {
   readonly profile: Profile
   /** Those that steps of the profile's workflow name; absent: those that ship. */
   readonly stepProfiles?: readonly Profile[]
+  /** Those of the configuration, which profiles may name. */
+  readonly workflows?: DescribedWorkflows | undefined
   /** Of whatever the profile draws, and of the names that engines give their blocks. */
   readonly seed: number
   /**

@@ -69,6 +69,7 @@ class Run {
       state: { ...state, width: widthFor(this.#fleet.length) },
       profile,
       stepProfiles: scenario.stepProfiles ?? stepProfiles(single()),
+      workflows: scenario.workflows,
       pods: this.#fleet.map(({ parameters, ...pod }) => ({ ...pod, ...parameters })),
       modelDir: workload.modelDir,
       random: seededRandom(seed),

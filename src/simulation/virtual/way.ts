@@ -116,7 +116,7 @@ export function unknownPart(workflow: Workflow): string | undefined {
   const decodes = steps.filter(step => kindOf(step) === 'decode').length
   const prefills = steps.filter(step => kindOf(step) === 'prefill').length
   if (!isKnown || decodes > 1 || prefills !== decodes) return workflow.name
-  for (const other of [workflow.choice?.otherwise, workflow.fallback]) {
+  for (const other of [workflow.choice?.otherwise, workflow.whole, workflow.fallback]) {
     const part = other && unknownPart(other)
     if (part !== undefined) return part
   }

@@ -2,6 +2,7 @@
 import { createSocket } from 'node:dgram'
 import { createServer, isIPv4, type Server } from 'node:net'
 import type { ExecutionContext } from 'ava'
+import { freePort } from '../../free-port.js'
 
 export type DnsRecord =
   | { readonly type: 'A' | 'AAAA'; readonly address: string; readonly ttl: number }
@@ -67,12 +68,13 @@ export async function dnsServerFor(t: ExecutionContext): Promise<DnsServer> {
   return server
 }
 
-/** One port for both: a free UDP port is mostly free for TCP too. */
+/** One port for both, which no resolver's question is sent from meanwhile. */
 async function bindBoth(udp: ReturnType<typeof createSocket>, tcp: Server): Promise<number> {
-  await new Promise<void>(resolve => tcp.listen(0, '127.0.0.1', resolve))
-  const address = tcp.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  const { port } = address
+  const port = await freePort()
+  await new Promise<void>((resolve, reject) => {
+    tcp.once('error', reject)
+    tcp.listen(port, '127.0.0.1', resolve)
+  })
   await new Promise<void>((resolve, reject) => {
     udp.once('error', reject)
     udp.bind(port, '127.0.0.1', resolve)

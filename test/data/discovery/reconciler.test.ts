@@ -208,7 +208,7 @@ test('one pod at fault does not keep the others out, and comes in when the fault
   t.deepEqual(refused.filter(line => line.startsWith('n62')).length, 1)
   await fleet.registry.remove('n0')
   fleet.registry.state.setTime(1e9)
-  for (let i = 0; i < 200 && !ids().includes('n62'); i++) {
+  for (let i = 0; i < 2_000 && !ids().includes('n62'); i++) {
     await new Promise(resolve => setTimeout(resolve, 10))
     await reconciler.found('dns', crowd)
   }
@@ -246,7 +246,7 @@ test('an engine whose ranks do not all fit stays out whole, and takes nothing fr
   )
   // The two slots that it had for a moment are free once they are swept.
   const more = [...crowd, podNamed('m0'), podNamed('m1')]
-  for (let i = 0; i < 200 && fleet.registry.pods.length < 64; i++) {
+  for (let i = 0; i < 2_000 && fleet.registry.pods.length < 64; i++) {
     await reconciler.found('file', more)
     await new Promise(resolve => setTimeout(resolve, 10))
   }

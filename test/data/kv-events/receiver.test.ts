@@ -151,7 +151,7 @@ test('a replay that never ends is heard for so long only', async t => {
 
 test('without a replay a gap is given up after a while, not before', async t => {
   const engine = await publisher(t)
-  const times = { ...TIMES, withoutReplayMs: 200 }
+  const times = { ...TIMES, withoutReplayMs: 1000 }
   const feed = new Receiving(t, { times }).follow(sourceOf(engine))
   await engine.subscribed()
   engine.publish(cleared)
@@ -169,7 +169,7 @@ test('without a replay a gap is given up after a while, not before', async t => 
 
 test('an overtaken message costs no replay', async t => {
   const engine = await publisher(t, { replay: 'topic' })
-  const times = { ...TIMES, beforeReplayMs: 200 }
+  const times = { ...TIMES, beforeReplayMs: 10_000 }
   const feed = new Receiving(t, { times }).follow(sourceOf(engine))
   await engine.subscribed()
   await until(() => feed.calls.includes('replayDone'), 'the first look at what there is')
@@ -207,7 +207,7 @@ test('a message over the cap ends the connection, which comes back; what was los
   engine.raw([Buffer.from(''), Buffer.alloc(8), Buffer.alloc(20_000)])
   await until(() => feed.calls.filter(call => call === 'connected').length === 2, 'connected again')
   t.true(feed.calls.includes('disconnected'))
-  await engine.subscribed()
+  await until(() => engine.subscriptions === 2, 'subscribed again')
   engine.lose(cleared)
   engine.publish(cleared)
   await applied(feed, 2)

@@ -1,10 +1,11 @@
 /** vLLMs that prefill and decode, and hand KV blocks over by NIXL; each can be killed and started again on its ports. */
+
+import { freePorts } from '../../free-port.js'
 import { type Engine, ready } from '../engine.js'
 import { step } from '../harness.js'
 import type { Installation } from '../install.js'
 import type { EventOptions } from '../kv-events.js'
 import type { KvTransferOptions } from '../kv-transfer.js'
-import { freePorts } from '../ports.js'
 import { startVllm } from '../vllm.js'
 
 /** Tokens in a KV block: the CPU build of vLLM 0.32 takes no other. */

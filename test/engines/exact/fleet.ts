@@ -1,11 +1,11 @@
 /** Two engines with small caches and KV events, and a router that follows them; each can be restarted. */
 import { setTimeout } from 'node:timers/promises'
 import type OpenAI from 'openai'
+import { freePorts } from '../../free-port.js'
 import { type Engine, ready, VLLM_MODEL } from '../engine.js'
 import { cacheOf, isHealthy, type PodCache } from '../explain.js'
 import { clientOf, post } from '../fleet.js'
 import { type Case, type Report, runCases, step, until } from '../harness.js'
-import { freePorts } from '../ports.js'
 import { type FleetConfig, type Router, startRouter } from '../router.js'
 import type { EngineKind, EnginePorts, StartOptions } from './kind.js'
 import { measure } from './measure.js'

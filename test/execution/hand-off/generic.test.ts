@@ -80,31 +80,46 @@ test('the prefill takes no hint of the client’s', t => {
 })
 
 const all: readonly HandOffProtocol[] = ['vllm-nixl', 'vllm-p2p-nccl', 'vllm-mooncake', 'sglang', 'generic']
-const consumed = all.filter(protocol => protocol !== 'generic')
-const vllm = consumed.filter(protocol => protocol !== 'sglang')
+/** Those whose blocks go to one sequence. */
+const single = ['vllm-nixl', 'vllm-mooncake'] as const
+const single3 = [...single, 'sglang'] as const
+const notGeneric = all.filter(protocol => protocol !== 'generic')
+const notSglang = all.filter(protocol => protocol !== 'sglang')
 
 type Kind = Parameters<typeof handOffRefusal>[2]
 const served: readonly [json: string, kind: Kind, refused: readonly HandOffProtocol[]][] = [
   ['{"messages":[]}', 'chat', []],
   ['{"messages":[],"n":1,"best_of":null,"echo":false,"use_beam_search":false}', 'chat', []],
   ['{"messages":[{"n":2,"echo":true}],"logprobs":true,"top_logprobs":5}', 'chat', []],
-  ['{"messages":[],"n":2}', 'chat', consumed],
-  ['{"messages":[],"n":1,"\\u006e":2}', 'chat', consumed],
+  ['{"messages":[],"n":2}', 'chat', single3],
+  ['{"messages":[],"n":1,"\\u006e":2}', 'chat', single3],
   ['{"messages":[],"n":2,"n":1}', 'chat', []],
-  ['{"messages":[],"n":"1"}', 'chat', consumed],
-  ['{"messages":[],"use_beam_search":true}', 'chat', consumed],
-  ['{"messages":[],"prompt_logprobs":0}', 'chat', consumed],
-  ['{"prompt":"a","best_of":3}', 'completions', consumed],
-  ['{"prompt":"a","echo":true}', 'completions', consumed],
-  ['{"prompt":"a","prompt_embeds":["x","y"]}', 'completions', consumed],
+  ['{"messages":[],"n":"1"}', 'chat', single3],
+  ['{"messages":[],"use_beam_search":true}', 'chat', notGeneric],
+  ['{"messages":[],"beam_width":2}', 'chat', notGeneric],
+  ['{"messages":[],"prompt_logprobs":0}', 'chat', all],
+  ['{"messages":[],"echo":true}', 'chat', all],
+  ['{"messages":[],"max_tokens":5}', 'messages', ['sglang']],
+  ['{"prompt":"a","best_of":3}', 'completions', single],
+  ['{"prompt":"a","echo":true}', 'completions', []],
+  ['{"prompt":"a","echo":true,"logprobs":null}', 'completions', []],
+  ['{"prompt":"a","logprobs":3}', 'completions', []],
+  ['{"prompt":"a","echo":true,"logprobs":0}', 'completions', all],
+  ['{"prompt":"a","prompt_logprobs":1}', 'completions', all],
+  ['{"prompt":"a","prompt_embeds":["x","y"]}', 'completions', notGeneric],
   ['{"prompt":[1,2]}', 'completions', []],
-  ['{"prompt":["a","b"]}', 'completions', vllm],
-  ['{"prompt":[[1,2]]}', 'completions', vllm],
-  [`{"prompt":[${'"a",'.repeat(1024)}"a"]}`, 'completions', consumed],
+  ['{"prompt":["a","b"]}', 'completions', single],
+  ['{"prompt":["a","b"],"n":2}', 'completions', single3],
+  ['{"prompt":[[1,2]]}', 'completions', single],
+  [`{"prompt":[${'"a",'.repeat(1024)}"a"]}`, 'completions', single3],
   ['{"prompt":"a","session_params":{"id":"s"}}', 'completions', all],
   ['{"input":"a"}', 'embeddings', all],
-  ['{"text":"a"}', 'other', all.filter(protocol => protocol !== 'sglang')],
+  ['{"text":"a"}', 'other', notSglang],
   ['{"text":"a","sampling_params":{"n":2}}', 'other', all],
+  ['{"text":"a","return_logprob":true,"logprob_start_len":-1}', 'other', notSglang],
+  ['{"text":"a","return_logprob":false,"logprob_start_len":0}', 'other', notSglang],
+  ['{"text":"a","return_logprob":true,"logprob_start_len":0}', 'other', all],
+  ['{"text":"a","return_logprob":true,"token_ids_logprob":[7]}', 'other', all],
   ['{"input":"a","tools":[{"type":"function","name":"f"}]}', 'responses', []],
   ['{"input":"a","tools":[{"type":"web_search"}]}', 'responses', all],
   ['{"input":"a","previous_response_id":"r"}', 'responses', all],

@@ -1,4 +1,4 @@
-/** SGLang's rooms, lists and merged log probabilities. */
+/** SGLang's rooms and lists. */
 import { randomFillSync } from 'node:crypto'
 import test from 'ava'
 import fc from 'fast-check'
@@ -11,7 +11,6 @@ import {
   sglangDecodeBody,
   sglangPrefillBody,
 } from '#phyllo/execution/hand-off/sglang.js'
-import { mergeInputLogprobs } from '#phyllo/execution/hand-off/sglang-logprobs.js'
 import { drawRooms, type FillRandom } from '#phyllo/execution/hand-off/sglang-rooms.js'
 
 const body = (value: object): Buffer => Buffer.from(JSON.stringify(value))
@@ -152,29 +151,4 @@ test('what a client says of rooms and ranks reaches no pod, in the body or the h
     'x-a',
     'b',
   ])
-})
-
-const answerOf = (logprobs: string): string =>
-  `{"text":"x","meta_info":{"id":1e400,"input_token_logprobs":${logprobs}}}`
-
-test('the prefill’s log probabilities come first, with all their digits', t => {
-  const prefill = answerOf('[[null, 1, null], [-0.10000000000000000555, 2, null]]')
-  const merged = mergeInputLogprobs(Buffer.from(prefill), Buffer.from(answerOf('[[-1.50,3,null]]')))
-  t.is(merged.toString(), answerOf('[[null, 1, null],[-0.10000000000000000555, 2, null],[-1.50,3,null]]'))
-  const batch = mergeInputLogprobs(
-    Buffer.from(`[${answerOf('[1]')},${answerOf('[2]')}]`),
-    Buffer.from(`[${answerOf('[]')}, ${answerOf('[3]')}]`),
-  )
-  t.is(batch.toString(), `[${answerOf('[1]')},${answerOf('[2,3]')}]`)
-})
-
-test('an answer without log probabilities, or none at all, leaves decode’s as it is', t => {
-  const decode = Buffer.from(answerOf('[1]'))
-  fc.assert(
-    fc.property(fc.oneof(fc.json(), fc.string()), given => {
-      t.is(mergeInputLogprobs(Buffer.from(given), decode), decode)
-      const other = Buffer.from(given)
-      t.deepEqual(mergeInputLogprobs(decode, other), other)
-    }),
-  )
 })

@@ -26,7 +26,8 @@ export const workflowOf: Readonly<Record<Connector, string>> = {
 }
 
 /** Those that send what is short straight to the decode pod. */
-const isChoosing = (connector: Connector): boolean => connector === 'nixl' || connector === 'generic'
+const isChoosing = (connector: Connector): boolean =>
+  connector === 'nixl' || connector === 'generic' || connector === 'mooncake'
 
 export interface FleetOptions {
   readonly connector: Connector
@@ -38,6 +39,8 @@ export interface FleetOptions {
   /** More of the file. */
   readonly file?: Record<string, unknown>
   readonly engines?: EngineOptionsInput
+  /** One engine more, of role mixed, for what cannot be split. */
+  readonly whole?: boolean
 }
 
 /** What a pod is in the file. */
@@ -105,6 +108,8 @@ export interface Fleet {
   /** Two of each; the first is picked first. */
   readonly prefill: readonly [RunningEngine, RunningEngine]
   readonly decode: readonly [RunningEngine, RunningEngine]
+  /** Serves whole requests, where there is one. */
+  readonly whole: RunningEngine | undefined
   /** The same model, without the router. */
   readonly alone: RunningEngine
   close(): Promise<void>
@@ -123,12 +128,13 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const { connector } = options
   const shared = { port: 0, model: 'tiny', speed: 500, listen: 'node', ...options.engines } as const
   const engine = (role: Role, seed: number) =>
-    startEngine({ ...shared, kvConnector: connector, kvPort: 0, role, seed })
+    startEngine({ seed, ...shared, kvConnector: connector, kvPort: 0, role })
   const prefill = [await engine('prefill', 1), await engine('prefill', 2)] as const
   const decode = [await engine('decode', 3), await engine('decode', 4)] as const
-  const alone = await startEngine({ ...shared, seed: 5 })
+  const alone = await startEngine({ seed: 5, ...shared })
+  const whole = options.whole === true ? await startEngine({ seed: 6, ...shared }) : undefined
   const engines = { prefill, decode }
-  const pods = roles.flatMap(role =>
+  const legs = roles.flatMap(role =>
     engines[role].map((each, i) => ({
       id: `${role}-${i}`,
       url: each.url,
@@ -137,9 +143,14 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       labels: { turn: i === 0 ? 'first' : 'second' },
     })),
   )
+  const mixed = { id: 'whole', role: 'mixed', kvTransfer: {}, labels: { turn: 'first' } }
+  const pods = whole === undefined ? legs : [...legs, { ...mixed, url: whole.url }]
   const router = await startFrom(fileFor(options, pods))
   await until(
-    async () => (await router.pods()).every(pod => pod.healthy === true && pod.models.length > 0),
+    async () =>
+      (await router.pods()).every(
+        pod => pod.healthy === true && pod.models.length > 0 && isKnown(connector, pod),
+      ),
     'all are up',
   )
   return {
@@ -147,12 +158,21 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     connector,
     prefill,
     decode,
+    whole,
     alone,
     async close() {
       await router.close()
-      await Promise.all([...prefill, ...decode, alone].map(each => each.close()))
+      const all = [...prefill, ...decode, alone, ...(whole === undefined ? [] : [whole])]
+      await Promise.all(all.map(each => each.close()))
     },
   }
+}
+
+/** A Mooncake pod takes no prefill before its engine is known. */
+function isKnown(connector: Connector, pod: Readonly<Record<string, unknown>>): boolean {
+  if (connector !== 'mooncake' || pod['role'] !== 'prefill') return true
+  const { kvTransfer } = pod
+  return typeof kvTransfer === 'object' && kvTransfer !== null && 'engines' in kvTransfer
 }
 
 /** One fleet for all tests of a file, which are serial then. */
@@ -172,8 +192,15 @@ export async function fleetFor(t: ExecutionContext, options: FleetOptions): Prom
   return fleet
 }
 
-/** All engines that the router knows. */
+/** All engines that play a part. */
 export const enginesOf = ({ prefill, decode }: Fleet): readonly RunningEngine[] => [...prefill, ...decode]
+
+/** Requests for text that an engine has had so far. */
+export const served = (engine: RunningEngine): number =>
+  Object.entries(engine.requests()).reduce(
+    (sum, [route, count]) => sum + (/^POST \/v1\/(chat\/)?completions$/.test(route) ? count : 0),
+    0,
+  )
 
 /** Nothing is left of any request: no booking at the router, no sequence, block or hand-off at an engine. */
 export async function settled(fleet: Fleet): Promise<void> {

@@ -134,6 +134,8 @@ const connectors: readonly Connector[] = ['nixl', 'sglang', 'p2p-nccl', 'generic
 for (const connector of connectors) {
   const shared = sharedFleet({
     connector,
+    // For several answers to a prompt, which SGLang does not hand off.
+    whole: connector === 'sglang',
     execute: { ...deadlines, prefillTimeoutMs: 1_000, firstByteTimeoutMs: 1_000, answerTimeoutMs: 1_000 },
     file: { timeouts: { idleMs: 1_000 } },
     engines: { kvTimeout: 4 },

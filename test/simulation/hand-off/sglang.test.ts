@@ -73,28 +73,29 @@ test('a batch has an array of rooms, or one from which the next are counted', as
     [200, 200],
   )
   t.is(pair.decode.handOffs().received, 4)
-  const sampled = withRooms({ ...body({ n: 2 }), ...bootstrap(pair) }, [room(), room()])
-  t.deepEqual(
-    (await both(pair, sampled)).map(({ status }) => status),
-    [200, 200],
-  )
 })
 
 test('what has no room, no host, wrong lengths or equal rooms is refused by both', async t => {
   const pair = await pairFor(t, 'sglang')
   const where = bootstrap(pair)
-  const bad: readonly (readonly [string, RegExp])[] = [
+  const completions = '/v1/completions'
+  const batch = { model: 'tiny', prompt: ['one', 'two', 'three'] }
+  const bad: readonly (readonly [text: string, message: RegExp, path?: string])[] = [
     [JSON.stringify(body()), /without bootstrap room id/],
     [withRooms({ ...body(), ...where }, 'null'), /without bootstrap room id/],
-    [withRooms({ ...body({ n: 3 }), ...where }, [room(), room()]), /2 entries for 3 sequences/],
+    [withRooms({ ...batch, ...where }, [room(), room()]), /2 entries for 3 sequences/, completions],
+    [
+      withRooms({ ...body({ n: 2 }), ...where }, [room(), room()]),
+      /all answers of a prompt would have one room/,
+    ],
     [withRooms({ ...body(), ...where, bootstrap_host: ['a', 'b'] }, room()), /2 entries for 1 sequences/],
-    [withRooms({ ...body({ n: 2 }), ...where }, ['7', '7']), /rooms must differ/],
+    [withRooms({ ...batch, ...where }, ['7', '8', '7']), /rooms must differ/, completions],
     [withRooms({ ...body(), ...where }, '9223372036854775808'), /below 2\^63/],
     [withRooms({ ...body(), ...where }, '1.5'), /whole number/],
     [withRooms({ ...body(), ...where }, '"7"'), /bootstrap_room/],
   ]
-  for (const [text, message] of bad) {
-    for (const answer of await both(pair, text)) {
+  for (const [text, message, path] of bad) {
+    for (const answer of await both(pair, text, path)) {
       t.is(answer.status, 400, text.slice(-120))
       t.regex(answer.message, message)
       t.like(answer.json, { object: 'error', code: 400 })
@@ -151,10 +152,12 @@ test('a room whose legs have different prompts is refused', async t => {
 })
 
 test('a stream that fails before its first token has the error’s status; a port of null is the decode’s own', async t => {
-  const pair = await pairFor(t, 'sglang', { kvTimeout: 0.2 })
-  const request = { ...body({ stream: true }), ...bootstrap(pair) }
-  const failed = await post(pair.decode, CHAT, withRooms(request, room()))
-  t.is(failed.status, 500)
+  const hasty = await pairFor(t, 'sglang', { kvTimeout: 0.2 })
+  const streamed = body({ stream: true })
+  const lonely = withRooms({ ...streamed, ...bootstrap(hasty) }, room())
+  t.is((await post(hasty.decode, CHAT, lonely)).status, 500)
+  const pair = await pairFor(t, 'sglang')
+  const request = { ...streamed, ...bootstrap(pair) }
   const other = await pairFor(t, 'sglang', {}, { decode: { kvPort: pair.prefill.kvAddress?.port } })
   const text = withRooms({ ...request, bootstrap_port: null }, room())
   const [prefill, decode] = await Promise.all([

@@ -6,6 +6,7 @@ import test from 'ava'
 import { OptionsError } from '#phyllo/simulation/options/failure.js'
 import { loadOptions } from '#phyllo/simulation/options/load.js'
 import { scenariosOf } from '#phyllo/simulation/options/scenarios.js'
+import { simulate } from '#phyllo/simulation/virtual/simulate.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'phyllo-simulate-'))
 test.after.always(() => rmSync(folder, { recursive: true }))
@@ -147,4 +148,71 @@ test('a wrong scenario file or profile is told with line and column', t => {
   t.throws(() => loadOptions(join(folder, 'none.yaml'), []), {
     message: /cannot read the scenario .*no such file/,
   })
+})
+
+const ownWorkflow = (steps: string): string => `
+defaults: { profile: own }
+profiles:
+  own:
+    prepare: [tokenize, hash-blocks, match-prefix]
+    filter: [healthy]
+    score: [prefill-time]
+    pick: max-score
+    execute: EXECUTE
+workflows:
+  mine:
+    protocol: vllm-nixl
+    choice: { step: decode, threshold: 256 }
+    steps: ${steps}
+`
+const prefillAndDecode = `
+      - { name: prefill, role: prefill, profile: prefill, keep: { kv: /kv_transfer_params } }
+      - name: decode
+        role: decode
+        profile: decode
+        prefilled: true
+        repick: true
+        restartAt: prefill
+        request: { set: { kv_transfer_params: { from: prefill.kv } } }`
+
+test('a workflow of the configuration is simulated as the one that ships which it spells out', async t => {
+  const run = async (execute: string) => {
+    const config = file('split.yaml', ownWorkflow(prefillAndDecode).replace('EXECUTE', execute))
+    const [only] = scenarios(
+      flag('--config', 'config', config),
+      flag('--fleet', 'fleet', 'a10g-8b:2:prefill,a10g-8b:2:decode'),
+    )
+    if (only === undefined) throw new Error('no scenario')
+    const { wallMs: _, ...result } = await simulate(only)
+    return { ...result, profile: '' }
+  }
+  const own = await run('mine')
+  t.true(own.handOffs.requests > 0)
+  t.deepEqual(own, await run('prefill-decode/vllm-nixl'))
+})
+
+test('a workflow of the configuration that can’t be simulated is refused, with what can', t => {
+  for (const steps of [
+    '[{ name: a, profile: least-request }, { name: decode }]',
+    prefillAndDecode.replace('prefilled: true', 'prefilled: false'),
+    prefillAndDecode.replace('role: prefill,', 'role: prefill, optional: true,'),
+  ]) {
+    const config = file('other.yaml', ownWorkflow(steps).replace('EXECUTE', 'mine'))
+    t.regex(
+      complaint(flag('--config', 'config', config)),
+      /^--profile {2}'own' is served by workflow 'mine', which can't be simulated — it can be of one step, or of a prefill step/,
+    )
+  }
+})
+
+test('a profile file may name the workflows of --config, and one with its own is told where they belong', t => {
+  const config = file('split.yaml', ownWorkflow(prefillAndDecode).replace('EXECUTE', 'mine'))
+  const alone = file('alone.yaml', 'pick: random\nexecute: mine\n')
+  t.regex(complaint(flag('--profile', 'profile', alone)), /unknown execute plugin 'mine'/)
+  const [only] = scenarios(flag('--config', 'config', config), flag('--profile', 'profile', alone))
+  t.is(only?.profile.execute.name, 'mine')
+  t.regex(
+    complaint(flag('--profile', 'profile', config)),
+    /^--profile {2}.*split.yaml has workflows of its own, which are read from --config alone — write --config .*split.yaml/,
+  )
 })

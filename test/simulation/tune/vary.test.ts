@@ -1,11 +1,12 @@
 /** What `--vary` may name, and the profile with other numbers in it. */
 import test from 'ava'
 import { parse } from 'yaml'
+import { formatIssues, parseConfig } from '#phyllo/config/load.js'
 import { profileFromConfig, profileToConfig } from '#phyllo/decision/from-config.js'
 import type { Profile } from '#phyllo/decision/profile.js'
 import { shippedProfiles } from '#phyllo/decision/profiles/index.js'
 import { single } from '#phyllo/execution/workflows/single.js'
-import { knownPlugins } from '#phyllo/server/profiles.js'
+import { knownPlugins, resolveProfiles } from '#phyllo/server/profiles.js'
 import { OptionsError } from '#phyllo/simulation/options/failure.js'
 import { candidate } from '#phyllo/simulation/tune/candidate.js'
 import { valueAt } from '#phyllo/simulation/tune/dimension.js'
@@ -144,7 +145,7 @@ test('the best profile as YAML is the profile: for every shipped one', t => {
   for (const profile of shippedProfiles(single())) {
     const tuned = tunedOf(profile)
     const data: { profiles: Record<string, unknown>; plugins: string[] } = parse(
-      configYaml(tuned, ['said above', 'and: here'], ['/a/b/mine.js'], '/a/out/best.yaml'),
+      configYaml(tuned, ['said above', 'and: here'], { plugins: ['/a/b/mine.js'], file: '/a/out/best.yaml' }),
     )
     t.deepEqual(Object.keys(data.profiles), [tuned.name])
     t.deepEqual(data.plugins, ['../b/mine.js'])
@@ -165,3 +166,20 @@ function tunedOf(profile: Profile): Profile {
     throw error
   }
 }
+
+test('the best profile as YAML brings the configured workflow that it names, and those that it falls back to', t => {
+  const own = (more: string): string =>
+    `{ ${more} steps: [{ name: serve, request: { set: { x: { value: null } } } }] }`
+  const text = `workflows:\n  mine: ${own('fallback: second,')}\n  second: ${own('')}\n  other: ${own('')}\nprofiles: { p: { pick: random, execute: mine } }\n`
+  const loaded = parseConfig(text)
+  if (!loaded.ok) return t.fail(formatIssues(loaded.issues))
+  const { workflows } = loaded.config
+  const found = resolveProfiles(loaded.config).get('p')
+  if (found === undefined) return t.fail()
+  const made = candidate(found, knownPlugins(workflows), [], [], 'p-tuned')
+  if (made === null) return t.fail('it is no candidate')
+  const written = parseConfig(configYaml(made, [], { plugins: [], workflows, file: 'best.yaml' }))
+  if (!written.ok) return t.fail(formatIssues(written.issues))
+  t.deepEqual(Object.keys(written.config.workflows ?? {}), ['mine', 'second'])
+  t.deepEqual(written.config.workflows?.['mine'], workflows?.['mine'])
+})

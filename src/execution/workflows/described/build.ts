@@ -6,15 +6,15 @@ import { type Slot, slot } from '../../../decision/slot.js'
 import { editBody, fieldsOf } from '../../body-edit.js'
 import { cleanedWith } from '../../hand-off/client-fields.js'
 import { parsedJson } from '../../hand-off/fault.js'
-import { handOffRefusal } from '../../hand-off/refusals.js'
 import { batchShape } from '../../hand-off/sglang.js'
 import { leg, wholeRequest } from '../../leg-request.js'
 import { resumePolicy } from '../../resume/options.js'
 import type { Choice, Samples, Step, StepContext, StepResult, Workflow } from '../../workflow.js'
 import { checked, workflow } from '../../workflow-builder.js'
-import { bodyEdits, headerEdits, type Kept, type KeptSlots } from './edits.js'
+import { unfitFor } from '../prefill-decode/options.js'
+import { bodyEdits, headerEdits, headerText, type Kept, type KeptSlots, MAX_HEADER_VALUE } from './edits.js'
 import { outputOf } from './faults.js'
-import { type DescribedStep, type DescribedWorkflow, stagesOf } from './schema.js'
+import { type DescribedStep, type DescribedWorkflow, type FieldValue, stagesOf } from './schema.js'
 
 /** Throws an Error for one that can't work; those of a file are checked before, with the places of their faults. */
 export function workflowOf(
@@ -24,16 +24,18 @@ export function workflowOf(
 ): Workflow {
   const stages = stagesOf(described)
   const slots = slotsOf(name, stages.flat())
+  const inHeaders = headerValues(stages.flat())
   const direct = directOf(described, stages.flat())
   const choice = described.choice && direct && choiceOf(described.choice, direct)
   return checked({
     name,
     stages: stages.map((steps, i) => ({
-      steps: steps.map(step => stepOf(step, slots, i === stages.length - 1)),
+      steps: steps.map(step => stepOf(step, slots, inHeaders, i === stages.length - 1)),
       restartAt: restartOf(steps, stages),
     })),
     picksAhead: described.picksAhead,
     unfit: unfitOf(described, stages.flat()),
+    whole: direct ?? wholeOf(described, stages),
     choice,
     resume: resumePolicy(described.resume),
     fallback: described.fallback === undefined ? direct : resolve(described.fallback),
@@ -56,7 +58,22 @@ function restartOf(
   return at.length === 0 ? undefined : Math.min(...at)
 }
 
-function stepOf(described: DescribedStep, slots: KeptSlots, isLast: boolean): Step {
+/** Values that go into headers: `step.value`. */
+const headerValues = (steps: readonly DescribedStep[]): ReadonlySet<string> =>
+  new Set(steps.flatMap(({ request }) => Object.values(request.headers).flatMap(fromOf)))
+
+/** The kept value that a field or a header is set from. */
+const fromOf = (value: FieldValue): string[] =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && value.from !== undefined
+    ? [value.from]
+    : []
+
+function stepOf(
+  described: DescribedStep,
+  slots: KeptSlots,
+  inHeaders: ReadonlySet<string>,
+  isLast: boolean,
+): Step {
   const { name, profile, model, attempts, timeoutMs, prefilled, repick, holdsHead } = described
   const { answerTimeoutMs } = described
   const edits = bodyEdits(described, slots)
@@ -76,7 +93,7 @@ function stepOf(described: DescribedStep, slots: KeptSlots, isLast: boolean): St
     repick,
     holdsHead,
     reads: readBy(described, slots),
-    ...(kept && { writes: kept, read: keeper(described, kept) }),
+    ...(kept && { writes: kept, read: keeper(described, kept, inHeaders) }),
     ...(described.optional && { skip: ctx => void (kept && ctx.set(kept, new Map())) }),
     ...(pool && { pool }),
     request: input => {
@@ -95,15 +112,11 @@ function samplesOf({ role, prefilled, model }: DescribedStep): Samples {
 
 function readBy({ request }: DescribedStep, slots: KeptSlots): Slot<string, Kept>[] {
   const values = [...Object.values(request.set), ...Object.values(request.headers)]
-  const steps = values.flatMap(value =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value.from?.split('.')[0] ?? [])
-      : [],
-  )
+  const steps = values.flatMap(fromOf).flatMap(from => from.split('.')[0] ?? [])
   return [...new Set(steps)].flatMap(step => slots.get(step) ?? [])
 }
 
-function keeper({ keep }: DescribedStep, into: Slot<string, Kept>) {
+function keeper({ name, keep }: DescribedStep, into: Slot<string, Kept>, inHeaders: ReadonlySet<string>) {
   const names = Object.keys(keep)
   const fields = Object.values(keep).map(pointer => pointer.slice(1))
   return (
@@ -122,6 +135,10 @@ function keeper({ keep }: DescribedStep, into: Slot<string, Kept>) {
       // It goes into a request of the router's own, which must not be broken by it.
       const json = value && parsedJson(value)
       if (value === undefined || json === undefined || json === null) return `its answer has no ${field}`
+      const isHeader = inHeaders.has(`${name}.${names[i]}`)
+      const length = isHeader ? headerText(value.toString()).length : 0
+      if (length > MAX_HEADER_VALUE)
+        return `its answer's ${field} has ${length} characters as a header, and ${MAX_HEADER_VALUE} are the most`
       kept.set(names[i] ?? field, Buffer.from(value))
     }
     ctx.set(into, kept)
@@ -162,21 +179,34 @@ function unfitOf({ protocol }: DescribedWorkflow, steps: readonly DescribedStep[
     ),
   )
   if (protocol === undefined && !hasRoom) return undefined
+  const unfit = protocol && unfitFor(protocol)
   return (ctx: StepContext) => {
     const { body, pinnedTo, request } = ctx
     if (pinnedTo !== '') return `the response '${pinnedTo}' is held by one pod`
     if (body.length === 0) return 'a request without a body has no prompt'
     if (hasRoom && batchShape(ctx, request.kind).batched) return 'a batch needs a room for each prompt'
-    return protocol && handOffRefusal(protocol, ctx, request.kind)
+    return unfit?.(ctx)
   }
 }
 
 /** The whole request on one pod of the step that the choice is made by. */
 function directOf({ choice }: DescribedWorkflow, steps: readonly DescribedStep[]): Workflow | undefined {
   const step = steps.find(({ name }) => name === choice?.step)
-  if (step === undefined) return undefined
-  const { attempts, profile } = step
-  return workflow('whole')
+  return step && wholeOn(step)
+}
+
+/** The same by the step that answers, where there is no choice, of a workflow that is not for all requests. */
+function wholeOf(
+  described: DescribedWorkflow,
+  stages: readonly (readonly DescribedStep[])[],
+): Workflow | undefined {
+  if (unfitOf(described, stages.flat()) === undefined) return undefined
+  const step = stages.at(-1)?.find(each => outputOf(each, true) === 'relay')
+  return step && wholeOn(step)
+}
+
+const wholeOn = ({ attempts, profile }: DescribedStep): Workflow =>
+  workflow('whole')
     .step({
       name: 'serve',
       output: 'relay',
@@ -185,7 +215,6 @@ function directOf({ choice }: DescribedWorkflow, steps: readonly DescribedStep[]
       request: wholeRequest,
     })
     .build()
-}
 
 function choiceOf(
   { step, threshold }: NonNullable<DescribedWorkflow['choice']>,

@@ -76,8 +76,14 @@ function textOf(value: HeaderValue, slots: KeptSlots): (input: StepInput) => str
   }
 }
 
+/**
+ * Most characters of a kept value that goes into a header. Servers refuse a request whose headers together are longer than
+ * some size, 16,384 bytes of Node and of uvicorn with h11, and the client's own are among them.
+ */
+export const MAX_HEADER_VALUE = 8192
+
 /** Printable ASCII, whatever an engine has answered: white space between tokens is one blank, all else is escaped. */
-function headerText(json: string): string {
+export function headerText(json: string): string {
   const ascii = json
     .replace(/[\t\r\n]/g, ' ')
     .replace(/[^\x20-\x7e]/g, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)

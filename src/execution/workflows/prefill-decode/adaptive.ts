@@ -1,6 +1,11 @@
 /**
- * `threshold: adaptive`. For each request, what is cheaper for all: that the pod picked for decoding computes the prompt
- * itself, or that another one does and hands its blocks over.
+ * `threshold: adaptive`. Where the decode profile has found whether pods of role `both` are better left to prefills
+ * (`ctx.keptApart`, of the filter `decode-apart`), the choice goes with it: all prompts are computed where they are
+ * answered, or all but short ones on another pod. Requests one by one would undo it: each prompt that is computed among
+ * those that decode stalls them for what it takes, and each that is not leaves a pod of both unused.
+ *
+ * Else, for each request, what is cheaper for all: that the pod picked for decoding computes the prompt itself, or that
+ * another one does and hands its blocks over.
  *
  *     straight: queue and prompt there, and as much delay for each that decodes there
  *     split:    the least of the same over the prefill pods, and the hand-off
@@ -23,6 +28,18 @@ const CLOSED = 0
  */
 const WORTH_IT = 0.6
 
+/**
+ * Uncached tokens up to which a prompt is computed where it is decoded though prefills are kept apart: the threshold that
+ * is fixed unless told otherwise.
+ */
+export const SHORT = 256
+
+/** Why a prompt is not sent to a prefill pod for being short; undefined: it is not. */
+export const whyShort = (uncachedTokens: number, threshold: number): string | undefined =>
+  uncachedTokens > threshold
+    ? undefined
+    : `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`
+
 export class AdaptiveChoice implements Pick<Choice, 'why' | 'whyNot'> {
   readonly handOver = new HandOverTime()
   #delay: PrefillDelay | undefined
@@ -35,7 +52,11 @@ export class AdaptiveChoice implements Pick<Choice, 'why' | 'whyNot'> {
   #pod = -1
 
   why = (input: ChoiceInput): string | undefined => {
-    if (input.ctx.ticket === NO_TICKET || input.latency === undefined) return undefined
+    const { ctx, uncachedTokens } = input
+    if (ctx.ticket === NO_TICKET) return undefined
+    if (ctx.keptApart === false) return 'pods answer faster where each computes its own prompts'
+    if (ctx.keptApart === true) return whyShort(uncachedTokens, SHORT)
+    if (input.latency === undefined) return undefined
     this.#compare(input)
     if (this.#pod < 0) return 'no prefill pod takes requests'
     const split = this.#splitOwn + this.#splitOthers + this.#handOverMs
@@ -46,7 +67,10 @@ export class AdaptiveChoice implements Pick<Choice, 'why' | 'whyNot'> {
       : this.#text(input)
   }
 
-  whyNot = (input: ChoiceInput): string => this.#text(input)
+  whyNot = (input: ChoiceInput): string => {
+    if (input.ctx.keptApart === undefined) return this.#text(input)
+    return `${input.uncachedTokens} uncached tokens, and pods answer faster where others compute prompts`
+  }
 
   #compare(input: ChoiceInput): void {
     const { ctx, pod, pods, uncachedTokens } = input

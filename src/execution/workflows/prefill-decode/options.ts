@@ -6,7 +6,7 @@ import { wholeRequest } from '../../leg-request.js'
 import { resumeOption, resumePolicy } from '../../resume/options.js'
 import type { Choice, ChoiceInput, Step, StepContext, Workflow } from '../../workflow.js'
 import { type WorkflowOptions, workflow } from '../../workflow-builder.js'
-import { AdaptiveChoice } from './adaptive.js'
+import { AdaptiveChoice, SHORT, whyShort } from './adaptive.js'
 
 /** A name of a profile or a workflow. */
 const name = z.string().min(1)
@@ -50,7 +50,7 @@ const common = {
   fallback: name
     .optional()
     .describe(
-      'Workflow that serves requests while a step has no pod to go to. Default: none; they are answered 503.',
+      'Workflow that serves requests while a step has no pod to go to, and those that cannot be split. Default: none while a step has no pod, they are answered 503; what cannot be split goes to a pod that serves whole requests.',
     ),
 }
 
@@ -61,7 +61,7 @@ export const choosing = z.object({
   // pods costs a round trip and a transfer of the same order.
   threshold: z
     .union([z.int().min(0).max(10_000_000), z.literal('adaptive')])
-    .default(256)
+    .default(SHORT)
     .describe(
       'Prompt tokens that the decode pod would have to compute itself up to which the request goes straight to it, in tokens; `adaptive`: whichever costs less time for all that wait, by what is measured.',
     ),
@@ -75,14 +75,34 @@ export type PairOptions = z.output<typeof always>
 /** Makes a workflow by name, with its default options. */
 export type ResolveWorkflow = (name: string) => Workflow
 
+/** The path of the engine's own API that SGLang hands off. */
+const GENERATE = '/generate'
+
 /** Why a request can't be split in two. */
 export const unfitFor =
   (protocol: HandOffProtocol) =>
   (ctx: StepContext): string | undefined => {
+    const { request } = ctx
     if (ctx.pinnedTo !== '') return `the response '${ctx.pinnedTo}' is held by one pod`
     if (ctx.body.length === 0) return 'a request without a body has no prompt'
-    return handOffRefusal(protocol, ctx, ctx.request.kind)
+    if (request.kind === 'other' && request.path !== GENERATE) return 'the path is none that generates text'
+    return handOffRefusal(protocol, ctx, request.kind)
   }
+
+/**
+ * How a workflow ends whose decode pods serve nothing but their step: what can't be split goes to another pod of the
+ * model, of role mixed or both.
+ */
+export const pairEnd = (
+  protocol: HandOffProtocol,
+  options: PairOptions,
+  resolve: ResolveWorkflow,
+): WorkflowOptions => ({
+  unfit: unfitFor(protocol),
+  whole: whole(options),
+  resume: resumePolicy(options.resume),
+  fallback: fallbackOf(options, resolve),
+})
 
 /** What a workflow chooses by, and what its decode step learns for it. */
 interface Chooser {
@@ -105,6 +125,7 @@ export function choosingEnd(
     choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
     unfit: unfitFor(protocol),
     resume: resumePolicy(options.resume),
+    whole: direct,
     fallback: fallbackOf(options, resolve, direct),
   }
   return { learn, end }
@@ -118,13 +139,11 @@ function chooserFor({ threshold }: ChoosingOptions): Chooser {
   }
   const why = ({ ctx, uncachedTokens }: ChoiceInput): string | undefined =>
     // Without a ticket nobody has counted them.
-    ctx.ticket === NO_TICKET || uncachedTokens > threshold
-      ? undefined
-      : `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`
+    ctx.ticket === NO_TICKET ? undefined : whyShort(uncachedTokens, threshold)
   return { by: { why } }
 }
 
-/** The whole request on one pod of those that decode. */
+/** The whole request on one pod, of those that serve it. */
 function whole({ decode, attempts }: PairOptions): Workflow {
   return workflow('whole')
     .step({
@@ -140,7 +159,7 @@ function whole({ decode, attempts }: PairOptions): Workflow {
 }
 
 /** The workflow that serves what has no pod; `otherwise` where none is named. */
-export function fallbackOf(
+function fallbackOf(
   { fallback }: PairOptions,
   resolve: ResolveWorkflow,
   otherwise?: Workflow,

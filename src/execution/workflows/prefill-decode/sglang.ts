@@ -5,22 +5,18 @@
 
 import { DEFAULT_TRANSFER } from '../../../data/pod-role.js'
 import { executor } from '../../../decision/factories.js'
-import { PhylloError } from '../../../errors.js'
-import { handOffRefusal } from '../../hand-off/refusals.js'
 import {
   batchShape,
   bootstrapHost,
-  MAX_BATCH,
   type SglangMeeting,
   sglangDecodeBody,
   sglangPrefillBody,
 } from '../../hand-off/sglang.js'
 import { roomsFor } from '../../hand-off/sglang-rooms.js'
 import { leg } from '../../leg-request.js'
-import { resumePolicy } from '../../resume/options.js'
 import type { StepInput, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { always, fallbackOf, type ResolveWorkflow } from './options.js'
+import { always, pairEnd, type ResolveWorkflow } from './options.js'
 import { decodePart, prefillPart } from './steps.js'
 
 /** `execute: prefill-decode/sglang` of a profile. */
@@ -52,12 +48,7 @@ export function sglangWorkflow(given: unknown, resolve: ResolveWorkflow): Workfl
         }),
       },
     )
-    .build({
-      // Where no pod serves whole requests, what SGLang would rather not split is split all the same.
-      unfit: ctx => (ctx.pool.length === 0 ? undefined : handOffRefusal('sglang', ctx, ctx.request.kind)),
-      resume: resumePolicy(options.resume),
-      fallback: fallbackOf(options, resolve),
-    })
+    .build(pairEnd('sglang', options, resolve))
 }
 
 /** Both legs make it of the same attempt, so that they agree. */
@@ -65,13 +56,10 @@ function meeting(input: StepInput<never, 'prefill' | 'decode'>): SglangMeeting {
   const { ctx, attemptId } = input
   const prefill = input.podOf('prefill')
   const { size, batched } = batchShape(ctx, ctx.request.kind)
-  // Where nothing else serves it such a one comes here too, and a few bytes of it ask for a room for each answer.
-  if (size > MAX_BATCH)
-    throw new PhylloError('invalid_request', `a batch of ${size} prompts; ${MAX_BATCH} at most are served`)
   return {
     host: bootstrapHost(prefill.origin),
     port: (prefill.kvTransfer ?? DEFAULT_TRANSFER).bootstrapPort,
-    rooms: roomsFor(attemptId, Math.max(size, 1)),
+    rooms: roomsFor(attemptId, size),
     batched,
     prefillRank: prefill.rank,
     decodeRank: input.podOf('decode').rank,

@@ -6,6 +6,7 @@
 import { DEFAULT_TRANSFER } from '../../../data/pod-role.js'
 import { executor } from '../../../decision/factories.js'
 import { PhylloError } from '../../../errors.js'
+import { answerFault } from '../../hand-off/fault.js'
 import { bootstrapHost } from '../../hand-off/sglang.js'
 import {
   type MooncakeTransfer,
@@ -35,7 +36,9 @@ export function vllmMooncakeWorkflow(given: unknown, resolve: ResolveWorkflow): 
     .together(
       {
         ...prefillPart(options),
-        output: 'drain',
+        output: 'keep',
+        // What answered was no engine: nothing will be sent, and decode would wait for it until its deadline.
+        read: ({ body }) => answerFault(body),
         request: input => {
           const { ctx } = input
           return {

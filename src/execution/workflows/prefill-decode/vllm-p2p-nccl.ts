@@ -8,10 +8,9 @@ import { PhylloError } from '../../../errors.js'
 import { answerFault } from '../../hand-off/fault.js'
 import { type P2pPair, p2pDecodeBody, p2pHeaders, p2pPrefillBody } from '../../hand-off/vllm-p2p-nccl.js'
 import { leg } from '../../leg-request.js'
-import { resumePolicy } from '../../resume/options.js'
 import type { StepInput, Workflow } from '../../workflow.js'
 import { workflow } from '../../workflow-builder.js'
-import { always, fallbackOf, type ResolveWorkflow, unfitFor } from './options.js'
+import { always, pairEnd, type ResolveWorkflow } from './options.js'
 import { decodePart, prefillPart } from './steps.js'
 
 /** `execute: prefill-decode/vllm-p2p-nccl` of a profile. */
@@ -43,11 +42,7 @@ export function vllmP2pNcclWorkflow(given: unknown, resolve: ResolveWorkflow): W
       // Another decode pod has been pushed nothing.
       0,
     )
-    .build({
-      unfit: unfitFor('vllm-p2p-nccl'),
-      resume: resumePolicy(options.resume),
-      fallback: fallbackOf(options, resolve),
-    })
+    .build(pairEnd('vllm-p2p-nccl', options, resolve))
 }
 
 const head = (input: StepInput<never, 'prefill' | 'decode'>) =>

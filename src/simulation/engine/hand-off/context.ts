@@ -1,5 +1,7 @@
 /** What all connectors of an engine share. */
+import type { Call } from '../call.js'
 import type { Timing } from '../driver.js'
+import { wantedLogprobs } from '../logprobs.js'
 import type { EngineOptions } from '../options.js'
 import { seedOf } from '../random.js'
 import type { Rank } from '../rank.js'
@@ -25,6 +27,15 @@ export const digestOf = (prompt: Uint32Array): number => seedOf(prompt, prompt.l
 export function malformed({ counts }: HandOffContext, message: string, param: string): ApiError {
   counts.rejected++
   return ApiError.badRequest(message, param)
+}
+
+/**
+ * A decode leg computes the prompt's last token alone, and knows no log probabilities of the others: vLLM's answer has
+ * garbage in their place, SGLang's lacks them.
+ */
+export function requireNoPromptLogprobs(context: HandOffContext, call: Call): void {
+  if (wantedLogprobs(call.fields()).prompt === null) return
+  throw malformed(context, 'log probabilities of a prompt that was computed elsewhere', 'prompt_logprobs')
 }
 
 /** The hand-off can't be had. vLLM and SGLang both answer 500, as the fault may be the other engine's. */

@@ -9,7 +9,7 @@
  */
 import { z } from 'zod'
 import type { Connector, KvAddress, Leg, LegRequest } from './connector.js'
-import { failed, type HandOffContext, malformed } from './context.js'
+import { failed, type HandOffContext, malformed, requireNoPromptLogprobs } from './context.js'
 import { Holder } from './holder.js'
 import { OfferError } from './offers.js'
 import { askWithin, PullError, pull } from './pull.js'
@@ -107,7 +107,8 @@ class Mooncake implements Connector {
     }
   }
 
-  private decode({ rank, pieces }: LegRequest, id: string, params: object): Leg {
+  private decode({ call, rank, pieces }: LegRequest, id: string, params: object): Leg {
+    requireNoPromptLogprobs(this.context, call)
     if (this.context.options.role === 'prefill')
       throw malformed(this.context, `${FIELD}.do_remote_prefill: this is a prefill engine`, FIELD)
     const remote = remoteBody.safeParse(params)

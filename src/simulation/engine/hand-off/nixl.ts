@@ -11,7 +11,7 @@ import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import type { Call } from '../call.js'
 import type { Arrival, Connector, KvAddress, Leg, LegRequest, PieceEnd } from './connector.js'
-import { engineIdOf, failed, type HandOffContext, malformed } from './context.js'
+import { engineIdOf, failed, type HandOffContext, malformed, requireNoPromptLogprobs } from './context.js'
 import { Holder } from './holder.js'
 import { PullError, pull } from './pull.js'
 import { baseUrl, openSideChannel, type SideChannel } from './side-channel.js'
@@ -81,7 +81,8 @@ class Nixl implements Connector {
     }
   }
 
-  private decode({ rank, pieces }: LegRequest, params: object): Leg {
+  private decode({ call, rank, pieces }: LegRequest, params: object): Leg {
+    requireNoPromptLogprobs(this.context, call)
     if (this.context.options.role === 'prefill')
       throw malformed(this.context, `${FIELD}.do_remote_prefill: this is a prefill engine`, FIELD)
     const remote = remoteBody.safeParse(params)

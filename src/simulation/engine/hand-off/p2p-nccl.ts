@@ -9,7 +9,7 @@
  */
 import { z } from 'zod'
 import type { Arrival, Connector, KvAddress, Leg, LegRequest, Piece, PieceEnd } from './connector.js'
-import { digestOf, failed, type HandOffContext, malformed } from './context.js'
+import { digestOf, failed, type HandOffContext, malformed, requireNoPromptLogprobs } from './context.js'
 import { newCounts } from './counters.js'
 import { type Offer, OfferError, Offers } from './offers.js'
 import { kvTimeoutMs } from './options.js'
@@ -99,7 +99,8 @@ class P2pNccl implements Connector {
     end.release()
   }
 
-  private decode({ rank, pieces }: LegRequest, id: string): Leg {
+  private decode({ call, rank, pieces }: LegRequest, id: string): Leg {
+    requireNoPromptLogprobs(this.context, call)
     const gone = new AbortController()
     const receive = async (piece: Piece, at: number): Promise<Arrival> => {
       const key = `${id}#${at}`

@@ -5,17 +5,20 @@
  * disaggregation/common/ (source): an engine with a part to play refuses what has no room, with 400, and answers 500
  * for a transfer that fails, streamed or not.
  *
- * Stricter than SGLang: arrays of the wrong length, a decode without a host, a room that was used before and another
+ * Stricter than SGLang: several answers to a prompt, for which SGLang has one room and where it hangs, arrays of the wrong length, a decode without a host, a room that was used before and another
  * prompt in the room are refused. The prefill answers once its blocks are ready, SGLang's once they have been read.
  */
+import { z } from 'zod'
 import type { Connector, KvAddress, Leg, LegRequest } from './connector.js'
-import { failed, type HandOffContext, malformed } from './context.js'
+import { failed, type HandOffContext, malformed, requireNoPromptLogprobs } from './context.js'
 import { Holder } from './holder.js'
 import { OfferError } from './offers.js'
 import { kvPortOf, kvTimeoutMs } from './options.js'
 import { PullError, pull } from './pull.js'
 import { type Bootstrap, bootstrapsOf, RoomError } from './rooms.js'
 import { baseUrl, openSideChannel, type SideChannel } from './side-channel.js'
+
+const severalBody = z.looseObject({ n: z.number().nullish() })
 
 export async function openSglang(context: HandOffContext): Promise<Connector> {
   const { options } = context
@@ -40,6 +43,8 @@ class Sglang implements Connector {
   }
 
   open(request: LegRequest): Leg {
+    if (Number(severalBody.safeParse(request.call.fields()).data?.n ?? 1) !== 1)
+      throw malformed(this.context, 'all answers of a prompt would have one room', 'n')
     try {
       const bootstraps = bootstrapsOf(request.call.fields(), request.call.bytes, request.pieces.length)
       return this.channel === null ? this.decode(request, bootstraps) : this.prefill(request, bootstraps)
@@ -115,8 +120,9 @@ class Sglang implements Connector {
     }
   }
 
-  private decode({ rank, pieces }: LegRequest, bootstraps: readonly Bootstrap[]): Leg {
+  private decode({ call, rank, pieces }: LegRequest, bootstraps: readonly Bootstrap[]): Leg {
     const { options } = this.context
+    requireNoPromptLogprobs(this.context, call)
     if (bootstraps.some(({ host }) => host === null))
       throw new RoomError('bootstrap_host', 'bootstrap_host is missing: the host of the prefill engine')
     const gone = new AbortController()

@@ -2,7 +2,8 @@
 import { type Answer, textAnswer } from '../answer.js'
 import type { Call } from '../call.js'
 import { chatAnswer } from '../continued.js'
-import { fullUsage, generate, type HandOffFields, type Usage } from '../generation.js'
+import { fullUsage, generate, type HandOffFields, runningUsage, type Usage } from '../generation.js'
+import { Logprobs, type WantedLogprobs, wantedLogprobs } from '../logprobs.js'
 import { FINGERPRINT } from '../runtime.js'
 import { type ChatMessage, type ChatRequest, chatRequest } from '../schemas.js'
 import { chooseTool, type ToolCall, type ToolChoice } from '../tools.js'
@@ -10,23 +11,36 @@ import { chooseTool, type ToolCall, type ToolChoice } from '../tools.js'
 interface Choice {
   readonly answer: Answer
   readonly tool: ToolCall | null
+  readonly logprobs: Logprobs
+}
+
+/** A request, what it asks for, and what it will be answered. */
+interface State {
+  readonly request: ChatRequest
+  readonly prompt: Uint32Array
+  readonly choices: readonly Choice[]
+  readonly wanted: WantedLogprobs
 }
 
 export function chat(call: Call): void {
   const request = call.parse(chatRequest)
   const { runtime } = call
   runtime.requireModel(request.model)
-  const prompt = runtime.encodeChat(call.bytes)
+  const ids = request.prompt_tokens ?? []
+  const prompt = ids.length > 0 ? Uint32Array.from(ids) : runtime.encodeChat(call.bytes)
   const max_tokens = request.max_completion_tokens ?? request.max_tokens
   const limits = runtime.limits(prompt.length, { ...request, max_tokens })
   const tool = chooseTool(toolSpecs(request), toolChoice(request), lastText(request.messages))
   const choices = Array.from({ length: request.n ?? 1 }, (_, sample): Choice => {
-    if (tool === null) return { answer: chatAnswer(call, request, prompt, sample, limits), tool }
-    return { answer: textAnswer(tool.arguments, limits.most, runtime.tokenizer), tool }
+    const answer =
+      tool === null
+        ? chatAnswer(call, request, prompt, sample, limits)
+        : textAnswer(tool.arguments, limits.most, runtime.tokenizer)
+    return { answer, tool, logprobs: new Logprobs(prompt, answer, runtime.tokenizer) }
   })
   const tasks = [{ prompt, answers: choices.map(choice => choice.answer) }]
-  const sink =
-    request.stream === true ? streamed(call, request, prompt, choices) : whole(call, request, prompt, choices)
+  const state = { request, prompt, choices, wanted: wantedLogprobs(request) }
+  const sink = request.stream === true ? streamed(call, state) : whole(call, state)
   generate(call, request.model, request.cache_salt, tasks, sink)
 }
 
@@ -51,7 +65,15 @@ const finishReason = ({ answer, tool }: Choice): string =>
 
 const callId = (call: Call, index: number): string => `chatcmpl-tool-${call.id}-${index}`
 
-function whole(call: Call, request: ChatRequest, prompt: Uint32Array, choices: readonly Choice[]) {
+/** Of the answer's tokens from `at` to `end`; null where nobody asked. */
+const contentOf = ({ answer, logprobs }: Choice, { answer: top }: WantedLogprobs, at = 0, end?: number) =>
+  top === null
+    ? null
+    : {
+        content: answer.pieces.slice(at, end).map((_, i) => logprobs.chatToken(at + i, top)),
+      }
+
+function whole(call: Call, { request, prompt, choices, wanted }: State) {
   const wantsIds = request.return_token_ids === true
   const message = ({ answer, tool }: Choice, index: number): object => ({
     role: 'assistant',
@@ -83,7 +105,7 @@ function whole(call: Call, request: ChatRequest, prompt: Uint32Array, choices: r
         choices: choices.map((choice, index) => ({
           index,
           message: message(choice, index),
-          logprobs: null,
+          logprobs: contentOf(choice, wanted),
           finish_reason: finishReason(choice),
           stop_reason: null,
           token_ids: wantsIds ? Array.from(choice.answer.tokens) : null,
@@ -92,7 +114,8 @@ function whole(call: Call, request: ChatRequest, prompt: Uint32Array, choices: r
         service_tier: null,
         system_fingerprint: FINGERPRINT,
         usage: fullUsage(usage),
-        prompt_logprobs: null,
+        prompt_logprobs:
+          wanted.prompt === null ? null : (choices[0]?.logprobs.ofPrompt(wanted.prompt) ?? null),
         prompt_token_ids: wantsIds ? Array.from(prompt) : null,
         prompt_text: null,
         kv_transfer_params: null,
@@ -103,7 +126,7 @@ function whole(call: Call, request: ChatRequest, prompt: Uint32Array, choices: r
   }
 }
 
-function streamed(call: Call, request: ChatRequest, prompt: Uint32Array, choices: readonly Choice[]) {
+function streamed(call: Call, { request, prompt, choices, wanted }: State) {
   const stream = call.stream()
   const wantsIds = request.return_token_ids === true
   const head = {
@@ -113,6 +136,7 @@ function streamed(call: Call, request: ChatRequest, prompt: Uint32Array, choices
     model: request.model,
   }
   const withUsage = request.stream_options?.include_usage === true
+  const running = runningUsage(request.stream_options)
   const sendRole = (index: number): void => {
     const delta = { role: 'assistant', content: '' }
     stream.send({
@@ -120,6 +144,7 @@ function streamed(call: Call, request: ChatRequest, prompt: Uint32Array, choices
       choices: [{ index, delta, logprobs: null, finish_reason: null }],
       prompt_token_ids: wantsIds ? Array.from(prompt) : null,
       prompt_text: null,
+      ...running(prompt.length, 0),
     })
   }
   let unfinished = choices.length
@@ -138,7 +163,10 @@ function streamed(call: Call, request: ChatRequest, prompt: Uint32Array, choices
       const end = isLast ? { finish_reason: finishReason(state), stop_reason: null } : { finish_reason: null }
       stream.send({
         ...head,
-        choices: [{ index: choice, delta, logprobs: null, ...end, token_ids }],
+        choices: [
+          { index: choice, delta, logprobs: contentOf(state, wanted, at, at + 1), ...end, token_ids },
+        ],
+        ...running(prompt.length, at + 1),
         ...(isLast && unfinished === 0 && !withUsage ? { system_fingerprint: FINGERPRINT } : {}),
       })
     },

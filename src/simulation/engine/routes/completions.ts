@@ -1,6 +1,16 @@
 /** POST /v1/completions: text or token ids, single or in batches, `n` answers each. */
+
+import type { Answer } from '../answer.js'
 import type { Call } from '../call.js'
-import { fullUsage, generate, type HandOffFields, type Task, type Usage } from '../generation.js'
+import {
+  fullUsage,
+  generate,
+  type HandOffFields,
+  runningUsage,
+  type Task,
+  type Usage,
+} from '../generation.js'
+import { Logprobs, type WantedLogprobs, wantedLogprobs } from '../logprobs.js'
 import { FINGERPRINT, type Runtime } from '../runtime.js'
 import { type CompletionRequest, completionRequest, type PromptInput } from '../schemas.js'
 
@@ -30,15 +40,48 @@ export function completions(call: Call): void {
     )
     return { prompt, answers }
   })
-  const sink = request.stream === true ? streamed(call, request, tasks) : whole(call, request, tasks)
+  const state = { request, wanted: wantedLogprobs(request), choices: choicesOf(tasks, request, runtime) }
+  const sink = request.stream === true ? streamed(call, state) : whole(call, state)
   generate(call, request.model, request.cache_salt, tasks, sink)
 }
 
+/** One answer to one prompt. */
+interface Choice {
+  readonly prompt: Uint32Array
+  readonly answer: Answer
+  /** What stands before the answer: the prompt, where the request wants it back. */
+  readonly echo: string
+  readonly logprobs: Logprobs
+}
+
+interface State {
+  readonly request: CompletionRequest
+  readonly choices: readonly Choice[]
+  readonly wanted: WantedLogprobs
+}
+
+const choicesOf = (
+  tasks: readonly Task[],
+  { echo }: CompletionRequest,
+  { tokenizer }: Runtime,
+): readonly Choice[] =>
+  tasks.flatMap(({ prompt, answers }) =>
+    answers.map(answer => ({
+      prompt,
+      answer,
+      echo: echo === true ? tokenizer.decode(prompt) : '',
+      logprobs: new Logprobs(prompt, answer, tokenizer),
+    })),
+  )
+
 const idsOf = (tokens: Uint32Array, wanted: boolean): number[] | null => (wanted ? Array.from(tokens) : null)
 
-function whole(call: Call, request: CompletionRequest, tasks: readonly Task[]) {
+/** Of so many of the answer's tokens; with the first of them come those of a prompt that is echoed. */
+const told = ({ echo, logprobs }: Choice, { answer: top }: WantedLogprobs, at: number, count: number) =>
+  top === null ? null : logprobs.completion(at, count, top, at === 0 && echo !== '')
+
+function whole(call: Call, { request, choices, wanted }: State) {
   const wantsIds = request.return_token_ids === true
-  const choices = tasks.flatMap(({ prompt, answers }) => answers.map(answer => ({ prompt, answer })))
   return {
     onDone: (usage: Usage, handOff: HandOffFields) =>
       call.json(200, {
@@ -46,15 +89,15 @@ function whole(call: Call, request: CompletionRequest, tasks: readonly Task[]) {
         object: 'text_completion',
         created: call.created,
         model: request.model,
-        choices: choices.map(({ prompt, answer }, index) => ({
+        choices: choices.map((choice, index) => ({
           index,
-          text: answer.text,
-          logprobs: null,
-          finish_reason: answer.finish,
+          text: choice.echo + choice.answer.text,
+          logprobs: told(choice, wanted, 0, choice.answer.tokens.length),
+          finish_reason: choice.answer.finish,
           stop_reason: null,
-          token_ids: idsOf(answer.tokens, wantsIds),
-          prompt_logprobs: null,
-          prompt_token_ids: idsOf(prompt, wantsIds),
+          token_ids: idsOf(choice.answer.tokens, wantsIds),
+          prompt_logprobs: wanted.prompt === null ? null : choice.logprobs.ofPrompt(wanted.prompt),
+          prompt_token_ids: idsOf(choice.prompt, wantsIds),
           routed_experts: null,
         })),
         service_tier: null,
@@ -68,11 +111,10 @@ function whole(call: Call, request: CompletionRequest, tasks: readonly Task[]) {
   }
 }
 
-function streamed(call: Call, request: CompletionRequest, tasks: readonly Task[]) {
+function streamed(call: Call, { request, choices, wanted }: State) {
   const stream = call.stream()
   const wantsIds = request.return_token_ids === true
-  const answers = tasks.flatMap(task => task.answers)
-  const prompts = tasks.flatMap(task => task.answers.map(() => task.prompt))
+  const running = runningUsage(request.stream_options)
   const head = {
     id: `cmpl-${call.id}`,
     object: 'text_completion',
@@ -80,24 +122,25 @@ function streamed(call: Call, request: CompletionRequest, tasks: readonly Task[]
     model: request.model,
   }
   return {
-    onToken(choice: number, at: number): void {
-      const answer = answers[choice]
-      const prompt = prompts[choice]
-      if (answer === undefined || prompt === undefined) return
+    onToken(index: number, at: number): void {
+      const choice = choices[index]
+      if (choice === undefined) return
+      const { answer, prompt, echo } = choice
       const isLast = at === answer.pieces.length - 1
       stream.send({
         ...head,
         choices: [
           {
-            index: choice,
-            text: answer.pieces[at] ?? '',
-            logprobs: null,
+            index,
+            text: (at === 0 ? echo : '') + (answer.pieces[at] ?? ''),
+            logprobs: told(choice, wanted, at, 1),
             finish_reason: isLast ? answer.finish : null,
             stop_reason: null,
             prompt_token_ids: at === 0 ? idsOf(prompt, wantsIds) : null,
             token_ids: idsOf(answer.tokens.subarray(at, at + 1), wantsIds),
           },
         ],
+        ...running(prompt.length, at + 1),
       })
     },
     onDone(usage: Usage): void {

@@ -1,0 +1,84 @@
+import { z } from 'zod'
+import type { Pool } from '../../../data/pod-view.js'
+import { filter } from '../../factories.js'
+import { PodSurvey } from '../../pod-survey.js'
+import { ownTokens } from '../../prefill.js'
+import { Regime } from '../../regime.js'
+import { cachedTokens, promptLength } from '../../slots.js'
+
+/** Models beyond so many on one router have no regime of their own, and are left as they are. */
+const MOST_MODELS = 64
+
+/**
+ * For the decode step of a fleet with pods of role `decode`, which alone do nothing else, and pods of role `both`: drops
+ * the latter while prefills and answers are better kept apart (regime.ts), and tells the workflow's choice by
+ * `ctx.keptApart`. A pod of role `both` stays while none of role `decode` is left that has room. Where the fleet has no
+ * such two kinds of pods, nothing is dropped and nothing told.
+ */
+export const decodeApart = filter({
+  name: 'decode-apart',
+  summary: 'Leaves pods of role `both` to prefills while pods of role `decode` alone answer faster.',
+  reads: [promptLength, cachedTokens],
+  refusal: 'overloaded',
+  why: () => 'left to prefills: pods of role `decode` alone answer faster',
+  options: z.object({
+    // 8 ms of a step over 49 ns a token, for an 8B model on an H100; 130,000 on an A10G, 300,000 for 32B on two H100.
+    weightTokens: z
+      .number()
+      .positive()
+      .default(160_000)
+      .describe('Tokens of context whose reading takes as long as the rest of a step. In tokens.'),
+    // The estimates differ by what chance makes of some two hundred arrivals: 2 % where prompts take seconds.
+    margin: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.02)
+      .describe('By how much the other way has to be faster for a change. As a part of the time per token.'),
+    // As long as an answer of 1,000 tokens: what decodes on pods that turn to prefills is done by the next change.
+    dwellMs: z
+      .number()
+      .min(0)
+      .max(3_600_000)
+      .default(30_000)
+      .describe('Least time between two changes. In milliseconds.'),
+  }),
+  build: (options, { board, caches, lane, latency, now, pods: view }) => {
+    const survey = new PodSurvey(lane, caches, view)
+    const regimes = new Map<number, Regime>()
+
+    const regimeOf = (modelId: number): Regime | undefined => {
+      let regime = regimes.get(modelId)
+      if (regime === undefined && regimes.size < MOST_MODELS) {
+        regime = new Regime(options)
+        regimes.set(modelId, regime)
+      }
+      return regime
+    }
+
+    return (ctx, pods, keep) => {
+      if (!survey.read(ctx.model)) return
+      // Who is picked for a second time has arrived before.
+      if (ctx.keptApart === undefined) {
+        const regime = regimeOf(ctx.modelId)
+        if (regime === undefined) return
+        const { found } = survey
+        const decoders = view.stepPool(ctx.model, 'decode')
+        found.uncachedTokens = ownTokens(ctx.get(promptLength), longest(decoders, ctx.get(cachedTokens)))
+        found.prefillMs = latency.aloneMs(decoders, view, found.uncachedTokens)
+        found.arrivals = board.arrived(ctx.modelId)
+        regime.arrived(found, now())
+        ctx.keptApart = regime.isApart
+      }
+      if (ctx.keptApart && survey.anyAlone(pods)) {
+        for (let i = 0; i < pods.length; i++) if (!survey.isAlone(pods.slots[i] ?? 0)) keep[i] = 0
+      }
+    }
+  },
+})
+
+function longest({ slots, length }: Pool, cached: Uint32Array): number {
+  let most = 0
+  for (let i = 0; i < length; i++) most = Math.max(most, cached[slots[i] ?? 0] ?? 0)
+  return most
+}
