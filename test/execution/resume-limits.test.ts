@@ -2,9 +2,11 @@
 import test, { type ExecutionContext } from 'ava'
 import { isTicket } from '#phyllo/data/native.js'
 import { Trace } from '#phyllo/decision/trace.js'
+import { PhylloError } from '#phyllo/errors.js'
 import { fieldIn } from '#phyllo/execution/hand-off/fault.js'
 import { continuationOf, lessened } from '#phyllo/execution/resume/continuation.js'
 import type { SelectingProfile } from '#phyllo/execution/selector.js'
+import type { Workflow } from '#phyllo/execution/workflow.js'
 import { singleWorkflow } from '#phyllo/execution/workflows/single.js'
 import {
   answerWith,
@@ -12,6 +14,7 @@ import {
   chunked,
   inOrder,
   RecordingSink,
+  sleep,
   startPod,
   startWorker,
   streamHead,
@@ -20,7 +23,20 @@ import {
 import { ANSWER, type Asked, askFor, BREAK, hear, PIECES, PROMPT_TOKENS, talkingPod } from './kit-resume.js'
 
 const COUNTED = { stream_options: { include_usage: true, continuous_usage_stats: true } }
-const resuming = (given: object = {}) => singleWorkflow({ resume: given })
+/** All that were made, so that in the end none holds memory of any request. */
+const made: Workflow[] = []
+const whole = singleWorkflow({ resume: {} }).resume?.room.left
+
+function resuming(given: object = {}): Workflow {
+  const workflow = singleWorkflow({ resume: given })
+  made.push(workflow)
+  return workflow
+}
+
+test.after('nothing that was kept is held', t => {
+  t.true(made.length > 40)
+  for (const { resume } of made) t.is(resume?.room.left, whole)
+})
 
 /** A pod that says the role and `pieces` pieces, then breaks off; and one that is well. */
 async function twoPods(t: ExecutionContext, pieces = 2, change = (event: string) => event) {
@@ -281,6 +297,46 @@ test('a client that leaves in the resumed part frees all', async t => {
   await assertClean(t, worker)
 })
 
+/** Prepares a request that goes on as long prompts are, on another thread, until the promise settles. */
+const inTime = (pending: () => Promise<void>): SelectingProfile => ({
+  ...inOrder,
+  prepare: ({ body }) => (body.includes('continue_final_message') ? pending() : undefined),
+})
+
+test('a request that goes on is prepared on another thread: it ends, fails there, or its client leaves', async t => {
+  const { worker, second } = await twoPods(t)
+  const run = async (pending: () => Promise<void>) => {
+    const sink = new RecordingSink()
+    const profile = inTime(pending)
+    const record = await worker.run(sink, { ...givenOf({ kind: 'chat' }), profile, workflow: resuming() })
+    return { record, heard: hear(sink.text) }
+  }
+  t.is((await run(() => sleep(5))).heard.text, ANSWER)
+  const failed = await run(() => Promise.reject(new PhylloError('template_error', 'no such role')))
+  t.like(failed.record, { status: 200, outcome: 'failed' })
+  t.like(failed.heard.errors, [{ error: { code: 'template_error' } }])
+
+  const leaving = new RecordingSink()
+  let go = (): void => undefined
+  const pending = new Promise<void>(resolve => {
+    go = resolve
+  })
+  let asked = false
+  const profile = inTime(() => {
+    asked = true
+    return pending
+  })
+  const done = worker.run(leaving, { ...givenOf({ kind: 'chat' }), profile, workflow: resuming() })
+  await until(t, () => asked, 'it is being prepared')
+  leaving.leave()
+  t.like(await done, { status: 200, outcome: 'cancelled' })
+  t.is(worker.contexts.inUse, 1, 'the other thread reads its body')
+  go()
+  t.deepEqual(worker.resumes, ['resumed', 'failed', 'cancelled'])
+  t.is(second.requests.length, 1)
+  await assertClean(t, worker)
+})
+
 test('a shutdown ends streams, be they resumed or not', async t => {
   const { first } = await twoPods(t)
   const silent = await startPod(t, ({ socket }) => socket.write(streamHead))
@@ -293,6 +349,35 @@ test('a shutdown ends streams, be they resumed or not', async t => {
   t.like(hear(sink.text).errors, [{ error: { code: 'shutting_down' } }])
   await assertClean(t, worker)
 })
+
+for (const code of [500, 400]) {
+  test(`an engine that says in its stream that it failed, ${code}: gone on with where the pod is to blame`, async t => {
+    const words = `event: error\ndata: {"error":{"message":"EngineCore died","code":${code}}}\n\n`
+    const more = (events: string[]) => [...events.slice(0, 3), words, 'data: [DONE]\n\n']
+    // In pieces too: what comes behind the error in its own piece must not be lost where nobody goes on.
+    const cut = (bytes: Buffer) => [bytes.subarray(0, -9), bytes.subarray(-9)]
+    const pods = [
+      await talkingPod(t, 0, () => undefined, { more, cut }),
+      await talkingPod(t, 1, () => undefined),
+    ]
+    const worker = startWorker(
+      t,
+      pods.map(({ origin }) => origin),
+    )
+    const sink = new RecordingSink()
+    await worker.run(sink, { ...givenOf({ kind: 'chat' }), workflow: resuming() })
+    if (code === 500) t.is(hear(sink.text).text, ANSWER)
+    else t.true(sink.text.endsWith(`${words}data: [DONE]\n\n`), 'as it came')
+    t.deepEqual(worker.retries, code === 500 ? ['pod_error'] : [])
+    t.deepEqual(worker.resumes, code === 500 ? ['resumed'] : [])
+
+    const plain = new RecordingSink()
+    const asked: Asked = { kind: 'chat', fields: { n: 2 } }
+    await worker.run(plain, { ...givenOf(asked), workflow: resuming() })
+    t.true(plain.text.endsWith(`${words}data: [DONE]\n\n`), 'as it came where nobody goes on')
+    await assertClean(t, worker)
+  })
+}
 
 test('a slow client: the second pod waits for it too', async t => {
   const { worker } = await twoPods(t)

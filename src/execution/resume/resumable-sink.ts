@@ -5,15 +5,20 @@
  */
 import { PhylloError } from '../../errors.js'
 import { errorEvent } from '../error-answer.js'
+import { fieldIn, parsedJson } from '../hand-off/fault.js'
+import { asBuffer } from '../json-walk.js'
 import type { KeptAnswer } from '../kept-answer.js'
+import { isPodFailure } from '../retry.js'
 import type { ClientSink } from '../sink.js'
 import type { ResumedEvents } from './resumed-events.js'
-import { WholeEvents } from './whole-events.js'
+import { dataOf, eventsIn, WholeEvents } from './whole-events.js'
 
 /** Of a refusal, told to the client. */
 const MOST_REFUSAL_BYTES = 1000
 
 const DONE = 'data: [DONE]\n\n'
+/** How an error begins in a stream of vLLM's and SGLang's. In a text its quotes would be escaped. */
+const ERROR = Buffer.from('{"error"')
 
 /** What goes on with an answer, or does not. */
 export interface BreakHandler {
@@ -75,11 +80,8 @@ export class ResumableSink implements ClientSink {
     if (!this.#isStream || typeof chunk === 'string') return this.#send(chunk)
     const whole = this.#whole(chunk)
     if (whole === undefined) return true
-    const events = this.#resumed === undefined ? whole : this.#resumed.rewrite(whole)
-    if (events.length === 0) return true
-    if (this.#events.hasBroken) this.kept.release()
-    this.kept.add(events)
-    return this.#send(events)
+    if (whole.includes(ERROR)) return this.#judge(whole)
+    return this.#pass(whole)
   }
 
   end(body?: Uint8Array | string): void {
@@ -133,19 +135,53 @@ export class ResumableSink implements ClientSink {
     this.client.end()
   }
 
+  #pass(whole: Buffer): boolean {
+    const events = this.#resumed === undefined ? whole : this.#resumed.rewrite(whole)
+    if (events.length === 0) return true
+    if (this.#events.hasBroken) this.kept.release()
+    this.kept.add(events)
+    return this.#send(events)
+  }
+
+  /**
+   * An error in words, as vLLM sends one when its engine core has died and its server lives on. Where another pod goes on,
+   * the rest of this one's stream is for nobody.
+   *
+   * @throws PhylloError pod_error where another pod goes on
+   */
+  #judge(events: Buffer): boolean {
+    let more = true
+    for (const event of eventsIn(events)) {
+      const words = errorIn(event)
+      const error = words && new PhylloError('pod_error', `a pod failed in its answer: ${words}`)
+      if (error && !this.closed && this.breaks.broken(error)) throw error
+      more = this.#pass(event)
+    }
+    return more
+  }
+
   #endPlain(body?: Uint8Array | string): void {
     if (body !== undefined) this.bytes += Buffer.byteLength(body)
     this.client.end(body)
   }
 
   #whole(chunk: Uint8Array): Buffer | undefined {
-    return this.#events.take(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
+    return this.#events.take(asBuffer(chunk))
   }
 
   #send(chunk: Uint8Array | string): boolean {
     this.bytes += Buffer.byteLength(chunk)
     return this.client.write(chunk)
   }
+}
+
+/** What an event says went wrong on the pod's side; undefined for anything else, as a fault of the request's. */
+function errorIn(event: Buffer): string | undefined {
+  const data = dataOf(event)
+  const error = data && fieldIn(parsedJson(data), 'error')
+  const code = fieldIn(error, 'code')
+  const isPods = typeof code === 'number' && isPodFailure(code)
+  return isPods ? String(fieldIn(error, 'message')).slice(0, MOST_REFUSAL_BYTES) : undefined
 }
 
 function headerOf(headers: readonly string[], name: string): string | undefined {

@@ -1,5 +1,5 @@
 /** What a stream that broke off has said: read once, at the break, from what was kept of it. */
-import { fieldIn, parsedJson } from '../hand-off/fault.js'
+import { fieldIn } from '../hand-off/fault.js'
 import { dataOf, eventsIn } from './whole-events.js'
 
 /** Tokens as the engine counts them in each event (`continuous_usage_stats`), of which the last tells. */
@@ -10,7 +10,7 @@ export interface TokensSoFar {
 
 export interface StreamSoFar {
   readonly text: string
-  /** JSON of the fields that all events of an answer share: `id`, `created`, `model`, … */
+  /** JSON of the first event's fields that all events of an answer share: `id`, `created`, `model`, … */
   readonly shared: Readonly<Record<string, string>>
   /** The role has been named, which a chat's first event does. */
   readonly hasRole: boolean
@@ -32,7 +32,7 @@ const THINKING = /<\/?think/
 /** Reads the events; a text says why the answer can't be gone on with. */
 export function readSoFar(stream: Buffer): StreamSoFar | string {
   let text = ''
-  const shared: Record<string, string> = {}
+  let shared: StreamSoFar['shared'] | undefined
   let hasRole = false
   let tokens: TokensSoFar | undefined
   let finished = false
@@ -40,57 +40,77 @@ export function readSoFar(stream: Buffer): StreamSoFar | string {
   for (const each of eventsIn(stream)) {
     const data = dataOf(each)
     if (data === undefined) continue
-    if (data.toString('latin1') === '[DONE]')
-      return { text, shared, hasRole, tokens, finished, hasUsage, done: true }
-    const event = parsedJson(data)
+    const json = data.toString()
+    if (json === '[DONE]')
+      return { text, shared: shared ?? {}, hasRole, tokens, finished, hasUsage, done: true }
+    const event = parsed(json)
     const choices = fieldIn(event, 'choices')
     if (!Array.isArray(choices)) return 'its stream is none of chat or text completions'
-    for (const name of SHARED) {
-      const value = fieldIn(event, name)
-      if (value !== undefined && shared[name] === undefined) shared[name] = JSON.stringify(value)
-    }
-    tokens = tokensIn(event) ?? tokens
+    shared ??= sharedIn(event)
+    const counted = tokensIn(event)
+    tokens = counted ?? tokens
     const [choice, ...others] = choices
-    if (choice === undefined) hasUsage ||= tokensIn(event) !== undefined
+    if (choice === undefined) hasUsage ||= counted !== undefined
     else {
       if (others.length > 0 || (fieldIn(choice, 'index') ?? 0) !== 0) return 'it has several answers'
-      const said = textOf(choice)
-      if (typeof said !== 'string') return said.why
-      text += said
-      hasRole ||= fieldIn(fieldIn(choice, 'delta'), 'role') !== undefined
+      const delta = fieldIn(choice, 'delta')
+      const why = notText(choice, delta)
+      if (why !== undefined) return why
+      const said = fieldIn(delta, 'content') ?? fieldIn(choice, 'text')
+      if (typeof said === 'string') text += said
+      hasRole ||= fieldIn(delta, 'role') !== undefined
       finished ||= !isNothing(fieldIn(choice, 'finish_reason'))
     }
   }
   if (THINKING.test(text)) return 'its text has thinking in it, which templates cut out'
-  return { text, shared, hasRole, tokens, finished, hasUsage, done: false }
+  return { text, shared: shared ?? {}, hasRole, tokens, finished, hasUsage, done: false }
+}
+
+function sharedIn(event: unknown): StreamSoFar['shared'] {
+  const shared: Record<string, string> = {}
+  for (const name of SHARED) {
+    const value = fieldIn(event, name)
+    if (value !== undefined) shared[name] = JSON.stringify(value)
+  }
+  return shared
+}
+
+/** There are thousands of events, and a decoder for each would take longer than all else. */
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
 }
 
 function tokensIn(event: unknown): TokensSoFar | undefined {
   const usage = fieldIn(event, 'usage')
+  if (isNothing(usage)) return undefined
   const prompt = fieldIn(usage, 'prompt_tokens')
   const completion = fieldIn(usage, 'completion_tokens')
   return typeof prompt === 'number' && typeof completion === 'number' ? { prompt, completion } : undefined
 }
 
 /** What cannot be said again in words, or only in words that a template would put elsewhere. */
-const NOT_TEXT: Readonly<Record<string, string>> = {
-  tool_calls: 'a tool call has begun, and how it is written is up to the template',
-  function_call: 'a function call has begun, and how it is written is up to the template',
-  reasoning: 'reasoning has begun, which templates cut out of an earlier answer',
-  reasoning_content: 'reasoning has begun, which templates cut out of an earlier answer',
-  refusal: 'a refusal has begun, which is no content',
-  audio: 'audio has begun',
-}
+const NOT_TEXT: ReadonlyMap<string, string> = new Map([
+  ['tool_calls', 'a tool call has begun, and how it is written is up to the template'],
+  ['function_call', 'a function call has begun, and how it is written is up to the template'],
+  ['reasoning', 'reasoning has begun, which templates cut out of an earlier answer'],
+  ['reasoning_content', 'reasoning has begun, which templates cut out of an earlier answer'],
+  ['refusal', 'a refusal has begun, which is no content'],
+  ['audio', 'audio has begun'],
+])
 
-/** The text that a choice of chat or completions adds; or why it is not text alone. */
-function textOf(choice: unknown): string | { readonly why: string } {
-  if (!isNothing(fieldIn(choice, 'logprobs'))) return { why: 'it has logprobs' }
-  const delta = fieldIn(choice, 'delta')
-  for (const [name, why] of Object.entries(NOT_TEXT)) {
-    if (!isNothing(fieldIn(delta, name))) return { why }
+/** Why a choice of chat or completions is not text alone; undefined: it is. */
+function notText(choice: unknown, delta: unknown): string | undefined {
+  if (!isNothing(fieldIn(choice, 'logprobs'))) return 'it has logprobs'
+  if (typeof delta !== 'object' || delta === null) return undefined
+  for (const [name, value] of Object.entries(delta)) {
+    const why = NOT_TEXT.get(name)
+    if (why !== undefined && !isNothing(value)) return why
   }
-  const text = fieldIn(delta, 'content') ?? fieldIn(choice, 'text')
-  return typeof text === 'string' ? text : ''
+  return undefined
 }
 
 const isNothing = (value: unknown): boolean =>

@@ -74,12 +74,15 @@ export function* eventsIn(bytes: Buffer): Generator<Buffer> {
 
 /** The data of an event, without a copy where it is one line, as it is of all engines; undefined: it has none. */
 export function dataOf(event: Buffer): Buffer | undefined {
+  // One line, and nothing else.
+  if (startsWith(event, DATA_SPACE) && event.indexOf(LF) === event.length - 2)
+    return event.subarray(DATA_SPACE.length, -2)
   let data: Buffer | undefined
   for (let from = 0; from < event.length; ) {
     let end = from
     while (end < event.length && event[end] !== LF && event[end] !== CR) end++
     const line = event.subarray(from, end)
-    if (line.subarray(0, DATA.length).equals(DATA)) {
+    if (startsWith(line, DATA)) {
       const value = line.subarray(line[DATA.length] === SPACE ? DATA.length + 1 : DATA.length)
       data = data === undefined ? value : Buffer.concat([data, Buffer.of(LF), value])
     }
@@ -88,5 +91,9 @@ export function dataOf(event: Buffer): Buffer | undefined {
   return data
 }
 
+const startsWith = (bytes: Buffer, wanted: Buffer): boolean =>
+  bytes.length >= wanted.length && bytes.compare(wanted, 0, wanted.length, 0, wanted.length) === 0
+
 const DATA = Buffer.from('data:')
+const DATA_SPACE = Buffer.from('data: ')
 const SPACE = 0x20
