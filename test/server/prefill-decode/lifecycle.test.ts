@@ -8,10 +8,12 @@ import { type Connector, chat, enginesOf, type Fleet, fleetFor, heal, settled, s
 
 const nixl = sharedFleet({ connector: 'nixl', engines: { kvTimeout: 3 } })
 const sglang = sharedFleet({ connector: 'sglang' })
+const mooncake = sharedFleet({ connector: 'mooncake', engines: { kvTimeout: 5 } })
 const p2p = sharedFleet({ connector: 'p2p-nccl', engines: { kvTimeout: 5 } })
 const fleets: readonly (readonly [Connector, () => Promise<Fleet>])[] = [
   ['nixl', nixl],
   ['sglang', sglang],
+  ['mooncake', mooncake],
   ['p2p-nccl', p2p],
 ]
 

@@ -129,7 +129,7 @@ async function run(
   await settled(fleet)
 }
 
-const connectors: readonly Connector[] = ['nixl', 'sglang', 'p2p-nccl', 'generic']
+const connectors: readonly Connector[] = ['nixl', 'sglang', 'p2p-nccl', 'mooncake', 'generic']
 
 for (const connector of connectors) {
   const shared = sharedFleet({
