@@ -3,9 +3,9 @@ import type { ExecutionContext } from 'ava'
 
 export { sleep }
 
-/** Waits until the condition holds; fails the test after ten seconds. */
+/** Waits until the condition holds; fails the test after twenty seconds. */
 export async function until(t: ExecutionContext, condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + 10_000
+  const end = Date.now() + 20_000
   while (!condition()) {
     if (Date.now() > end) return t.fail(`never happened: ${what}`)
     await sleep(2)

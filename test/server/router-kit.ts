@@ -263,11 +263,15 @@ export async function fault(answer: Response) {
 
 export const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
-/** Waits until `done` holds, twenty seconds at most. */
-export async function until(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = Date.now() + 20_000
+/** Waits until `done` holds, twenty seconds at most unless told otherwise. */
+export async function until(
+  done: () => boolean | Promise<boolean>,
+  what: string,
+  seconds = 20,
+): Promise<void> {
+  const deadline = Date.now() + 1000 * seconds
   while (!(await done())) {
-    if (Date.now() > deadline) throw new Error(`waited 20 s in vain until ${what}`)
+    if (Date.now() > deadline) throw new Error(`waited ${seconds} s in vain until ${what}`)
     await sleep(10)
   }
 }
