@@ -50,8 +50,8 @@ function splitBy(execute: Parameters<typeof vllmNixl>[0], name: string): Profile
 
 /**
  * For pods that do both: prefill where it holds up few; decode on the pods that `decode-apart` leaves, as the mixed fleet's
- * profile has it, and of those with as much to do on the one with the most free KV cache (costs are milliseconds, and
- * outweigh a score of 1 wherever they differ).
+ * profile has it, and where there is room. Costs are milliseconds: a quarter of a pod's KV cache, which is a prompt of
+ * 100,000 tokens, counts as much as one more request does there for a prompt as long.
  */
 const mindful = (): readonly Profile[] => [
   profile('prefill')
@@ -63,7 +63,7 @@ const mindful = (): readonly Profile[] => [
   profile('decode')
     .prepare(tokenize(), hashBlocks(), matchPrefix())
     .filter(healthy(), circuitClosed(), decodeApart())
-    .score(prefillTime({ measured: false }), kvUse())
+    .score(prefillTime({ measured: false }), kvUse({ weight: 3000 }))
     .pick(maxScore({ tieBreak: 'least-load' }))
     .execute(single()),
 ]

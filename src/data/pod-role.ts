@@ -1,8 +1,8 @@
 /** Which steps of a request a pod takes, and how it hands over what it has computed. */
 
 /**
- * `mixed`: whole requests, and nothing else. `prefill`, `decode`, `encode`: those steps. `both`: prefill and decode steps
- * and whole requests, as vLLM's `kv_both`.
+ * `mixed`: whole requests, and nothing else. `prefill`, `decode`, `encode`: those steps. `both`: prefill and decode steps,
+ * as vLLM's `kv_both`. With most connectors those that decode take whole requests too, see `servesWhole`.
  */
 export const ROLES = ['mixed', 'prefill', 'decode', 'both', 'encode'] as const
 export type PodRole = (typeof ROLES)[number]

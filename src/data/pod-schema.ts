@@ -69,8 +69,8 @@ const kvTransfer = z
       .enum(CONNECTORS)
       .default('nixl')
       .describe(
-        'Protocol that it was started with. `nixl`, `p2p-nccl` and `mooncake` are vLLM connectors; a pod of role decode ' +
-          'with these serves whole requests too, one with `sglang` does not.',
+        'Protocol that it was started with. `nixl`, `p2p-nccl` and `mooncake` are vLLM connectors. A pod of role decode ' +
+          'or both with `nixl`, `mooncake` or `generic` serves whole requests too; with `p2p-nccl` and `sglang` none does.',
       ),
     // SGLang's own default. vLLM's MooncakeConnector has the same.
     bootstrapPort: count(
@@ -122,7 +122,7 @@ export const podTraits = {
     .default('mixed')
     .describe(
       'Steps of a request that it takes: `mixed` whole requests; `prefill`, `decode` and `encode` those steps of ' +
-        'workflows that have them; `both` prefill, decode and whole requests. What else a role takes its connector says.',
+        'workflows that have them; `both` prefill and decode. Whether decode and both take whole requests too its connector says.',
     ),
   kvTransfer: kvTransfer
     .optional()

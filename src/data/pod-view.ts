@@ -112,7 +112,7 @@ export class PodView {
     return pod?.ref === ref ? pod : undefined
   }
 
-  /** Whether the slot's pod serves whole requests, of which it may be the only one that can take a certain one. */
+  /** Whether the slot's pod serves whole requests. A request that goes on from a response has a pool of one that may not. */
   servesWhole(slot: number): boolean {
     const pod = this.#bySlot[slot]
     return pod !== undefined && isWhole(pod)

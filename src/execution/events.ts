@@ -37,13 +37,6 @@ export interface ExecutionRecord {
 export type Way = 'split' | 'direct' | 'fallback'
 
 /**
- * What became of a stream that broke off, where its workflow resumes: another pod has said the rest (`resumed`), nothing
- * was missing but its end (`whole`), it could not be gone on with (`unfit`), that failed too (`failed`), or the client
- * left meanwhile (`cancelled`).
- */
-export type ResumeResult = 'resumed' | 'whole' | 'unfit' | 'failed' | 'cancelled'
-
-/**
  * What became of a hedge. `sent`: a second pod got the request too; then `won`: its answer is the client's, `lost`: the
  * first pod's is, or `failed`: it came to nothing while the first was still at work. `refused`: it was time, and the budget
  * was spent. `no_pod`: it was time, and there was no second pod to go to.
@@ -66,6 +59,13 @@ export type Shortfall =
  */
 export type Judgement = 'sufficed' | Shortfall | 'failed' | 'no_pod'
 
+/**
+ * What became of a stream that broke off, where its workflow resumes: another pod has said the rest (`resumed`), nothing
+ * was missing but its end (`whole`), it could not be gone on with (`unfit`), that failed too (`failed`), or the client
+ * left meanwhile (`cancelled`).
+ */
+export type ResumeResult = 'resumed' | 'whole' | 'unfit' | 'failed' | 'cancelled'
+
 export interface ExecutionEvents {
   /** A pod was booked; attempt counts from 1. */
   onPick(ctx: RoutingContext, lease: Lease, attempt: number): void
@@ -78,14 +78,14 @@ export interface ExecutionEvents {
    * or to its first byte where that is the client's.
    */
   onStep(ctx: RoutingContext, step: string, ms: number, cause?: ErrorCode): void
-  /** The stream of such a request broke off. Once per request, before `onDone`. */
-  onResume(ctx: RoutingContext, result: ResumeResult): void
   /** Another pod of the request has failed, and it may have been this one's fault: they meet in the protocol. */
   onDoubt(ctx: RoutingContext, pod: PodInfo): void
   /** A hedge of the request, or the lack of one. */
   onHedge(ctx: RoutingContext, fate: HedgeFate): void
   /** An answer was judged that may be the client's, or did not come. Once for each such step of a request. */
   onJudged(ctx: RoutingContext, judgement: Judgement): void
+  /** The stream of such a request broke off. Once per request, before `onDone`. */
+  onResume(ctx: RoutingContext, result: ResumeResult): void
   /** Once per request, before its context is given back. */
   onDone(ctx: RoutingContext, record: ExecutionRecord): void
 }

@@ -38,8 +38,8 @@ export interface WorkflowOptions {
   readonly choice?: Choice | undefined
   readonly fallback?: Workflow | undefined
   readonly unfit?: Workflow['unfit']
-  readonly resume?: Workflow['resume']
   readonly whole?: Workflow | undefined
+  readonly resume?: Workflow['resume']
 }
 
 /**

@@ -217,15 +217,15 @@ export function countingEvents(counters: Counters): ExecutionEvents {
       if (cause === undefined) counters.stepDone(step, ms / 1000)
       else counters.stepFailed(step, cause)
     },
-    onResume(_ctx, result) {
-      counters.resumed(result)
-    },
     onDoubt() {},
     onHedge(ctx, fate) {
       counters.hedge(ctx.modelId, fate)
     },
     onJudged(ctx, judgement) {
       counters.judged(ctx.modelId, judgement)
+    },
+    onResume(_ctx, result) {
+      counters.resumed(result)
     },
     onDone(ctx, record) {
       countDone(counters, ctx, record)

@@ -20,10 +20,10 @@ export function observedEvents(
     onRetry: (ctx, pod, cause) => counting.onRetry(ctx, pod, cause),
     onWay: (ctx, way) => counting.onWay(ctx, way),
     onStep: (ctx, step, ms, cause) => counting.onStep(ctx, step, ms, cause),
-    onResume: (ctx, result) => counting.onResume(ctx, result),
     onDoubt: doubted,
     onHedge: (ctx, fate) => counting.onHedge(ctx, fate),
     onJudged: (ctx, judgement) => counting.onJudged(ctx, judgement),
+    onResume: (ctx, result) => counting.onResume(ctx, result),
     onDone(ctx, record) {
       counting.onDone(ctx, record)
       sampler?.done(ctx, record)

@@ -95,6 +95,23 @@ test('another profile from a file: the sums agree with each other, and the notes
   t.regex(shown.out, /Not reproduced:/)
 })
 
+test('a profile of several steps is decided again in one pick, and says so; workflows of the file are those of --config', async t => {
+  const own = 'pick: random\nexecute: mine\n'
+  writeFileSync(join(folder, 'own.yaml'), own)
+  writeFileSync(join(folder, 'router.yaml'), 'workflows:\n  mine: { steps: [{ name: a }, { name: b }] }\n')
+  const alone = await phyllo(['replay', 'd.jsonl', '--profile', 'own.yaml'])
+  t.regex(alone.err, /unknown execute plugin 'mine'/)
+  const { code, out, err } = await phyllo([
+    ...['replay', 'd.jsonl', '--profile', 'own.yaml'],
+    ...['--config', 'router.yaml', '--json'],
+  ])
+  t.is(code, 0, err)
+  const { notes } = report.parse(JSON.parse(out))
+  t.regex(notes.join('\n'), /served by workflow 'mine': one pick of each request is decided again/)
+  const whole = await phyllo(['replay', 'd.jsonl', '--profile', 'router.yaml'])
+  t.regex(whole.err, /router.yaml has workflows of its own, which are read from --config alone/)
+})
+
 test('bad lines are named and passed over; standard input is read', async t => {
   const [first = '', second = ''] = log
   const future = JSON.stringify({ ...JSON.parse(second), v: 2 })

@@ -123,9 +123,54 @@ const cases: [string, string, string][] = [
     'workflows.w.steps[0].request.headers.content-length: the router writes content-length itself — leave it out',
   ],
   [
-    'a deep pointer',
-    steps('{ name: a, keep: { x: /y/z } }', decode),
-    'workflows.w.steps[0].keep.x: expected a field of the top level, as in /kv_transfer_params, got "/y/z"',
+    'no pointer',
+    steps('{ name: a, keep: { x: y/z } }', decode),
+    'workflows.w.steps[0].keep.x: expected a JSON pointer, as in /kv_transfer_params or /choices/0/text, got "y/z"',
+  ],
+  [
+    'a broken pointer',
+    steps('{ name: a, request: { drop: [/a//b] } }'),
+    'workflows.w.steps[0].request.drop[0]: expected a name, or a pointer as in /stream_options/include_usage, got "/a//b"',
+  ],
+  [
+    'edits within each other',
+    steps('{ name: a, request: { set: { /a/b: 1, a: 2 } } }'),
+    "workflows.w.steps[0].request.set.a: 'a' and '/a/b' are the same field, or one lies within the other — keep one of them",
+  ],
+  [
+    'a judgement',
+    steps('{ name: a, suffices: { shorterThan: 3 } }', decode),
+    "workflows.w.steps[0].suffices: a step of the file can't judge its answer — write execute: cascade for the profile, or the workflow in TypeScript",
+  ],
+  [
+    'a condition',
+    steps('{ name: a, when: stream }', decode),
+    "workflows.w.steps[0].when: a step of the file can't have a condition of its own — write choice or protocol for the workflow, or the workflow in TypeScript",
+  ],
+  [
+    'a hedge on what is kept',
+    steps('{ name: a, hedge: {}, keep: { x: /y } }', decode),
+    'workflows.w.steps[0].hedge: only the step that relays its answer can be hedged — leave hedge out',
+  ],
+  [
+    'a hedge beside another step',
+    steps('{ together: [{ name: a, output: drain }, { name: b, output: relay, hedge: {} }] }'),
+    'workflows.w.steps[0].together[1].hedge: a step that runs beside another meets it on one pod, and can not be hedged — leave hedge out',
+  ],
+  [
+    'a hedge on what is taken once',
+    steps(prefill, '{ name: decode, restartAt: prefill, hedge: {} }'),
+    'workflows.w.steps[1].hedge: with restartAt, it takes what can be taken once: it can not be hedged — leave hedge out',
+  ],
+  [
+    'a hedge on a pod named ahead',
+    '  w: { picksAhead: true, steps: [{ name: a, hedge: {} }] }',
+    'workflows.w.steps[0].hedge: with picksAhead, its pod is named before it is asked: it can not be hedged — leave hedge out',
+  ],
+  [
+    'an option of a hedge',
+    steps('{ name: a, hedge: { budget: 2 } }'),
+    'workflows.w.steps[0].hedge.budget: expected a number from 0 to 1, got 2',
   ],
   [
     'an unknown choice',

@@ -1,8 +1,9 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { createLatencyMemory, LatencyModel, ownLatencyModel } from '#phyllo/data/latency-model.js'
+import { PodView } from '#phyllo/data/pod-view.js'
 import { refOf } from '../decision/fake-addon.js'
-import { seeded } from '../decision/helpers.js'
+import { pod, seeded } from '../decision/helpers.js'
 
 const POD = refOf(3)
 const OTHER = refOf(4)
@@ -123,4 +124,54 @@ test('a slope that chance made negative is dropped without a shift of all predic
   }
   t.is(model.terms(POD)?.perKvUse, 0)
   t.true(isNear(predicted, sum, 0.05), `${predicted} for ${sum}`)
+})
+
+test('what a prompt takes a pod alone: of all the pods together, through what waits elsewhere; gone with the pod', t => {
+  const view = new PodView()
+  view.update(
+    1,
+    [3, 4, 5].map(slot => pod(slot)),
+  )
+  const memory = createLatencyMemory(64, 2)
+  const models = [0, 1].map(row => new LatencyModel(memory, row, () => 0))
+  const [model] = models
+  if (model === undefined) throw new Error('there are two')
+  const random = seeded(5)
+  t.is(model.aloneMs(view.all, view, 50_000), -1)
+  for (let i = 0; i < 60; i++) {
+    const tokens = 40_000 + random() * 20_000
+    const isAlone = i % 3 > 0
+    const ahead = isAlone ? tokens : 3 * tokens
+    const ms = 30 + 0.05 * ahead * (1 + 0.1 * (random() - 0.5))
+    models[i % 2]?.learn(refOf(3 + (i % 4 === 0 ? 1 : 0)), ahead, 2, 0.5, ms, isAlone)
+    if (i === 5) t.is(model.aloneMs(view.all, view, 50_000), -1, 'four are not enough')
+  }
+  for (const tokens of [40_000, 50_000, 60_000]) {
+    const ms = model.aloneMs(view.all, view, tokens)
+    t.true(isNear(ms, 30 + 0.05 * tokens, 0.05), `${tokens}: ${ms}`)
+  }
+  view.update(
+    2,
+    [3, 4, 5].map(slot => pod(slot, `new-${slot}`, 2)),
+  )
+  t.is(model.aloneMs(view.all, view, 50_000), -1)
+})
+
+test('whatever is learned of prompts alone, what one takes is a time', t => {
+  const view = new PodView()
+  view.update(1, [pod(3)])
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.double(), fc.double()), { minLength: 5 }),
+        fc.nat(1e7),
+        (samples, tokens) => {
+          const model = ownLatencyModel(() => 0)
+          for (const [length, ms] of samples) model.learn(POD, length, 0, 0, ms, true)
+          const ms = model.aloneMs(view.all, view, tokens)
+          return ms === -1 || (ms >= 0 && Number.isFinite(ms))
+        },
+      ),
+    ),
+  )
 })

@@ -19,9 +19,11 @@ function poolsOf(role: PodRole, assigned: Assignment | undefined, connector: Con
 
 test('a pod of role both is in the pools of the step that it is kept to; whole requests go where it decodes', t => {
   for (const connector of CONNECTORS) {
-    t.deepEqual(poolsOf('both', undefined, connector), ['whole', 'prefill', 'decode'])
+    // Started with these, an engine serves nothing without its partner.
+    const whole = connector === 'sglang' || connector === 'p2p-nccl' ? [] : ['whole']
+    t.deepEqual(poolsOf('both', undefined, connector), [...whole, 'prefill', 'decode'])
     t.deepEqual(poolsOf('both', 'prefill', connector), ['prefill'])
-    t.deepEqual(poolsOf('both', 'decode', connector), ['whole', 'decode'])
+    t.deepEqual(poolsOf('both', 'decode', connector), [...whole, 'decode'])
   }
 })
 
@@ -32,7 +34,11 @@ test('pods of other roles are kept to nothing', t => {
       for (const connector of CONNECTORS)
         t.deepEqual(poolsOf(role, assigned, connector), poolsOf(role, undefined, connector), role)
   }
-  t.deepEqual(poolsOf('decode', undefined, 'sglang'), ['decode'])
+  for (const connector of CONNECTORS) {
+    const alone = connector !== 'sglang' && connector !== 'p2p-nccl'
+    t.deepEqual(poolsOf('decode', undefined, connector), alone ? ['whole', 'decode'] : ['decode'])
+    t.deepEqual(poolsOf('mixed', undefined, connector), ['whole'])
+  }
   t.deepEqual(poolsOf('encode', undefined), ['encode'])
   t.deepEqual(poolsOf('mixed', undefined), ['whole'])
 })

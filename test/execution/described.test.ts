@@ -4,12 +4,13 @@ import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import fc from 'fast-check'
 import { loadConfig } from '#phyllo/config/load.js'
+import { BOOK } from '#phyllo/data/native.js'
 import type { KvTransfer, PodRole } from '#phyllo/data/pod-role.js'
 import type { Workflow } from '#phyllo/execution/workflow.js'
 import { type DescribedWorkflows, describedWorkflow } from '#phyllo/execution/workflows/described/schema.js'
 import { workflowFor } from '#phyllo/execution/workflows/registry.js'
 import { formatIssues } from '#phyllo/index.js'
-import { answerWith, assertClean, type Pod, RecordingSink, startPod, startWorker } from './kit.js'
+import { answerWith, assertClean, inOrder, type Pod, RecordingSink, startPod, startWorker } from './kit.js'
 
 const folder = fileURLToPath(new URL('../../../examples/workflows/', import.meta.url))
 
@@ -255,5 +256,104 @@ test('another model’s step names it in its body, and takes pods of its own', a
   t.like(await worker.run(new RecordingSink(), { body, workflow }), { status: 200 })
   t.is(`${small.requests[0]?.body}`, '{"model":"small","stream":false}')
   t.is(`${large.requests[0]?.body}`, body)
+  await assertClean(t, worker)
+})
+
+test('fields below the top level are set and dropped in what the client sent, never in what it may not say', async t => {
+  const first = await startPod(t, ({ socket }) =>
+    socket.write(answerWith(200, '{"choices":[{"message":{"content": "kept \\u00e0"}}]}')),
+  )
+  const second = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"text":"hi"}')))
+  const worker = startWorker(t, [first.origin, second.origin], { roles: ['prefill', 'decode'] })
+  const workflow = described({
+    steps: [
+      {
+        name: 'a',
+        role: 'prefill',
+        request: {
+          set: { '/kv_transfer_params/mine': true, '/x/y': { generate: 'uuid' } },
+          drop: ['/stream_options/include_usage'],
+        },
+        keep: { said: '/choices/0/message/content' },
+      },
+      { name: 'b', role: 'decode', request: { set: { '/metadata/draft/text': { from: 'a.said' } } } },
+    ],
+  })
+  const body =
+    '{"model":"m","kv_transfer_params":{"remote_host":"evil"},"stream_options":{"include_usage":true,"big":1e400},"metadata":{"id":12345678901234567890}}'
+  const sink = new RecordingSink()
+  t.like(await worker.run(sink, { body, workflow }), { status: 200 })
+  t.regex(
+    `${first.requests[0]?.body}`,
+    /^\{"model":"m","stream_options":\{"big":1e400\},"metadata":\{"id":12345678901234567890\},"kv_transfer_params":\{"mine":true\},"x":\{"y":"[0-9a-f]{32}"\}\}$/,
+  )
+  t.is(
+    `${second.requests[0]?.body}`,
+    '{"model":"m","stream_options":{"include_usage":true,"big":1e400},"metadata":{"id":12345678901234567890,"draft":{"text":"kept \\u00e0"}}}',
+  )
+  const bad = new RecordingSink()
+  t.like(await worker.run(bad, { body: '{"model":"m","metadata":7}', workflow }), { status: 400 })
+  t.regex(bad.text, /the field 'metadata' must be an object/)
+  await assertClean(t, worker)
+})
+
+test('the short way of a choice is picked again like the built-in one, so that its prompt is expected in the cache', async t => {
+  const flagsOf = async (workflow: Workflow) => {
+    const { worker } = await pair(t)
+    worker.lane.uncached = 10
+    const flags: number[] = []
+    const { book } = worker.lane
+    worker.lane.book = (ticket, wanted, bound, given, out) => {
+      flags.push(given)
+      return book.call(worker.lane, ticket, wanted, bound, given, out)
+    }
+    const profile = { ...inOrder, bookFlags: BOOK.learnPrefix }
+    t.like(await worker.run(new RecordingSink(), { body: bodies[0] ?? '', ticket: 1, workflow, profile }), {
+      status: 200,
+    })
+    await assertClean(t, worker)
+    return flags
+  }
+  const shipped = await flagsOf(workflowFor({ name: 'prefill-decode/vllm-nixl', options: {} }))
+  t.deepEqual(shipped, [0, BOOK.learnPrefix])
+  t.deepEqual(await flagsOf(named('nixl.yaml', 'my-nixl')), shipped)
+})
+
+test('a step of the file may be hedged', async t => {
+  let isSilent = false
+  const first = await startPod(t, ({ socket }) => {
+    if (!isSilent) socket.write(answerWith(200, '{"from":"first"}'))
+  })
+  const second = await startPod(t, ({ socket }) => socket.write(answerWith(200, '{"from":"second"}')))
+  const worker = startWorker(t, [first.origin, second.origin])
+  const workflow = described({ steps: [{ name: 'serve', hedge: { minWaitMs: 30, budget: 1 } }] })
+  const body = '{"model":"m","stream":true}'
+  for (let i = 0; i < 64; i++) await worker.run(new RecordingSink(), { body, workflow })
+  isSilent = true
+  const sink = new RecordingSink()
+  t.like(await worker.run(sink, { body, workflow }), { status: 200, outcome: 'ok' })
+  t.is(sink.text, '{"from":"second"}')
+  t.deepEqual(worker.hedges, ['sent', 'won'])
+  await assertClean(t, worker)
+})
+
+test('a batch that no fallback serves is refused where each prompt would need a room, and sent nowhere', async t => {
+  const { prefill, decode, worker } = await pair(t, { connector: 'sglang', bootstrapPort: 9001 })
+  const room = { set: { bootstrap_room: { generate: 'room' } } } as const
+  const workflow = described({
+    steps: [
+      {
+        together: [
+          { name: 'prefill', role: 'prefill', output: 'drain', request: room },
+          { name: 'decode', role: 'decode', output: 'relay', request: room },
+        ],
+      },
+    ],
+  })
+  const sink = new RecordingSink()
+  const asked = { body: '{"model":"m","prompt":["a","b"]}', kind: 'completions', workflow } as const
+  t.like(await worker.run(sink, asked), { status: 400 })
+  t.regex(sink.text, /a batch needs a room for each prompt\), and no pod serves whole requests of 'm'/)
+  t.deepEqual([prefill.requests.length, decode.requests.length], [0, 0])
   await assertClean(t, worker)
 })

@@ -38,13 +38,17 @@ const hedged = (request = passThrough, spend?: () => boolean): Workflow =>
 /** The first pod, which keeps its request until it is told to answer, and others. */
 async function slowFirst(t: T, ...others: ((request: PodRequest) => void)[]) {
   const held: PodRequest[] = []
-  const pods: Pod[] = [await startPod(t, request => void held.push(request))]
+  let isAnswering = false
+  const say = ({ socket }: PodRequest): void =>
+    void socket.write(Buffer.concat([Buffer.from(streamHead), chunked('first'), Buffer.from(lastChunk)]))
+  const first = await startPod(t, request => (isAnswering ? say(request) : void held.push(request)))
+  const pods: Pod[] = [first]
   for (const answer of others) pods.push(await startPod(t, answer))
   const origins = pods.map(({ origin }) => origin)
   const worker = startWorker(t, origins, { connections: 1 })
-  const answer = () => {
-    for (const { socket } of held)
-      socket.write(Buffer.concat([Buffer.from(streamHead), chunked('first'), Buffer.from(lastChunk)]))
+  const answer = (): void => {
+    isAnswering = true
+    for (const request of held) say(request)
   }
   return { pods, worker, answer }
 }

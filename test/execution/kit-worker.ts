@@ -80,13 +80,13 @@ export interface Worker {
   readonly ways: Way[]
   /** Their steps that ended: the name, and where one failed the cause behind it. */
   readonly steps: string[]
-  /** What became of streams that broke off. */
-  readonly resumes: ResumeResult[]
   /** Pods that another one's failure may have been of. */
   readonly doubts: string[]
   /** What became of hedges, and of answers that may be the client's. */
   readonly hedges: string[]
   readonly judgements: string[]
+  /** What became of streams that broke off. */
+  readonly resumes: ResumeResult[]
   readonly picks: string[]
   /** What was read in answers. */
   readonly checks: (UsageCheck & { pod: string })[]
@@ -171,10 +171,10 @@ export function startWorker(
   const retries: ErrorCode[] = []
   const ways: Way[] = []
   const steps: string[] = []
-  const resumes: ResumeResult[] = []
   const doubts: string[] = []
   const hedges: string[] = []
   const judgements: string[] = []
+  const resumes: ResumeResult[] = []
   const picks: string[] = []
   const checks: (UsageCheck & { pod: string })[] = []
   const learned: number[] = []
@@ -222,10 +222,10 @@ export function startWorker(
     retries,
     ways,
     steps,
-    resumes,
     doubts,
     hedges,
     judgements,
+    resumes,
     picks,
     checks,
     learned,

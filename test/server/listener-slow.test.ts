@@ -172,11 +172,18 @@ forEachListener((factory, name) => {
       exchange.begin(200, [])
       exchange.end('ok')
     })
-    const connection = wire(t, port).send(GET)
-    const hint = Number(/keep-alive: timeout=(\d+)/i.exec(await connection.until(/ok$/))?.[1])
-    t.is(hint, name === 'uws' ? 7 : 65)
-    await sleep(Math.min(hint * 1_000, 20_000))
-    t.is(bodyOf(await connection.forget().send(GET).until(/ok$/)), 'ok')
+    for (;;) {
+      const connection = wire(t, port).send(GET)
+      const hint = Number(/keep-alive: timeout=(\d+)/i.exec(await connection.until(/ok$/))?.[1])
+      t.is(hint, name === 'uws' ? 7 : 65)
+      const ms = Math.min(hint * 1_000, 20_000)
+      const since = performance.now()
+      await sleep(ms)
+      // Where the machine let this sleep for longer, the server had the right to close: that would show nothing.
+      if (performance.now() - since > ms + 500) continue
+      t.is(bodyOf(await connection.forget().send(GET).until(/ok$/)), 'ok')
+      return
+    }
   })
 
   test(`${name}: what is not HTTP ends the connection and harms nobody`, async t => {

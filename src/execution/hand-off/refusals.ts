@@ -11,8 +11,8 @@
  *   (tokenizer_manager.py, `_handle_batch_request`), so that they never meet. Any number of prompts, one answer each.
  * - generic: a hint may be read as often as one likes.
  *
- * None of them gives the log probabilities of the prompt: decode computes its last token alone. vLLM's answer would have
- * garbage in their place, SGLang's lacks them.
+ * None of them gives the log probabilities of the prompt, whose last token alone is decode's. vLLM 0.22 answers what was in
+ * the memory for them, 0.32 fetches nothing and computes the prompt again, SGLang leaves them out.
  */
 import type { BodyKind } from '../../data/native.js'
 import { type Body, elementsOf, fieldOf, fieldsOf, isArray, isObject } from '../body-edit.js'
@@ -51,7 +51,8 @@ type Fields = Readonly<Record<(typeof FIELDS)[number], Buffer | undefined>>
 export function handOffRefusal(protocol: HandOffProtocol, body: Body, kind: BodyKind): string | undefined {
   if (kind === 'embeddings') return 'embeddings have no decode step'
   if (kind === 'other' && protocol !== 'sglang') return 'the path is none that generates text'
-  // It makes a chat of them, and leaves the fields of hand-offs out (entrypoints/anthropic).
+  // It makes a chat of them without the fields of hand-offs, which it reads in headers only where it is told to
+  // (entrypoints/anthropic, SGLANG_ENABLE_REQUEST_HEADER_OVERRIDES).
   if (kind === 'messages' && protocol === 'sglang') return 'SGLang takes no hand-off with /v1/messages'
   const fields = read(body)
   const common = stateful(fields, kind) ?? wholePrompt(fields, kind)

@@ -15,9 +15,9 @@
 import { z } from 'zod'
 import { executor } from '../../decision/factories.js'
 import { resumeOption, resumePolicy } from '../resume/options.js'
-import type { Hedge, StepContext, Workflow } from '../workflow.js'
+import type { Workflow } from '../workflow.js'
 import { workflow } from '../workflow-builder.js'
-import { FirstBytes, HedgeBudget } from './first-bytes.js'
+import { hedgeBy, hedgeFields } from './hedge.js'
 import { passThrough } from './single.js'
 
 const options = z.object({
@@ -28,41 +28,9 @@ const options = z.object({
     .max(8)
     .default(3)
     .describe('Most pods tried one after the other, the first included.'),
-  // The percentile of the paper: it adds 5 % of load at most and takes away most of the tail.
-  percentile: z
-    .number()
-    .min(50)
-    .max(99.9)
-    .default(95)
-    .describe('Of recent first bytes: the second pod is asked after as long. In percent.'),
-  // The prefill of 1,000 tokens on an H100 with an 8B model: below it there is little to win, and where all answers are
-  // fast their percentile is noise.
-  minWaitMs: z
-    .int()
-    .min(0)
-    .max(600_000)
-    .default(50)
-    .describe('Least time before the second pod is asked. In milliseconds.'),
-  // What the percentile gives while the fleet is well; it holds when it is not.
-  budget: z
-    .number()
-    .min(0)
-    .max(1)
-    .default(0.05)
-    .describe('Most hedges, as a share of the requests; 0 = none.'),
-  whole: z
-    .boolean()
-    .default(false)
-    .describe('Hedge answers that do not stream too, by the percentile of theirs.'),
+  ...hedgeFields,
   resume: resumeOption,
 })
-type Options = z.output<typeof options>
-
-/**
- * Hedges saved up at most, by each worker: one slow pod of a few shows in a burst of requests at once. More would let an
- * idle night be spent in the first minute of trouble.
- */
-const BURST = 10
 
 /** `execute: hedged` of a profile. */
 export const hedged = executor({
@@ -83,23 +51,3 @@ export function hedgedWorkflow(given: unknown): Workflow {
     })
     .build({ resume: resumePolicy(chosen.resume) })
 }
-
-function hedgeBy({ percentile, minWaitMs, budget, whole }: Options): Hedge {
-  const times = new FirstBytes(percentile)
-  const purse = new HedgeBudget(budget, BURST)
-  const fits = ({ stream, pinnedTo }: StepContext): boolean => (stream || whole) && pinnedTo === ''
-  return {
-    afterMs(ctx) {
-      if (!fits(ctx)) return undefined
-      purse.earn()
-      const wait = times.wait(kindOf(ctx))
-      return wait === undefined ? undefined : Math.max(wait, minWaitMs)
-    },
-    spend: () => purse.spend(),
-    sample(ctx, ms) {
-      if (fits(ctx)) times.add(kindOf(ctx), ms)
-    },
-  }
-}
-
-const kindOf = ({ model, stream }: StepContext): string => `${stream ? 's' : 'w'} ${model}`

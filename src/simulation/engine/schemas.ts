@@ -44,10 +44,10 @@ export const chatRequest = z.looseObject({
   prompt_tokens: z.array(z.number().int().min(0)).nullish(),
   tools: z.array(tool).nullish(),
   tool_choice: toolChoice.nullish(),
-  continue_final_message: z.boolean().nullish(),
-  add_generation_prompt: z.boolean().nullish(),
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().nullish(),
+  continue_final_message: z.boolean().nullish(),
+  add_generation_prompt: z.boolean().nullish(),
 })
 
 const promptInput = z.union([

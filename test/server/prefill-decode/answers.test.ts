@@ -9,13 +9,13 @@ import { z } from 'zod'
 import { events } from '../../simulation/kit.js'
 import { ask } from './ask.js'
 import { type Api, type Feature, featureNames, featureOf } from './features.js'
-import { type Connector, chat, completion, type Fleet, served, settled, sharedFleet } from './kit.js'
+import { type Connector, chat, completion, type Fleet, prompt, served, settled, sharedFleet } from './kit.js'
 
 const connectors: readonly Connector[] = ['nixl', 'p2p-nccl', 'mooncake', 'sglang', 'generic']
 const apis: readonly Api[] = ['chat', 'completions']
 
 /** What differs between any two answers: names and times. */
-const DRAWN = new Set(['id', 'created'])
+const DRAWN = new Set(['id', 'created', 'created_at', 'item_id', 'call_id'])
 
 const piece = z.looseObject({ choices: z.array(z.looseObject({ index: z.number() })) })
 
@@ -90,11 +90,13 @@ const streamOptions = [
   { include_usage: true, continuous_usage_stats: true },
 ]
 
-for (const connector of connectors) {
+const fleets = connectors.map(connector => {
   const hasDecodeOnly = connector === 'sglang' || connector === 'p2p-nccl'
   // Equal seeds, so that sampled answers are comparable too.
-  const shared = sharedFleet({ connector, whole: hasDecodeOnly, engines: { seed: 9 } })
+  return [connector, sharedFleet({ connector, whole: hasDecodeOnly, engines: { seed: 9 } })] as const
+})
 
+for (const [connector, shared] of fleets) {
   for (const api of apis) {
     const names = featureNames.filter(name => [api, 'both'].includes(featureOf(name).api))
 
@@ -126,8 +128,44 @@ for (const connector of connectors) {
           const body = requestOf(api, { ...fields, ...(stream && { stream, stream_options }) })
           await same(t, fleet, body, wayOfFields(connector, body))
         }),
-        { numRuns: 20 },
+        { numRuns: 12 },
       )
+      await settled(fleet)
+    })
+  }
+}
+
+const otherApis: Readonly<Record<string, (input: string) => Record<string, unknown>>> = {
+  '/v1/messages': content => ({ max_tokens: 9, messages: [{ role: 'user', content }] }),
+  '/v1/responses': input => ({ max_output_tokens: 9, input }),
+}
+
+/** What another path answers: one value, or those of a stream's events. */
+async function toldBy(url: string, path: string, body: object): Promise<unknown> {
+  const headers = { 'content-type': 'application/json' }
+  const answer = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) })
+  const text = await answer.text()
+  const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream') === true
+  return { status: answer.status, said: undrawn(isStream ? events(text) : JSON.parse(text)) }
+}
+
+const calls = ({ prefill }: Fleet, path: string): number =>
+  prefill.reduce((sum, engine) => sum + (engine.requests()[`POST ${path}`] ?? 0), 0)
+
+for (const [connector, shared] of fleets) {
+  for (const [path, bodyOf] of Object.entries(otherApis)) {
+    test.serial(`${connector}: ${path}, streamed and not`, async t => {
+      const fleet = await shared()
+      const isWhole = connector === 'sglang' && path === '/v1/messages'
+      // The prompt's own words: neither path has a field for a cache of its own on all engines.
+      const body = { model: 'tiny', temperature: 0, ...bodyOf(prompt()) }
+      for (const stream of [false, true]) {
+        const before = calls(fleet, path)
+        const expected = await toldBy(fleet.alone.url, path, { ...body, stream })
+        t.like(expected, { status: 200 })
+        t.deepEqual(await toldBy(fleet.router.url, path, { ...body, stream }), expected)
+        t.is(calls(fleet, path) - before, isWhole ? 0 : 1)
+      }
       await settled(fleet)
     })
   }

@@ -3,18 +3,29 @@ import { NO_TICKET } from '../../../data/native.js'
 import type { PodView, Pool } from '../../../data/pod-view.js'
 import type { RoutingContext } from '../../../decision/context.js'
 import { type Slot, slot } from '../../../decision/slot.js'
-import { editBody, fieldsOf } from '../../body-edit.js'
+import { editBody } from '../../body-edit.js'
 import { cleanedWith } from '../../hand-off/client-fields.js'
 import { parsedJson } from '../../hand-off/fault.js'
 import { batchShape } from '../../hand-off/sglang.js'
 import { leg, wholeRequest } from '../../leg-request.js'
+import { editFields, fieldAt, pathOf } from '../../nested-fields.js'
 import { resumePolicy } from '../../resume/options.js'
 import type { Choice, Samples, Step, StepContext, StepResult, Workflow } from '../../workflow.js'
 import { checked, workflow } from '../../workflow-builder.js'
+import { hedgeBy } from '../hedge.js'
 import { unfitFor } from '../prefill-decode/options.js'
-import { bodyEdits, headerEdits, headerText, type Kept, type KeptSlots, MAX_HEADER_VALUE } from './edits.js'
+import {
+  bodyEdits,
+  headerEdits,
+  headerText,
+  type Kept,
+  type KeptSlots,
+  MAX_HEADER_VALUE,
+  nestedEdits,
+} from './edits.js'
 import { outputOf } from './faults.js'
-import { type DescribedStep, type DescribedWorkflow, type FieldValue, stagesOf } from './schema.js'
+import type { FieldValue } from './request-schema.js'
+import { type DescribedStep, type DescribedWorkflow, stagesOf } from './schema.js'
 
 /** Throws an Error for one that can't work; those of a file are checked before, with the places of their faults. */
 export function workflowOf(
@@ -75,8 +86,9 @@ function stepOf(
   isLast: boolean,
 ): Step {
   const { name, profile, model, attempts, timeoutMs, prefilled, repick, holdsHead } = described
-  const { answerTimeoutMs } = described
+  const { answerTimeoutMs, hedge } = described
   const edits = bodyEdits(described, slots)
+  const nested = nestedEdits(described, slots)
   const headers = headerEdits(described, slots)
   const kept = slots.get(name)
   const pool = poolOf(described)
@@ -92,13 +104,15 @@ function stepOf(
     prefilled,
     repick,
     holdsHead,
+    ...(hedge && { hedge: hedgeBy(hedge) }),
     reads: readBy(described, slots),
     ...(kept && { writes: kept, read: keeper(described, kept, inHeaders) }),
     ...(described.optional && { skip: ctx => void (kept && ctx.set(kept, new Map())) }),
     ...(pool && { pool }),
     request: input => {
       const { ctx } = input
-      const body = ctx.body.length > 0 ? editBody(ctx, cleanedWith(...edits(input))) : null
+      const body =
+        ctx.body.length > 0 ? editFields(editBody(ctx, cleanedWith(...edits(input))), nested(input)) : null
       return { ...leg(input, own => headers(input, own)), body, asTokens: false }
     },
   }
@@ -118,28 +132,30 @@ function readBy({ request }: DescribedStep, slots: KeptSlots): Slot<string, Kept
 
 function keeper({ name, keep }: DescribedStep, into: Slot<string, Kept>, inHeaders: ReadonlySet<string>) {
   const names = Object.keys(keep)
-  const fields = Object.values(keep).map(pointer => pointer.slice(1))
+  const pointers = Object.values(keep)
+  const paths = pointers.map(pathOf)
   return (
     { body }: StepResult,
     ctx: { set(slot: Slot<string, Kept>, value: Kept): void },
   ): string | undefined => {
     let values: (Buffer | undefined)[]
     try {
-      values = fieldsOf(body, fields)
+      values = paths.map(path => fieldAt(body, path))
     } catch {
       return 'its answer is no JSON object'
     }
     const kept = new Map<string, Buffer>()
-    for (const [i, field] of fields.entries()) {
+    for (const [i, pointer] of pointers.entries()) {
       const value = values[i]
       // It goes into a request of the router's own, which must not be broken by it.
       const json = value && parsedJson(value)
-      if (value === undefined || json === undefined || json === null) return `its answer has no ${field}`
+      if (value === undefined || json === undefined || json === null)
+        return `its answer has no ${pointer.slice(1)}`
       const isHeader = inHeaders.has(`${name}.${names[i]}`)
       const length = isHeader ? headerText(value.toString()).length : 0
       if (length > MAX_HEADER_VALUE)
-        return `its answer's ${field} has ${length} characters as a header, and ${MAX_HEADER_VALUE} are the most`
-      kept.set(names[i] ?? field, Buffer.from(value))
+        return `its answer's ${pointer.slice(1)} has ${length} characters as a header, and ${MAX_HEADER_VALUE} are the most`
+      kept.set(names[i] ?? pointer, Buffer.from(value))
     }
     ctx.set(into, kept)
     return undefined
@@ -172,22 +188,24 @@ function poolOf({ role, model, labels }: DescribedStep) {
 }
 
 function unfitOf({ protocol }: DescribedWorkflow, steps: readonly DescribedStep[]): Workflow['unfit'] {
-  const hasRoom = steps.some(({ request }) =>
-    Object.values(request.set).some(
-      value =>
-        typeof value === 'object' && value !== null && !Array.isArray(value) && value.generate === 'room',
-    ),
-  )
-  if (protocol === undefined && !hasRoom) return undefined
+  const asksRoom = steps.some(hasRoom)
+  if (protocol === undefined && !asksRoom) return undefined
   const unfit = protocol && unfitFor(protocol)
   return (ctx: StepContext) => {
     const { body, pinnedTo, request } = ctx
     if (pinnedTo !== '') return `the response '${pinnedTo}' is held by one pod`
     if (body.length === 0) return 'a request without a body has no prompt'
-    if (hasRoom && batchShape(ctx, request.kind).batched) return 'a batch needs a room for each prompt'
+    if (asksRoom && batchShape(ctx, request.kind).batched) return 'a batch needs a room for each prompt'
     return unfit?.(ctx)
   }
 }
+
+/** Whether a room is drawn for it. */
+const hasRoom = ({ request }: DescribedStep): boolean =>
+  Object.values(request.set).some(
+    value =>
+      typeof value === 'object' && value !== null && !Array.isArray(value) && value.generate === 'room',
+  )
 
 /** The whole request on one pod of the step that the choice is made by. */
 function directOf({ choice }: DescribedWorkflow, steps: readonly DescribedStep[]): Workflow | undefined {
@@ -212,6 +230,8 @@ const wholeOn = ({ attempts, profile }: DescribedStep): Workflow =>
       output: 'relay',
       onFailure: { kind: 'retry', attempts },
       profile,
+      // The choice has picked before, perhaps without expecting the prompt in the pod's cache.
+      repick: true,
       request: wholeRequest,
     })
     .build()

@@ -7,8 +7,10 @@ import { withoutClientHeaders } from '../../hand-off/client-fields.js'
 import { prefillEdits } from '../../hand-off/prefill-edits.js'
 import { bootstrapHost } from '../../hand-off/sglang.js'
 import { roomsFor } from '../../hand-off/sglang-rooms.js'
+import { type NestedEdit, pathOf } from '../../nested-fields.js'
 import type { StepInput } from '../../workflow.js'
-import type { DescribedStep, FieldValue, HeaderValue, PodFact } from './schema.js'
+import type { FieldValue, HeaderValue, PodFact } from './request-schema.js'
+import type { DescribedStep } from './schema.js'
 
 /** What steps keep: JSON by name. */
 export type Kept = ReadonlyMap<string, Buffer>
@@ -20,16 +22,17 @@ type Source = (input: StepInput) => Json | undefined
 /** The edits of a step's body. */
 export function bodyEdits(step: DescribedStep, slots: KeptSlots): (input: StepInput) => FieldEdit[] {
   const { oneToken, noStream, set: fields, drop: dropped } = step.request
+  const isTop = (name: string): boolean => pathOf(name).length === 1
+  const topOf = (name: string): string => pathOf(name)[0] ?? name
   const model = step.model === undefined ? [] : [set('model', JSON.stringify(step.model))]
   const fixed = [
     ...(noStream ? [set('stream', 'false'), drop('stream_options')] : []),
     ...model,
-    ...dropped.map(drop),
+    ...dropped.filter(isTop).map(name => drop(topOf(name))),
   ]
-  const sources = Object.entries(fields).map(([name, value]): [string, Source] => [
-    name,
-    sourceOf(value, slots),
-  ])
+  const sources = Object.entries(fields)
+    .filter(([name]) => isTop(name))
+    .map(([name, value]): [string, Source] => [topOf(name), sourceOf(value, slots)])
   return input => [
     ...(oneToken ? prefillEdits(input.ctx.request.kind) : []),
     ...fixed,
@@ -38,6 +41,19 @@ export function bodyEdits(step: DescribedStep, slots: KeptSlots): (input: StepIn
       return value === undefined ? drop(name) : set(name, value)
     }),
   ]
+}
+
+/** The edits of fields below the top level, which come after those: of what a client may not say nothing is left then. */
+export function nestedEdits(
+  { request }: DescribedStep,
+  slots: KeptSlots,
+): (input: StepInput) => readonly NestedEdit[] {
+  const isNested = (name: string): boolean => pathOf(name).length > 1
+  const dropped = request.drop.filter(isNested).map(name => ({ path: pathOf(name), value: undefined }))
+  const sources = Object.entries(request.set)
+    .filter(([name]) => isNested(name))
+    .map(([name, value]) => ({ path: pathOf(name), source: sourceOf(value, slots) }))
+  return input => [...dropped, ...sources.map(({ path, source }) => ({ path, value: source(input) }))]
 }
 
 /** Puts a step's headers in place of the client's of the same names. */

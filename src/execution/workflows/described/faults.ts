@@ -1,15 +1,9 @@
 /** What is wrong with the configured workflows that their schema can't tell: names, order, who answers. */
-import { nearestNames } from '../../../yaml/nearest.js'
+
+import { fallbackFaults } from './fallback-faults.js'
+import { type DescribedFault, type FaultPath as Path, unknown } from './fault.js'
+import { overlaps } from './overlaps.js'
 import { type DescribedStep, type DescribedWorkflow, type DescribedWorkflows, stagesOf } from './schema.js'
-
-/** A fault, the way to it from the map of workflows, and what to do. */
-export interface DescribedFault {
-  readonly path: readonly (string | number)[]
-  readonly message: string
-  readonly fix: string
-}
-
-type Path = readonly (string | number)[]
 
 /** A step and where it stands. */
 interface Placed {
@@ -82,6 +76,8 @@ class Checker {
         ...this.#skipping(placed),
         ...this.#values(placed),
         ...this.#headers(placed),
+        ...this.#hedge(placed),
+        ...overlaps(placed.step, placed.path),
       ]),
       ...this.#answers(),
       ...this.#choice(),
@@ -192,6 +188,24 @@ class Checker {
       }))
   }
 
+  /** As the builder has it, with the place. */
+  #hedge({ step, stage, path }: Placed): DescribedFault[] {
+    if (step.hedge === undefined) return []
+    const isAlone = this.#placed.filter(other => other.stage === stage).length === 1
+    const restart = this.#find(step.restartAt ?? step.name)
+    const why =
+      stage < this.#last || outputOf(step, true) !== 'relay'
+        ? 'only the step that relays its answer can be hedged'
+        : !isAlone
+          ? 'a step that runs beside another meets it on one pod, and can not be hedged'
+          : this.workflow.picksAhead
+            ? 'with picksAhead, its pod is named before it is asked: it can not be hedged'
+            : restart !== undefined && restart.stage < stage
+              ? 'with restartAt, it takes what can be taken once: it can not be hedged'
+              : undefined
+    return why === undefined ? [] : [{ path: [...path, 'hedge'], message: why, fix: 'leave hedge out' }]
+  }
+
   /** One answer for the client, and no more. */
   #answers(): DescribedFault[] {
     const last = stagesOf(this.workflow)[this.#last] ?? []
@@ -216,33 +230,4 @@ export function outputOf({ output, keep }: DescribedStep, isLast: boolean): 'rel
   if (output !== undefined) return output
   if (Object.keys(keep).length > 0) return 'keep'
   return isLast ? 'relay' : 'drain'
-}
-
-function fallbackFaults(
-  name: string,
-  workflows: DescribedWorkflows,
-  names: readonly string[],
-): DescribedFault[] {
-  const fallback = workflows[name]?.fallback
-  if (fallback === undefined) return []
-  const path = [name, 'fallback']
-  if (!names.includes(fallback)) return [unknown(path, `there is no workflow '${fallback}'`, fallback, names)]
-  const chain = [name]
-  for (let at: string | undefined = fallback; at !== undefined; at = workflows[at]?.fallback) {
-    const isClosed = chain.includes(at)
-    chain.push(at)
-    // Whoever is in the circle says so; those that lead into it are none.
-    if (isClosed && at !== name) return []
-    if (isClosed)
-      return [
-        { path, message: `it falls back to itself: ${chain.join(' → ')}`, fix: 'end the chain, with single' },
-      ]
-  }
-  return []
-}
-
-function unknown(path: Path, message: string, word: string, known: readonly string[]): DescribedFault {
-  const [guess] = nearestNames(word, known, 1)
-  const there = known.length === 0 ? 'there are none' : `there are: ${known.join(', ')}`
-  return { path, message, fix: guess === undefined ? there : `write ${guess}` }
 }

@@ -5,93 +5,20 @@
 import { z } from 'zod'
 import { STEP_ROLES } from '../../../data/pod-role.js'
 import { resumeOption } from '../../resume/options.js'
+import { hedgeOptions } from '../hedge.js'
+import { POINTER, request, word } from './request-schema.js'
 
 const MAX_MS = 3_600_000
 
-/** A name that values and other steps go by: no dots, since `step.value` names a value of a step. */
-const word = (text: string) =>
+/** What the language lacks, and people look for. */
+const lacking = (message: string, fix: string) =>
   z
-    .string()
-    .regex(/^[\w-]{1,64}$/, { error: 'expected 1 to 64 letters, digits, - or _' })
-    .describe(text)
-
-/** What a pod can be asked for. */
-export const POD_FACTS = ['host', 'origin', 'bootstrapPort', 'address', 'rank', 'id'] as const
-export type PodFact = (typeof POD_FACTS)[number]
-
-/** What can be drawn for each attempt, the same for all its steps. */
-export const GENERATED = ['room', 'uuid'] as const
-
-const KINDS = ['from', 'generate', 'pod', 'value'] as const
-
-const reference = z
-  .strictObject({
-    from: z
-      .string()
-      .regex(/^[\w-]+\.[\w-]+$/, { error: 'expected step.value, as in prefill.kv' })
-      .optional()
-      .describe('A value that an earlier step keeps: step.value.'),
-    generate: z
-      .enum(GENERATED)
-      .optional()
-      .describe(
-        'Drawn for each attempt, the same for all steps: a room of SGLang (1 to 2^63 - 1), or 32 hex digits.',
-      ),
-    pod: word('A step, of whose pod something is said; with `its`.').optional(),
-    its: z
-      .enum(POD_FACTS)
-      .optional()
-      .describe(
-        'What is said of the pod: host, origin (scheme, host and port), bootstrapPort and address of its kvTransfer, rank, id. One that it has not leaves the field out.',
-      ),
-    value: z.unknown().optional().describe('Any JSON value; maps have to be written in this way.'),
-  })
-  .superRefine((given, ctx) => {
-    // Of an unknown key something else is told already.
-    if (ctx.issues.length > 0) return
-    // A null of the file arrives as nothing at all.
-    const kinds = KINDS.filter(kind => given[kind] !== undefined || (kind === 'value' && kind in given))
-    const fault = (message: string, fix: string) => ctx.addIssue({ code: 'custom', message, params: { fix } })
-    if (kinds.length !== 1)
-      fault(`expected one of ${KINDS.join(', ')}, got ${kinds.join(' and ') || 'none'}`, 'keep one of them')
-    else if ((given.pod === undefined) !== (given.its === undefined))
-      fault('pod and its go together', 'write { pod: prefill, its: host }')
-  })
-
-const fieldValue = z
-  .union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.unknown()), reference])
-  .describe('A JSON value, or where it comes from.')
-export type FieldValue = z.output<typeof fieldValue>
-
-const headerValue = z
-  .union([z.string().regex(/^[\x20-\x7e]*$/, { error: 'expected printable ASCII' }), reference])
-  .describe('A text, or where it comes from.')
-export type HeaderValue = z.output<typeof headerValue>
-
-const request = z
-  .strictObject({
-    oneToken: z
-      .boolean()
-      .default(false)
-      .describe(
-        'The request only fills the cache: one token, in one JSON answer, whatever the client asked for.',
-      ),
-    noStream: z.boolean().default(false).describe('The answer is one JSON object.'),
-    set: z
-      .record(z.string().min(1).describe('Name of a field.'), fieldValue)
-      .default({})
-      .describe("Fields of the body's top level, set in place or at the end."),
-    drop: z.array(z.string().min(1)).default([]).describe("Fields taken out of the body's top level."),
-    headers: z
-      .record(
-        z.string().regex(/^[a-z0-9-]+$/, { error: 'expected a header name in lower case' }),
-        headerValue,
-      )
-      .default({})
-      .describe('Headers set.'),
-  })
-  .prefault({})
-  .describe("What is changed in the client's request. All else goes through byte for byte.")
+    .unknown()
+    .optional()
+    .superRefine((given, ctx) => {
+      if (given !== undefined) ctx.addIssue({ code: 'custom', message, params: { fix } })
+    })
+    .describe(`Not in YAML: ${fix}.`)
 
 const stepFields = {
   role: z
@@ -128,12 +55,12 @@ const stepFields = {
       word('Name of the value.'),
       z
         .string()
-        .regex(/^\/[^/~]+$/, { error: 'expected a field of the top level, as in /kv_transfer_params' }),
+        .regex(POINTER, { error: 'expected a JSON pointer, as in /kv_transfer_params or /choices/0/text' }),
     )
     .default({})
     .describe(
-      'What is kept of the answer for later steps: a JSON pointer to a field of its top level, byte for byte. One without ' +
-        'the field, or with null, is a failure of the pod.',
+      'What is kept of the answer for later steps: a JSON pointer to it, through lists by number; byte for byte. An answer ' +
+        'without it, or with null, is a failure of the pod.',
     ),
   timeoutMs: z
     .int()
@@ -176,7 +103,21 @@ const stepFields = {
     .describe(
       'The beginning of a relayed stream is held back until it says something: an error before that is a failure of the pod, and goes to the next.',
     ),
+  hedge: hedgeOptions
+    .optional()
+    .describe(
+      'A second pod gets the request too where the first has sent nothing for long; who answers first, answers. Only of the ' +
+        'one step of the last stage, and not where it takes what can be taken once. Default: none.',
+    ),
   request,
+  suffices: lacking(
+    "a step of the file can't judge its answer",
+    'write execute: cascade for the profile, or the workflow in TypeScript',
+  ),
+  when: lacking(
+    "a step of the file can't have a condition of its own",
+    'write choice or protocol for the workflow, or the workflow in TypeScript',
+  ),
 }
 
 const step = z
@@ -199,7 +140,8 @@ export const describedWorkflow = z
       .enum(['vllm-nixl', 'vllm-p2p-nccl', 'vllm-mooncake', 'sglang', 'generic'])
       .optional()
       .describe(
-        'Requests that this protocol cannot hand over (several answers, embeddings, …) go to the fallback. Default: all are taken.',
+        'Requests that this protocol cannot hand over (several answers, embeddings, …) go to the fallback, or else whole to ' +
+          'one pod. Default: all are taken.',
       ),
     choice: z
       .strictObject({
@@ -225,7 +167,7 @@ export const describedWorkflow = z
       .optional()
       .describe(
         'Workflow that serves requests while a step has no pod, and those that it is not for. Default: with a choice, one ' +
-          "pod of that step's; else none, and they are answered 503.",
+          "pod of that step's; else none: what has no pod is answered 503, what it is not for goes whole to one pod.",
       ),
   })
   .describe('A workflow: which steps a request takes.')

@@ -63,7 +63,7 @@ export const choosing = z.object({
     .union([z.int().min(0).max(10_000_000), z.literal('adaptive')])
     .default(SHORT)
     .describe(
-      'Prompt tokens that the decode pod would have to compute itself up to which the request goes straight to it, in tokens; `adaptive`: whichever costs less time for all that wait, by what is measured.',
+      'Prompt tokens that the decode pod would have to compute itself up to which the request goes straight to it, in tokens; `adaptive`: whichever costs less time, by what is measured: for all requests of the model where the decode profile has the filter `decode-apart`, else for each.',
     ),
 })
 export type ChoosingOptions = z.output<typeof choosing>
@@ -124,8 +124,8 @@ export function choosingEnd(
   const end = {
     choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
     unfit: unfitFor(protocol),
-    resume: resumePolicy(options.resume),
     whole: direct,
+    resume: resumePolicy(options.resume),
     fallback: fallbackOf(options, resolve, direct),
   }
   return { learn, end }

@@ -30,8 +30,9 @@ export function malformed({ counts }: HandOffContext, message: string, param: st
 }
 
 /**
- * A decode leg computes the prompt's last token alone, and knows no log probabilities of the others: vLLM's answer has
- * garbage in their place, SGLang's lacks them.
+ * A decode leg computes the prompt's last token alone, and knows no log probabilities of the others. vLLM 0.22 answers what
+ * was in the memory for them, 0.32 fetches nothing and computes the prompt again, SGLang leaves them out: each a router's
+ * mistake.
  */
 export function requireNoPromptLogprobs(context: HandOffContext, call: Call): void {
   if (wantedLogprobs(call.fields()).prompt === null) return

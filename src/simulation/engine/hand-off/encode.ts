@@ -3,6 +3,9 @@
  * encoder disaggregation (`ec_role: ec_producer`, the CPU connector over NIXL): the request is an ordinary chat with
  * `max_tokens: 1`, and its answer's `ec_transfer_params` has an entry for each item, by its hash, with `peer_host`,
  * `peer_port`, `size_bytes` and `shape`. The language model does not run: the prompt costs nothing here.
+ *
+ * Stricter than vLLM: a request that asks for more than one token or for a stream, or that takes part in a hand-off of KV
+ * blocks, is one that was not made for an encoder, and is refused.
  */
 import { z } from 'zod'
 import type { Connector, KvAddress, Leg, LegRequest } from './connector.js'
@@ -15,6 +18,13 @@ import { openSideChannel, type SideChannel } from './side-channel.js'
 const SHAPE = [1024, 3584] as const
 const SIZE_BYTES = SHAPE[0] * SHAPE[1] * 2
 
+const encodeRequest = z.looseObject({
+  max_tokens: z.literal(1),
+  max_completion_tokens: z.literal(1).nullish(),
+  stream: z.literal(false).nullish(),
+  kv_transfer_params: z.null().optional(),
+  ec_transfer_params: z.null().optional(),
+})
 const fetchBody = z.object({ hash: z.string() })
 
 export async function openEncode(context: HandOffContext, encoder: Encoder): Promise<Connector> {
@@ -45,6 +55,12 @@ class Encode implements Connector {
     const hashes = mediaOf(call.fields())
     if (hashes.length === 0)
       throw malformed(this.context, 'an encode engine needs an image or a sound in messages', 'messages')
+    const asked = encodeRequest.safeParse(call.fields())
+    if (!asked.success) {
+      const [issue] = asked.error.issues
+      const field = issue?.path.join('.') ?? ''
+      throw malformed(this.context, `an encode engine gets max_tokens 1 and no more: ${field}`, field)
+    }
     const gone = new AbortController()
     return {
       arrive: async () => {

@@ -4,10 +4,16 @@ import type { Timing } from '../driver.js'
 import type { EngineOptions } from '../options.js'
 import type { Rank } from '../rank.js'
 import type { Connector, Leg, LegRequest } from './connector.js'
-import type { HandOffContext } from './context.js'
+import { type HandOffContext, malformed } from './context.js'
 import { type HandOffCounts, newCounts } from './counters.js'
 import { Encoder } from './encoder.js'
 import { openConnector } from './open.js'
+
+const announces = (fields: unknown): boolean =>
+  typeof fields === 'object' &&
+  fields !== null &&
+  'ec_transfer_params' in fields &&
+  fields.ec_transfer_params !== null
 
 export class HandOff {
   readonly counts: HandOffCounts
@@ -39,12 +45,23 @@ export class HandOff {
 
   /** The leg of a request; null if it needs nothing from elsewhere and gives nothing away. Throws an ApiError. */
   join(request: LegRequest): Leg | null {
-    const leg = this.connector?.open(request) ?? null
     const { role } = this.context.options
     const fields = request.call.fields()
+    if (role === 'decode' && announces(fields)) {
+      const field = 'ec_transfer_params'
+      throw malformed(this.context, `${field}: a decode engine needs no embeddings`, field)
+    }
+    if (role !== 'encode') this.encoder.check(fields)
+    const leg = this.connector?.open(request) ?? null
     // An encode leg has done it, and a decode engine that gets keys and values needs no embeddings.
     const isProvided = role === 'encode' || (role === 'decode' && leg?.arrive !== undefined)
     if (isProvided || !this.encoder.isNeededBy(fields)) return leg
+    try {
+      this.encoder.checkAll(fields)
+    } catch (error) {
+      leg?.abort?.()
+      throw error
+    }
     const gone = new AbortController()
     return {
       ...leg,

@@ -95,6 +95,12 @@ export const handOffFields = {
     .min(0)
     .default(130)
     .describe('Milliseconds to encode one image or sound, where no encode engine has done it'),
+  encodes: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Has an encoder of its own; without, media whose embeddings no encode engine gives are refused',
+    ),
 }
 
 /** What of the engine's options the hand-off reads. */

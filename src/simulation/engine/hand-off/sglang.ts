@@ -46,7 +46,10 @@ class Sglang implements Connector {
     if (Number(severalBody.safeParse(request.call.fields()).data?.n ?? 1) !== 1)
       throw malformed(this.context, 'all answers of a prompt would have one room', 'n')
     try {
-      const bootstraps = bootstrapsOf(request.call.fields(), request.call.bytes, request.pieces.length)
+      const { call, pieces } = request
+      // SGLang makes a chat of it, and leaves the fields of hand-offs out.
+      const fields = call.exchange.path === '/v1/messages' ? {} : call.fields()
+      const bootstraps = bootstrapsOf(fields, call.bytes, pieces.length)
       return this.channel === null ? this.decode(request, bootstraps) : this.prefill(request, bootstraps)
     } catch (error) {
       if (error instanceof RoomError) throw malformed(this.context, error.message, error.field)

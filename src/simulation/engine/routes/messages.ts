@@ -1,7 +1,7 @@
 /** POST /v1/messages and /v1/messages/count_tokens: Anthropic's Messages API, as vLLM serves it beside OpenAI's. */
 import { type Answer, textAnswer } from '../answer.js'
 import type { Call } from '../call.js'
-import { generate, type Usage } from '../generation.js'
+import { generate, type HandOffFields, type Usage } from '../generation.js'
 import type { EventStream } from '../respond.js'
 import { countTokensRequest, type MessagesRequest, messagesRequest } from '../schemas.js'
 import { chooseTool, type ToolCall, type ToolChoice } from '../tools.js'
@@ -30,12 +30,13 @@ export function messages(call: Call): void {
     request.stream === true
       ? streamed(call.stream(), state, prompt.length)
       : {
-          onDone: (usage: Usage) =>
+          onDone: (usage: Usage, handOff: HandOffFields) =>
             call.json(200, {
               ...envelope(state),
               ...outcome(state),
               content: [block(state)],
               usage: anthropicUsage(usage),
+              ...handOff,
             }),
         }
   generate(call, request.model, null, [{ prompt, answers: [answer] }], sink)
