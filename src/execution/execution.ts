@@ -5,34 +5,21 @@
  */
 import { OUTCOME } from '../data/native.js'
 import type { PodInfo } from '../data/pod-view.js'
-import type { RoutingContext, RoutingContexts } from '../decision/context.js'
+import type { RoutingContext } from '../decision/context.js'
 import { PhylloError, toPhylloError } from '../errors.js'
 import { answerError } from './error-answer.js'
 import type { ExecutionRecord, Outcome } from './events.js'
+import type { ExecutorParts, Route } from './executor-parts.js'
 import { ResponseIdScanner } from './response-id.js'
 import { Resumption } from './resume/resumption.js'
 import type { SelectingProfile } from './selector.js'
 import type { ClientSink } from './sink.js'
-import type { ExecuteOptions, ExecutionParts, Leg, StepHost } from './step-host.js'
+import type { ExecuteOptions, Leg, StepHost } from './step-host.js'
 import { StepRun } from './step-run.js'
-import type { Watchdog, Watched } from './watchdog.js'
-import { onlyStep, type StepResult, type Workflow } from './workflow.js'
+import type { Watched } from './watchdog.js'
+import { onlyStep, type StepResult } from './workflow.js'
 import type { WorkflowHost } from './workflow-host.js'
 import { WorkflowRun } from './workflow-run.js'
-
-export interface ExecutorParts extends ExecutionParts {
-  readonly contexts: RoutingContexts
-  readonly watchdog: Watchdog
-  /** Most milliseconds of a whole request, retries included; 0 = no limit. */
-  readonly requestMs: number
-}
-
-/** How a request is served. */
-export interface Route {
-  readonly profile: SelectingProfile
-  readonly workflow: Workflow
-  readonly stepProfiles: ReadonlyMap<string, SelectingProfile>
-}
 
 export class Execution implements StepHost, WorkflowHost, Watched, ExecutionRecord {
   readonly parts: ExecutorParts

@@ -2,13 +2,12 @@
 import { OUTCOME } from '../data/native.js'
 import type { RoutingContext } from '../decision/context.js'
 import { PhylloError } from '../errors.js'
-import { Execution, type ExecutorParts } from './execution.js'
+import { Execution } from './execution.js'
+import type { ExecutorParts } from './executor-parts.js'
 import type { SelectingProfile } from './selector.js'
 import type { ClientSink } from './sink.js'
 import type { ExecuteOptions } from './step-host.js'
 import type { Workflow } from './workflow.js'
-
-export type { ExecutorParts } from './execution.js'
 
 /** One per worker. */
 export class Executor {
