@@ -53,7 +53,7 @@ function load(t: ExecutionContext, router: TestRouter, lanes: number) {
   let ended = false
   const lane = async (number: number): Promise<void> => {
     for (let i = 0; !ended; i++) {
-      const words = 50 + ((number * 37 + i * 131) % 400)
+      const words = 200 + ((number * 37 + i * 131) % 400)
       const body = { messages: [user(prompt(words))], max_tokens: 30, ignore_eos: true }
       const answer = await post(router, chatBody(body))
       const text = await answer.text()
@@ -77,7 +77,7 @@ test.serial(
     const engines = await Promise.all(
       Array.from({ length: 4 }, () =>
         // Caches small enough that a few answers are a load.
-        engineFor(t, { kvConnector: 'nixl', kvPort: 0, blocks: 800, speed: 20, modelDir }),
+        engineFor(t, { kvConnector: 'nixl', kvPort: 0, blocks: 1600, speed: 20, modelDir }),
       ),
     )
     const router = await routerFor(t, 'node', {
@@ -148,7 +148,7 @@ test.serial(
   async t => {
     const engines = await Promise.all(
       Array.from({ length: 3 }, () =>
-        engineFor(t, { kvConnector: 'nixl', kvPort: 0, blocks: 800, speed: 20, modelDir }),
+        engineFor(t, { kvConnector: 'nixl', kvPort: 0, blocks: 1600, speed: 20, modelDir }),
       ),
     )
     const router = await routerFor(t, 'node', {

@@ -125,10 +125,10 @@ test.serial(
   async t => {
     const fleet = await fleetFor(t, {
       connector: 'nixl',
-      execute: { firstByteTimeoutMs: 500 },
-      engines: { kvTimeout: 3 },
+      execute: { firstByteTimeoutMs: 1_500 },
+      engines: { kvTimeout: 6 },
     })
-    fleet.decode[0].setFault('slow-headers=1500')
+    fleet.decode[0].setFault('slow-headers=4000')
     for (const stream of [false, true]) {
       const answer = await ask(fleet.router.url, chat({ stream }))
       t.is(answer.status, 200)
