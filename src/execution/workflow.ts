@@ -220,12 +220,14 @@ export interface Workflow {
   readonly fallback?: Workflow | undefined
 }
 
-/** The step of a workflow that consists of nothing else, without which it would have to be run. */
+/** The step of a workflow that consists of nothing else, and whose time nobody need watch; undefined for any other. */
 export function onlyStep({ stages, choice, unfit }: Workflow): Step | undefined {
   const [stage] = stages
   const [step] = stage?.steps ?? []
   const isOnly = stages.length === 1 && stage?.steps.length === 1
-  return isOnly && choice === undefined && unfit === undefined && step?.hedge === undefined ? step : undefined
+  if (!isOnly || choice !== undefined || unfit !== undefined) return undefined
+  const isTimed = (step?.deadlineMs ?? 0) + (step?.wholeDeadlineMs ?? 0) > 0
+  return isTimed || step?.hedge !== undefined ? undefined : step
 }
 
 /** Milliseconds that a step's pod has for a request; 0: as long as the time-outs of all requests. */

@@ -79,6 +79,30 @@ test.serial(
   },
 )
 
+test.serial(
+  'nixl, decode pods that all hang once held a request for ten minutes: split, short or in one piece, its steps have deadlines',
+  async t => {
+    const fleet = await nixl()
+    const short = { messages: [{ role: 'user', content: 'a leaf' }] }
+    const bodies = [
+      chat(),
+      chat({ stream: true }),
+      chat({ n: 2 }),
+      chat(short),
+      chat({ ...short, stream: true }),
+    ]
+    const undo = await Promise.all(fleet.decode.map(engine => afflict(engine, 'hang')))
+    try {
+      for (const answer of await Promise.all(bodies.map(body => ask(fleet.router.url, body)))) {
+        t.deepEqual([answer.status, errorOf(answer.text).code], [504, 'step_timeout'])
+      }
+    } finally {
+      await Promise.all(undo.map(each => each()))
+    }
+    await settled(fleet)
+  },
+)
+
 test.serial('the fallback of the file serves what has no pod, and what cannot be split', async t => {
   const fleet = await fleetFor(t, { connector: 'sglang', execute: { ...deadlines, fallback: 'single' } })
   const { router, alone, prefill } = fleet

@@ -143,14 +143,20 @@ function chooserFor({ threshold }: ChoosingOptions): Chooser {
   return { by: { why } }
 }
 
-/** The whole request on one pod, of those that serve it. */
-function whole({ decode, attempts }: PairOptions): Workflow {
+/**
+ * The whole request on one pod, of those that serve it. It has the time of both steps: a pod that hangs would otherwise
+ * hold what was short, or what had no pod to be split over, as long as the time-out of all requests.
+ */
+function whole(options: PairOptions): Workflow {
+  const { decode, attempts, prefillTimeoutMs, firstByteTimeoutMs, answerTimeoutMs } = options
   return workflow('whole')
     .step({
       name: 'serve',
       output: 'relay',
       onFailure: { kind: 'retry', attempts },
       profile: decode,
+      deadlineMs: prefillTimeoutMs + firstByteTimeoutMs,
+      wholeDeadlineMs: prefillTimeoutMs + answerTimeoutMs,
       // The choice has picked before, without expecting the prompt in the pod's cache.
       repick: true,
       request: wholeRequest,
