@@ -1,6 +1,6 @@
 /** What a stream that broke off has said: read once, at the break, from what was kept of it. */
 import { fieldIn } from '../hand-off/fault.js'
-import { dataOf, eventsIn } from './whole-events.js'
+import { dataOf, eventsIn } from '../server-sent-events.js'
 
 /** Tokens as the engine counts them in each event (`continuous_usage_stats`), of which the last tells. */
 export interface TokensSoFar {
@@ -58,6 +58,9 @@ export function readSoFar(stream: Buffer): StreamSoFar | string {
       if (why !== undefined) return why
       const said = fieldIn(delta, 'content') ?? fieldIn(choice, 'text')
       if (typeof said === 'string') text += said
+      else if (!isNothing(said)) return 'its content is no text'
+      // What was counted before does not have this text's tokens.
+      if (counted === undefined && !isNothing(said)) tokens = undefined
       hasRole ||= fieldIn(delta, 'role') !== undefined
       finished ||= !isNothing(fieldIn(choice, 'finish_reason'))
     }
