@@ -1,5 +1,5 @@
 /** What a stream that broke off has said: read once, at the break, from what was kept of it. */
-import { fieldIn } from '../hand-off/fault.js'
+import { fieldIn, parsedText } from '../hand-off/fault.js'
 import { dataOf, eventsIn } from '../server-sent-events.js'
 
 /** Tokens as the engine counts them in each event (`continuous_usage_stats`), of which the last tells. */
@@ -43,7 +43,7 @@ export function readSoFar(stream: Buffer): StreamSoFar | string {
     const json = data.toString()
     if (json === '[DONE]')
       return { text, shared: shared ?? {}, hasRole, tokens, finished, hasUsage, done: true }
-    const event = parsed(json)
+    const event = parsedText(json)
     const choices = fieldIn(event, 'choices')
     if (!Array.isArray(choices)) return 'its stream is none of chat or text completions'
     shared ??= sharedIn(event)
@@ -76,15 +76,6 @@ function sharedIn(event: unknown): StreamSoFar['shared'] {
     if (value !== undefined) shared[name] = JSON.stringify(value)
   }
   return shared
-}
-
-/** There are thousands of events, and a decoder for each would take longer than all else. */
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
 }
 
 function tokensIn(event: unknown): TokensSoFar | undefined {
