@@ -1,6 +1,6 @@
 /**
  * The events of the pod that goes on with an answer, as the first one would have sent them: the same id, time and
- * model, no second role, and usage of the whole answer. All else in them stays byte for byte.
+ * model, no second role, and usage of the whole answer. All else in their data stays byte for byte, and so do other fields.
  */
 import {
   change,
