@@ -57,8 +57,14 @@ export class AdaptiveChoice implements Pick<Choice, 'why' | 'whyNot'> {
   }
 
   whyNot = (input: ChoiceInput): string => {
-    if (input.ctx.keptApart === undefined) return this.#text(input)
-    return `${input.uncachedTokens} uncached tokens, and pods answer faster where others compute prompts`
+    const { ctx, uncachedTokens, latency } = input
+    // In the order of `why`: what that has not compared are the figures of an earlier request.
+    if (ctx.ticket === NO_TICKET) return 'nobody has counted its tokens'
+    if (ctx.keptApart === undefined)
+      return latency === undefined
+        ? `${uncachedTokens} uncached tokens, and nobody learns what they take`
+        : this.#text(input)
+    return `${uncachedTokens} uncached tokens, and pods answer faster where others compute prompts`
   }
 
   #compare(input: ChoiceInput): void {
