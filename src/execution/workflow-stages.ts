@@ -64,7 +64,6 @@ export abstract class WorkflowStages implements StepHost, StepPeers {
   get peers(): StepPeers {
     return this
   }
-
   podOf(step: string): PodInfo | undefined {
     return this.pickedPods.podOf(step)
   }
