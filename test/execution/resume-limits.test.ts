@@ -237,6 +237,25 @@ test("a pod that refuses to go on: its reason is the stream's error event", asyn
   await assertClean(t, worker)
 })
 
+test('a refusal in the shape of a stream, which breaks off: nobody else is asked, nor unheard', async t => {
+  const { first, second } = await twoPods(t)
+  const refusing = await startPod(t, ({ socket }) => {
+    socket.write(streamHead.replace('200 OK', '400 Bad Request'))
+    socket.end(chunked('{"detail":"not with me"}'))
+  })
+  const worker = startWorker(t, [first.origin, refusing.origin, second.origin])
+  const sink = new RecordingSink()
+  const workflow = resuming({ attempts: 2 })
+  const record = await worker.run(sink, { ...givenOf({ kind: 'chat' }), workflow })
+  t.like(record, { status: 200, outcome: 'failed' })
+  const heard = hear(sink.text)
+  t.is(heard.text, PIECES.slice(0, 2).join(''))
+  t.like(heard.errors, [{ error: { code: 'pod_error' } }])
+  t.regex(JSON.stringify(heard.errors), /status 400: .*not with me/)
+  t.is(second.requests.length, 0)
+  await assertClean(t, worker)
+})
+
 test('a pod that fails before it goes on: the next one does; none left: an error event', async t => {
   const { first, second } = await twoPods(t)
   const failing = await startPod(t, ({ socket }) => socket.write(answerWith(503, '{}')))

@@ -108,6 +108,8 @@ export class ResumableSink implements ClientSink {
   }
 
   broken(error: PhylloError): boolean {
+    // What broke off is no answer, and the client is told what there is of it.
+    if (this.#refusal !== undefined) return false
     // Of a whole stream that is the beginning of an event, which nobody has seen.
     this.#events.rest()
     return this.#isStream && !this.closed && this.breaks.broken(error)
