@@ -97,7 +97,7 @@ test('a budget whose own code throws when it is time refuses the hedge, and ends
     throw new Error('a bug of the budget')
   })
   const over = worker.run(new RecordingSink(), { ...stream, workflow: hedged(throwing) })
-  await until(t, () => worker.hedges.length > 0, 'it was time')
+  await until(t, () => worker.hedges.length > 0 && held[0] !== undefined, 'it was time')
   held[0]?.socket.write(fine)
   t.like(await over, { status: 200, outcome: 'ok' })
   t.deepEqual(worker.hedges, ['refused'])
