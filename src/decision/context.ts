@@ -30,7 +30,7 @@ const noRequest: RequestHead = { id: '', method: '', path: '', query: '', header
 
 export class RoutingContext implements Writer<AnySlot, AnySlot> {
   request: RequestHead = noRequest
-  /** The client's bytes, untouched. */
+  /** The client's bytes, untouched; of an answer that another pod goes on with, what asks it to. */
   body: Buffer = noBody
   /** `[offset, length]` of each FIELDS entry in the body; length 0 = absent. */
   readonly fields = new Uint32Array(FIELDS.length * 2)

@@ -3,6 +3,8 @@
  * chat, completions and responses, whole or as a stream of events.
  */
 import { fieldIn, parsedJson } from './hand-off/fault.js'
+import { asBuffer } from './json-walk.js'
+import { dataOf, eventsIn } from './server-sent-events.js'
 
 /** One choice of an answer. */
 export interface ChoiceContent {
@@ -60,19 +62,21 @@ export function contentOf(answer: Uint8Array): readonly ChoiceContent[] | undefi
   if (answer.length > MOST_BYTES) return undefined
   const whole = parsedJson(answer)
   if (whole !== undefined) return choicesOf([whole])
-  const events = eventsIn(answer)
+  const events = valuesIn(answer)
   return events === undefined ? undefined : choicesOf(events)
 }
 
+const DONE = Buffer.from('[DONE]')
+
 /** The data of a stream's events; undefined where one is no JSON. */
-function eventsIn(stream: Uint8Array): unknown[] | undefined {
+function valuesIn(stream: Uint8Array): unknown[] | undefined {
   const events: unknown[] = []
-  for (const line of new TextDecoder().decode(stream).split(/\r?\n/)) {
-    const data = /^data: ?(.*)$/.exec(line)?.[1]
-    if (data === undefined || data === '[DONE]') continue
-    const event = parsedJson(Buffer.from(data))
-    if (event === undefined) return undefined
-    events.push(event)
+  for (const event of eventsIn(asBuffer(stream))) {
+    const data = dataOf(event)
+    if (data === undefined || data.equals(DONE)) continue
+    const value = parsedJson(data)
+    if (value === undefined) return undefined
+    events.push(value)
   }
   return events
 }

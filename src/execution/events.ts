@@ -38,8 +38,8 @@ export type Way = 'split' | 'direct' | 'fallback'
 
 /**
  * What became of a hedge. `sent`: a second pod got the request too; then `won`: its answer is the client's, `lost`: the
- * first pod's is, or `failed`: it came to nothing while the first was still at work. `refused`: it was time, and the budget
- * was spent. `no_pod`: it was time, and there was no second pod to go to.
+ * first pod's is, or `failed`: it came to nothing; none of these where the request ended from outside before. `refused`: it
+ * was time, and the budget was spent. `no_pod`: it was time, and there was no second pod to go to.
  */
 export type HedgeFate = 'sent' | 'won' | 'lost' | 'failed' | 'refused' | 'no_pod'
 

@@ -12,6 +12,7 @@
 import { SUMMARY, SUMMARY_WORDS } from '../data/native.js'
 import { runsOtherFiles } from '../data/pod-view.js'
 import type { TokenForwarding } from '../data/token-forwarding.js'
+import { parsedText } from './hand-off/fault.js'
 import type { StepContext, StepInput } from './workflow.js'
 
 /**
@@ -89,16 +90,8 @@ function isPlainText(json: Buffer): boolean {
   if (json[0] !== 0x22) return false
   const hasLetter = /^[^\\]*[!-[\]-~]/.test(json.toString('latin1', 1, Math.min(GLANCE, json.length - 1)))
   if (hasLetter && !SURROGATES.some(half => json.includes(half))) return true
-  const text = parsed(json.toString())
+  const text = parsedText(json.toString())
   return typeof text === 'string' && text.trim() !== '' && !/\p{Surrogate}/u.test(text)
-}
-
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
 }
 
 /** Decimal digits of the largest id, and the comma. */

@@ -73,11 +73,18 @@ function listsHeaders(connection: string): boolean {
 
 /** Takes out the headers that a `connection` header names as its own. */
 function withoutListed(headers: readonly string[], connection: string): string[] {
-  const own = new Set(connection.split(',').map(token => token.trim().toLowerCase()))
+  return withoutNamed(headers, new Set(connection.split(',').map(token => token.trim().toLowerCase())))
+}
+
+/** The headers (name in lower case, value, …) but for those of these names. */
+export function withoutNamed(
+  headers: readonly string[],
+  names: { readonly has: (name: string) => boolean },
+): string[] {
   const out: string[] = []
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] ?? ''
-    if (!own.has(name)) out.push(name, headers[i + 1] ?? '')
+    if (!names.has(name)) out.push(name, headers[i + 1] ?? '')
   }
   return out
 }

@@ -22,7 +22,7 @@ export class Hedging {
     this.events.onHedge(this.ctx, 'sent')
   }
 
-  /** A leg has failed, and the other one of its step is at work. */
+  /** A leg has failed, be the other one of its step still at work or not. */
   failed(leg: Leg): void {
     if (leg === this.#second) this.#end('failed')
   }

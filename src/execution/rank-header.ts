@@ -3,8 +3,10 @@
  * (serving_base.py) before what the body's `routed_dp_rank` says.
  */
 import type { PodInfo } from '../data/pod-view.js'
+import { withoutNamed } from './headers.js'
 
 export const RANK_HEADER = 'x-data-parallel-rank'
+const own: ReadonlySet<string> = new Set([RANK_HEADER])
 
 /**
  * The headers (name, value, …) as a pod gets them: with its rank, if it has one. A client's own choice of a rank is
@@ -12,11 +14,7 @@ export const RANK_HEADER = 'x-data-parallel-rank'
  */
 export function withRank(headers: string[], { rank }: PodInfo): string[] {
   if (rank === undefined) return headers
-  const out: string[] = []
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    const name = headers[i] ?? ''
-    if (name !== RANK_HEADER) out.push(name, headers[i + 1] ?? '')
-  }
+  const out = withoutNamed(headers, own)
   out.push(RANK_HEADER, String(rank))
   return out
 }

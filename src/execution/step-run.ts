@@ -92,8 +92,9 @@ export class StepRun extends StepSending {
     this.#over = true
     if (this.relay === undefined) return this.#keep()
     const podFailed = isPodFailure(this.#status)
-    this.lease?.release(podFailed ? OUTCOME.failed : OUTCOME.ok)
+    // First: only here is a stream of one piece read, which may say that its pod has failed.
     this.relay.end()
+    this.lease?.release(podFailed ? OUTCOME.failed : OUTCOME.ok)
     this.relay.reader?.done()
     this.host.relayed(this, podFailed)
   }

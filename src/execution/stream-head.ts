@@ -3,6 +3,7 @@
  * chats with a piece that only names the role, and then an error event (test/engines/disaggregated/README.md): passed on
  * as it comes, the request could not go to another pod any more.
  */
+import { parsedText } from './hand-off/fault.js'
 
 /** What a stream's beginning is: nothing yet, an answer, or an error in words. */
 export type HeadVerdict = 'nothing' | 'content' | { readonly error: string }
@@ -41,20 +42,12 @@ export class StreamHead {
 function judgeLine(line: string): HeadVerdict {
   if (!line.startsWith('data:')) return 'nothing'
   const json = line.slice('data:'.length).trim()
-  const event = json === '[DONE]' ? undefined : parsed(json)
+  const event = json === '[DONE]' ? undefined : parsedText(json)
   if (typeof event !== 'object' || event === null) return 'content'
   if ('error' in event && event.error !== null) return { error: messageOf(event.error) }
   return 'choices' in event && Array.isArray(event.choices) && event.choices.every(isEmpty)
     ? 'nothing'
     : 'content'
-}
-
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
 }
 
 function messageOf(error: unknown): string {

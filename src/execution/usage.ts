@@ -6,6 +6,7 @@
  * or closes a string, so that brackets in texts don't count and the depth of every key is known. An answer that talks
  * about "usage", a tool with a parameter of that name or metadata of the client's can't be taken for it.
  */
+import { parsedText } from './hand-off/fault.js'
 
 /** Tokens as an engine counted them. */
 export interface Usage {
@@ -138,20 +139,12 @@ function beforeSpace(tail: Buffer, end: number): number {
 }
 
 function toUsage(json: string): Usage | undefined {
-  const usage = parsed(json)
+  const usage = parsedText(json)
   if (usage === undefined) return undefined
   const promptTokens = count(usage, 'prompt_tokens') ?? count(usage, 'input_tokens')
   if (promptTokens === undefined) return undefined
   const details = field(usage, 'prompt_tokens_details') ?? field(usage, 'input_tokens_details')
   return { promptTokens, cachedTokens: count(details, 'cached_tokens') ?? -1 }
-}
-
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
 }
 
 function field(value: unknown, name: string): unknown {

@@ -61,7 +61,9 @@ export class WorkflowRun extends WorkflowStages {
     if (this.over) return
     this.again(() => {
       if (fault === undefined) this.done(leg)
-      if (fault !== undefined && this.legs.winner === undefined) this.#badResult(leg, fault)
+      // The client's answer is under way: it can't be this one, nor is anything tried again.
+      if (this.legs.winner !== undefined) return
+      if (fault !== undefined) this.#badResult(leg, fault)
       else if (result !== undefined && this.#isEnough(leg, result)) this.#suffices(leg, result)
       else if (this.legs.areDone) this.nextStage()
     })
@@ -93,6 +95,7 @@ export class WorkflowRun extends WorkflowStages {
 
   failed(error: PhylloError, begun: boolean, leg?: Leg): void {
     if (this.over || (leg !== undefined && !begun && this.#isNotNeeded(leg, error.code))) return
+    if (leg !== undefined) this.hedging.failed(leg)
     // What failed before it answered was told when the next pod was looked for.
     if (leg !== undefined && leg === this.legs.winner) this.done(leg, error.code)
     this.over = true

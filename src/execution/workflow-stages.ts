@@ -64,7 +64,6 @@ export abstract class WorkflowStages implements StepHost, StepPeers {
   get peers(): StepPeers {
     return this
   }
-
   podOf(step: string): PodInfo | undefined {
     return this.pickedPods.podOf(step)
   }
@@ -159,7 +158,7 @@ export abstract class WorkflowStages implements StepHost, StepPeers {
   /** Nothing has come of the first: a second pod gets the request too. */
   #hedge(leg: Leg, first: Lease): void {
     if (this.over || leg.over || this.legs.winner !== undefined) return
-    if (leg.step.hedge?.spend() !== true) return this.hedging.missed('refused')
+    if (!this.#maySpend(leg)) return this.hedging.missed('refused')
     const lease = this.pickedPods.acquireBeside(leg.step, slotOf(first.ref))
     if (lease === undefined) return this.hedging.missed('no_pod')
     this.ctx.trace?.took(
@@ -170,6 +169,16 @@ export abstract class WorkflowStages implements StepHost, StepPeers {
     this.legs.add(second)
     this.hedging.sent(second)
     this.#start(second, lease, leg.attempts)
+  }
+
+  /** What a hedge's own code throws in a timer would end the worker: there is no second copy then. */
+  #maySpend({ step }: Leg): boolean {
+    try {
+      return step.hedge?.spend() === true
+    } catch (error) {
+      this.ctx.trace?.took(this.place.workflow.name, `step '${step.name}': ${toPhylloError(error).message}`)
+      return false
+    }
   }
 
   protected skip(step: Step, why: 'failed' | 'no_pod'): void {
@@ -189,9 +198,9 @@ export abstract class WorkflowStages implements StepHost, StepPeers {
   protected retry(leg: Leg, cause: ErrorCode): boolean {
     const { step, pod } = leg
     this.done(leg, cause)
+    this.hedging.failed(leg)
     const failures = this.pickedPods.failed(step.name, pod)
     if (this.legs.hasTwin(leg)) {
-      this.hedging.failed(leg)
       leg.cancel(OUTCOME.failed)
       return true
     }

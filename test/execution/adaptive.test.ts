@@ -3,8 +3,9 @@ import test from 'ava'
 import fc from 'fast-check'
 import { isTicket, NO_TICKET } from '#phyllo/data/native.js'
 import type { PodRole } from '#phyllo/data/pod-role.js'
-import { AdaptiveChoice, SHORT } from '#phyllo/execution/workflows/prefill-decode/adaptive.js'
+import { AdaptiveChoice } from '#phyllo/execution/workflows/prefill-decode/adaptive.js'
 import { HandOverTime } from '#phyllo/execution/workflows/prefill-decode/hand-over-time.js'
+import { SHORT } from '#phyllo/execution/workflows/prefill-decode/short-way.js'
 import { FakeFleet } from '../decision/fake-addon.js'
 import { pod, TestWorker } from '../decision/helpers.js'
 
@@ -16,7 +17,12 @@ function chooserOf(roles: readonly PodRole[]) {
     roles.map((role, slot) => ({ ...pod(slot), role })),
   )
   const choice = new AdaptiveChoice()
-  const choose = (uncachedTokens: number, keptApart: boolean | undefined, isPrepared = true) => {
+  const choose = (
+    uncachedTokens: number,
+    keptApart: boolean | undefined,
+    isPrepared = true,
+    isLearned = true,
+  ) => {
     fleet.promptTokens = uncachedTokens
     const ctx = worker.request()
     const ticket = isPrepared ? worker.lane.native.prepare(0, 0, 0, ctx.body, ctx.fields) : NO_TICKET
@@ -27,7 +33,7 @@ function chooserOf(roles: readonly PodRole[]) {
     const { pods, latency } = worker
     const picked = pods.bySlot(roles.length - 1)
     if (picked === undefined) throw new Error('there is no such pod')
-    const input = { ctx, pod: picked, uncachedTokens, pods, latency }
+    const input = { ctx, pod: picked, uncachedTokens, pods, latency: isLearned ? latency : undefined }
     const why = choice.why(input)
     const answer = { why, whyNot: why === undefined ? choice.whyNot(input) : undefined }
     worker.contexts.give(ctx)
@@ -58,6 +64,18 @@ test('nothing decided for the fleet: prompts go where they hold up fewer', t => 
   fleet.set('inflight', 1, 0)
   fleet.set('pendingTokens', 0, 1e6)
   t.regex(choose(10_000, undefined).why ?? '', /costs less/)
+})
+
+test('what was not compared is told without figures, which would be those of an earlier request', t => {
+  const { choose } = chooserOf(['prefill', 'decode'])
+  const { why, whyNot } = choose(10_000, undefined)
+  t.regex(whyNot ?? why ?? '', /./, 'an earlier one')
+  for (const apart of [undefined, true])
+    t.is(choose(20_000, apart, false).whyNot, 'nobody has counted its tokens')
+  t.is(
+    choose(20_000, undefined, true, false).whyNot,
+    '20000 uncached tokens, and nobody learns what they take',
+  )
 })
 
 test('nobody prefills: nothing is split, unless nobody has counted its tokens', t => {

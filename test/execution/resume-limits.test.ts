@@ -1,6 +1,6 @@
 /** What is not gone on with, and what fails while it is. */
 import test, { type ExecutionContext } from 'ava'
-import { isTicket } from '#phyllo/data/native.js'
+import { isTicket, OUTCOME } from '#phyllo/data/native.js'
 import { Trace } from '#phyllo/decision/trace.js'
 import { PhylloError } from '#phyllo/errors.js'
 import { fieldIn } from '#phyllo/execution/hand-off/fault.js'
@@ -237,6 +237,25 @@ test("a pod that refuses to go on: its reason is the stream's error event", asyn
   await assertClean(t, worker)
 })
 
+test('a refusal in the shape of a stream, which breaks off: nobody else is asked, nor unheard', async t => {
+  const { first, second } = await twoPods(t)
+  const refusing = await startPod(t, ({ socket }) => {
+    socket.write(streamHead.replace('200 OK', '400 Bad Request'))
+    socket.end(chunked('{"detail":"not with me"}'))
+  })
+  const worker = startWorker(t, [first.origin, refusing.origin, second.origin])
+  const sink = new RecordingSink()
+  const workflow = resuming({ attempts: 2 })
+  const record = await worker.run(sink, { ...givenOf({ kind: 'chat' }), workflow })
+  t.like(record, { status: 200, outcome: 'failed' })
+  const heard = hear(sink.text)
+  t.is(heard.text, PIECES.slice(0, 2).join(''))
+  t.like(heard.errors, [{ error: { code: 'pod_error' } }])
+  t.regex(JSON.stringify(heard.errors), /status 400: .*not with me/)
+  t.is(second.requests.length, 0)
+  await assertClean(t, worker)
+})
+
 test('a pod that fails before it goes on: the next one does; none left: an error event', async t => {
   const { first, second } = await twoPods(t)
   const failing = await startPod(t, ({ socket }) => socket.write(answerWith(503, '{}')))
@@ -379,6 +398,27 @@ for (const code of [500, 400]) {
   })
 }
 
+test('an engine that says in a stream of one piece and of known length that it failed counts as failed', async t => {
+  const said = 'data: {"id":"a","choices":[{"index":0,"delta":{"role":"assistant","content":"Once"}}]}\n\n'
+  const words = 'data: {"error":{"message":"EngineCore died","code":500}}\n\n'
+  const first = await startPod(t, ({ socket }) => {
+    const body = said + words
+    socket.write(
+      `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    )
+  })
+  const second = await talkingPod(t, 1, () => undefined)
+  const worker = startWorker(t, [first.origin, second.origin])
+  const sink = new RecordingSink()
+  t.like(await worker.run(sink, { ...givenOf({ kind: 'chat' }), workflow: resuming() }), { outcome: 'ok' })
+  t.is(hear(sink.text).text, ANSWER)
+  t.deepEqual(
+    worker.lane.outcomes.map(({ outcome }) => outcome),
+    [OUTCOME.failed, OUTCOME.ok],
+  )
+  await assertClean(t, worker)
+})
+
 test('a slow client: the second pod waits for it too', async t => {
   const { worker } = await twoPods(t)
   const sink = new RecordingSink(() => false)
@@ -431,6 +471,20 @@ test("tokens are counted by the model's tokenizer where the engine does not", as
     }
     await assertClean(t, worker)
   }
+})
+
+test("what a pod of other files has said is not counted by the model's own tokenizer", async t => {
+  const { worker, second } = await twoPods(t)
+  const [talking] = worker.infos
+  if (talking !== undefined) Object.assign(talking, { variant: 'm-of-other-files' })
+  const sink = new RecordingSink()
+  const given = givenOf({ kind: 'chat', fields: { max_tokens: 4 } })
+  const record = await worker.run(sink, { ...given, profile: counting(worker), workflow: resuming() })
+  t.like(record, { status: 200, outcome: 'failed' })
+  const heard = hear(sink.text)
+  t.deepEqual([heard.errors.length, heard.dones], [1, 0])
+  t.is(second.requests.length, 0)
+  await assertClean(t, worker)
 })
 
 test('the decision record tells of it', async t => {

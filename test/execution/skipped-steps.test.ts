@@ -5,7 +5,19 @@ import type { Step } from '#phyllo/execution/workflow.js'
 import { checked } from '#phyllo/execution/workflow-builder.js'
 import { workflowFor } from '#phyllo/execution/workflows/registry.js'
 import { passThrough } from '#phyllo/execution/workflows/single.js'
-import { answerWith, assertClean, inOrder, RecordingSink, startPod, startWorker } from './kit.js'
+import {
+  answerWith,
+  assertClean,
+  chunked,
+  inOrder,
+  lastChunk,
+  type PodRequest,
+  RecordingSink,
+  startPod,
+  startWorker,
+  streamHead,
+  until,
+} from './kit.js'
 
 const body = '{"model":"m","messages":[]}'
 const bug = (): never => {
@@ -108,4 +120,33 @@ test('answers that may be the client’s are told of once: good enough, why not,
   const cascade = workflowFor({ name: 'cascade', options: { first: { model: 'small' } } })
   t.like(await worker.run(new RecordingSink(), { body, workflow: cascade }), { status: 200 })
   t.deepEqual(worker.judgements, ['no_pod'])
+})
+
+test('an answer that would do comes when another one is under way already: the client gets the one that it has', async t => {
+  const held: PodRequest[] = []
+  const pod = await startPod(t, request => void held.push(request))
+  const worker = startWorker(t, [pod.origin])
+  const beside = {
+    ...serve,
+    name: 'first',
+    output: 'keep',
+    read: () => undefined,
+    suffices: () => true,
+  } satisfies Step
+  const own = checked({ name: 'own', stages: [{ steps: [beside, serve] }] })
+  const sink = new RecordingSink()
+  const over = worker.run(sink, { body, workflow: own })
+  await until(t, () => held.length === 2, 'both are asked')
+  const [early, relayed] = held
+  relayed?.socket.write(streamHead)
+  relayed?.socket.write(chunked('half'))
+  await until(t, () => sink.text === 'half', 'the answer has begun')
+  early?.socket.write(answerWith(200, '{"text":"hi"}'))
+  await until(t, () => worker.steps.includes('first'), 'the other step is done')
+  relayed?.socket.write(chunked(' whole'))
+  relayed?.socket.write(lastChunk)
+  t.like(await over, { status: 200, outcome: 'ok' })
+  t.deepEqual([sink.text, sink.begins], ['half whole', 1])
+  t.deepEqual(worker.judgements, [])
+  await assertClean(t, worker)
 })

@@ -17,6 +17,7 @@ import {
   fieldsOf,
   isObject,
 } from '../body-edit.js'
+import { withoutNamed } from '../headers.js'
 import { RANK_HEADER } from '../rank-header.js'
 
 const VLLM_PARAMS = ['kv_transfer_params', 'ec_transfer_params']
@@ -76,11 +77,5 @@ export const aloneBody = (body: Body): Buffer =>
  * Headers (name in lower case, value, …) without those that a client may not send to a pod that hands off. Comes before
  * `withRank`, whose header it would take out again.
  */
-export function withoutClientHeaders(headers: readonly string[]): string[] {
-  const out: string[] = []
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    const name = headers[i] ?? ''
-    if (!CLIENT_HEADERS.has(name)) out.push(name, headers[i + 1] ?? '')
-  }
-  return out
-}
+export const withoutClientHeaders = (headers: readonly string[]): string[] =>
+  withoutNamed(headers, CLIENT_HEADERS)

@@ -24,6 +24,15 @@ export function parsedJson(json: Uint8Array): unknown {
   }
 }
 
+/** The same of a text. A stream has thousands of them, and a decoder for each would take longer than all else. */
+export function parsedText(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}
+
 /** Why a prefill's answer of which nothing is needed can't be one; undefined for any JSON object. */
 export function answerFault(body: Uint8Array): string | undefined {
   const value = parsedJson(body)

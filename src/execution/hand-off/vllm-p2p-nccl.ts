@@ -11,10 +11,12 @@
  */
 import type { BodyKind } from '../../data/native.js'
 import { type Body, editBody } from '../body-edit.js'
+import { withoutNamed } from '../headers.js'
 import { cleanedWith, withoutClientHeaders } from './client-fields.js'
 import { prefillEdits } from './prefill-edits.js'
 
 const REQUEST_ID = 'x-request-id'
+const own: ReadonlySet<string> = new Set([REQUEST_ID])
 
 /** Addresses of both pods' ZMQ sockets: `host:port`, IPv6 in brackets. `uuid`: 32 hex digits, new for each attempt. */
 export interface P2pPair {
@@ -32,12 +34,7 @@ export const p2pRequestId = ({ prefill, decode, uuid }: P2pPair): string =>
  * before `withRank`.
  */
 export function p2pHeaders(headers: readonly string[], pair: P2pPair): string[] {
-  const cleaned = withoutClientHeaders(headers)
-  const out: string[] = []
-  for (let i = 0; i + 1 < cleaned.length; i += 2) {
-    const name = cleaned[i] ?? ''
-    if (name !== REQUEST_ID) out.push(name, cleaned[i + 1] ?? '')
-  }
+  const out = withoutNamed(withoutClientHeaders(headers), own)
   out.push(REQUEST_ID, p2pRequestId(pair))
   return out
 }

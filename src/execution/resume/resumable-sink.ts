@@ -9,9 +9,10 @@ import { fieldIn, parsedJson } from '../hand-off/fault.js'
 import { asBuffer } from '../json-walk.js'
 import type { KeptAnswer } from '../kept-answer.js'
 import { isPodFailure } from '../retry.js'
+import { dataOf, eventsIn } from '../server-sent-events.js'
 import type { ClientSink } from '../sink.js'
 import type { ResumedEvents } from './resumed-events.js'
-import { dataOf, eventsIn, WholeEvents } from './whole-events.js'
+import { WholeEvents } from './whole-events.js'
 
 /** Of a refusal, told to the client. */
 const MOST_REFUSAL_BYTES = 1000
@@ -107,6 +108,8 @@ export class ResumableSink implements ClientSink {
   }
 
   broken(error: PhylloError): boolean {
+    // What broke off is no answer, and the client is told what there is of it.
+    if (this.#refusal !== undefined) return false
     // Of a whole stream that is the beginning of an event, which nobody has seen.
     this.#events.rest()
     return this.#isStream && !this.closed && this.breaks.broken(error)
@@ -155,7 +158,8 @@ export class ResumableSink implements ClientSink {
       const words = errorIn(event)
       const error = words && new PhylloError('pod_error', `a pod failed in its answer: ${words}`)
       if (error && !this.closed && this.breaks.broken(error)) throw error
-      more = this.#pass(event)
+      // Of one that is left out, a client that was slow before is none the quicker.
+      more = this.#pass(event) && more
     }
     return more
   }

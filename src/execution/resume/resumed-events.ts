@@ -1,6 +1,6 @@
 /**
  * The events of the pod that goes on with an answer, as the first one would have sent them: the same id, time and
- * model, no second role, and usage of the whole answer. All else in them stays byte for byte.
+ * model, no second role, and usage of the whole answer. All else in their data stays byte for byte, and so do other fields.
  */
 import {
   change,
@@ -13,8 +13,8 @@ import {
   replace,
 } from '../body-edit.js'
 import { fieldIn, parsedJson } from '../hand-off/fault.js'
+import { dataOf, eventsIn, withData } from '../server-sent-events.js'
 import type { StreamSoFar, TokensSoFar } from './stream-so-far.js'
-import { dataOf, eventsIn } from './whole-events.js'
 
 export class ResumedEvents {
   readonly #edits: readonly FieldEdit[]
@@ -39,14 +39,12 @@ export class ResumedEvents {
       else {
         const value = parsedJson(data)
         if (!(this.#hasRole && isRoleAlone(value)))
-          out.push(value === undefined ? event : sse(editBody(data, this.#edits)))
+          out.push(value === undefined ? event : withData(event, editBody(data, this.#edits)))
       }
     }
     return Buffer.concat(out)
   }
 }
-
-const sse = (data: Buffer): Buffer => Buffer.concat([Buffer.from('data: '), data, Buffer.from('\n\n')])
 
 function isRoleAlone(event: unknown): boolean {
   const choices = fieldIn(event, 'choices')

@@ -7,7 +7,7 @@
  * for the pods that broke off.
  */
 import { FIELDS, NO_TICKET, SUMMARY, SUMMARY_WORDS, slotOf } from '../../data/native.js'
-import type { PodInfo } from '../../data/pod-view.js'
+import { type PodInfo, runsOtherFiles } from '../../data/pod-view.js'
 import type { RoutingContext } from '../../decision/context.js'
 import { type PhylloError, toPhylloError } from '../../errors.js'
 import { fieldsOf } from '../body-edit.js'
@@ -39,6 +39,8 @@ export class Resumption implements BreakHandler {
   readonly #body: Buffer
   /** Of the client's prompt, where the router knows its tokens; -1: it does not. */
   #promptTokens = -1
+  /** A pod that broke off may count its tokens otherwise than the model's own tokenizer. */
+  #hasOtherTokens = false
   /** Found at the break, until the run that broke off has ended. */
   #break: Break | undefined
   /** The same from there until the request that goes on is prepared. */
@@ -114,6 +116,7 @@ export class Resumption implements BreakHandler {
     }
     this.#going = found
     this.tried.push(pod === undefined ? -1 : slotOf(pod.ref))
+    this.#hasOtherTokens ||= pod !== undefined && runsOtherFiles(pod)
     ctx.trace?.took('resume', `pod ${pod?.id ?? ''} broke off after ${soFar.text.length} characters`)
     if (pod !== undefined) this.events.onRetry(ctx, pod, error.code)
     setBody(ctx, continuation.body)
@@ -170,6 +173,7 @@ export class Resumption implements BreakHandler {
 
   /** By the model's tokenizer: what the prompt with the text has more than the prompt. */
   #counted(): TokensSoFar | undefined {
+    if (this.#hasOtherTokens) return undefined
     const all = exactTokens(this.ctx)
     const completion = all - this.#promptTokens
     return this.#promptTokens < 0 || completion <= 0 ? undefined : { prompt: this.#promptTokens, completion }

@@ -1,6 +1,6 @@
 /** What a stream that broke off has said: read once, at the break, from what was kept of it. */
-import { fieldIn } from '../hand-off/fault.js'
-import { dataOf, eventsIn } from './whole-events.js'
+import { fieldIn, parsedText } from '../hand-off/fault.js'
+import { dataOf, eventsIn } from '../server-sent-events.js'
 
 /** Tokens as the engine counts them in each event (`continuous_usage_stats`), of which the last tells. */
 export interface TokensSoFar {
@@ -43,7 +43,7 @@ export function readSoFar(stream: Buffer): StreamSoFar | string {
     const json = data.toString()
     if (json === '[DONE]')
       return { text, shared: shared ?? {}, hasRole, tokens, finished, hasUsage, done: true }
-    const event = parsed(json)
+    const event = parsedText(json)
     const choices = fieldIn(event, 'choices')
     if (!Array.isArray(choices)) return 'its stream is none of chat or text completions'
     shared ??= sharedIn(event)
@@ -58,6 +58,9 @@ export function readSoFar(stream: Buffer): StreamSoFar | string {
       if (why !== undefined) return why
       const said = fieldIn(delta, 'content') ?? fieldIn(choice, 'text')
       if (typeof said === 'string') text += said
+      else if (!isNothing(said)) return 'its content is no text'
+      // What was counted before does not have this text's tokens.
+      if (counted === undefined && !isNothing(said)) tokens = undefined
       hasRole ||= fieldIn(delta, 'role') !== undefined
       finished ||= !isNothing(fieldIn(choice, 'finish_reason'))
     }
@@ -73,15 +76,6 @@ function sharedIn(event: unknown): StreamSoFar['shared'] {
     if (value !== undefined) shared[name] = JSON.stringify(value)
   }
   return shared
-}
-
-/** There are thousands of events, and a decoder for each would take longer than all else. */
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
 }
 
 function tokensIn(event: unknown): TokensSoFar | undefined {

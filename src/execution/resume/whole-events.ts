@@ -2,14 +2,10 @@
  * Server-sent events as they come in pieces, let out whole: an event of which half went out could not be finished by
  * another pod.
  */
+import { CR, ENDS, LF } from '../server-sent-events.js'
 
 /** More than any event of a token, its logprobs included; what is longer is no such stream. */
 const MOST_BYTES = 262_144
-
-const LF = 0x0a
-const CR = 0x0d
-/** An event ends with a blank line: two line ends in a row, each LF, CR LF or CR. */
-const ENDS = ['\n\n', '\n\r\n', '\r\r'].map(end => Buffer.from(end))
 
 export class WholeEvents {
   /** The beginning of an event whose end is still to come. */
@@ -53,47 +49,3 @@ function endOfLast(bytes: Buffer): number {
   // A CR at the very end may be the first half of a CR LF.
   return end === length && last === CR ? endOfLast(bytes.subarray(0, length - 1)) : end
 }
-
-/** The events in it, each with the blank line that ends it. */
-export function* eventsIn(bytes: Buffer): Generator<Buffer> {
-  // Where each kind of end comes next; one that never comes is looked for once.
-  const next = ENDS.map(() => 0)
-  for (let from = 0; from < bytes.length; ) {
-    let end = bytes.length
-    for (const [i, each] of ENDS.entries()) {
-      if ((next[i] ?? 0) <= from) {
-        const at = bytes.indexOf(each, from)
-        next[i] = at < 0 ? Number.POSITIVE_INFINITY : at + each.length
-      }
-      end = Math.min(end, next[i] ?? end)
-    }
-    yield bytes.subarray(from, end)
-    from = end
-  }
-}
-
-/** The data of an event, without a copy where it is one line, as it is of all engines; undefined: it has none. */
-export function dataOf(event: Buffer): Buffer | undefined {
-  // One line, and nothing else.
-  if (startsWith(event, DATA_SPACE) && event.indexOf(LF) === event.length - 2)
-    return event.subarray(DATA_SPACE.length, -2)
-  let data: Buffer | undefined
-  for (let from = 0; from < event.length; ) {
-    let end = from
-    while (end < event.length && event[end] !== LF && event[end] !== CR) end++
-    const line = event.subarray(from, end)
-    if (startsWith(line, DATA)) {
-      const value = line.subarray(line[DATA.length] === SPACE ? DATA.length + 1 : DATA.length)
-      data = data === undefined ? value : Buffer.concat([data, Buffer.of(LF), value])
-    }
-    from = end + 1
-  }
-  return data
-}
-
-const startsWith = (bytes: Buffer, wanted: Buffer): boolean =>
-  bytes.length >= wanted.length && bytes.compare(wanted, 0, wanted.length, 0, wanted.length) === 0
-
-const DATA = Buffer.from('data:')
-const DATA_SPACE = Buffer.from('data: ')
-const SPACE = 0x20

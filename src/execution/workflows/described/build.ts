@@ -1,5 +1,4 @@
 /** Makes workflows of what the configuration file says. Each worker makes its own. */
-import { NO_TICKET } from '../../../data/native.js'
 import type { PodView, Pool } from '../../../data/pod-view.js'
 import type { RoutingContext } from '../../../decision/context.js'
 import { type Slot, slot } from '../../../decision/slot.js'
@@ -7,13 +6,14 @@ import { editBody } from '../../body-edit.js'
 import { cleanedWith } from '../../hand-off/client-fields.js'
 import { parsedJson } from '../../hand-off/fault.js'
 import { batchShape } from '../../hand-off/sglang.js'
-import { leg, wholeRequest } from '../../leg-request.js'
+import { leg } from '../../leg-request.js'
 import { editFields, fieldAt, pathOf } from '../../nested-fields.js'
 import { resumePolicy } from '../../resume/options.js'
-import type { Choice, Samples, Step, StepContext, StepResult, Workflow } from '../../workflow.js'
-import { checked, workflow } from '../../workflow-builder.js'
+import type { Samples, Step, StepContext, StepResult, Workflow } from '../../workflow.js'
+import { checked } from '../../workflow-builder.js'
 import { hedgeBy } from '../hedge.js'
 import { unfitFor } from '../prefill-decode/options.js'
+import { byThreshold, type WholeWay, wholeOn } from '../prefill-decode/short-way.js'
 import {
   bodyEdits,
   headerEdits,
@@ -37,7 +37,8 @@ export function workflowOf(
   const slots = slotsOf(name, stages.flat())
   const inHeaders = headerValues(stages.flat())
   const direct = directOf(described, stages.flat())
-  const choice = described.choice && direct && choiceOf(described.choice, direct)
+  const choice = described.choice &&
+    direct && { step: described.choice.step, otherwise: direct, why: byThreshold(described.choice.threshold) }
   return checked({
     name,
     stages: stages.map((steps, i) => ({
@@ -210,7 +211,16 @@ const hasRoom = ({ request }: DescribedStep): boolean =>
 /** The whole request on one pod of the step that the choice is made by. */
 function directOf({ choice }: DescribedWorkflow, steps: readonly DescribedStep[]): Workflow | undefined {
   const step = steps.find(({ name }) => name === choice?.step)
-  return step && wholeOn(step)
+  return step && wholeOn(wayOf(step, steps))
+}
+
+/** One pod has the time of all steps, where each of them has one. */
+function wayOf(step: DescribedStep, steps: readonly DescribedStep[]): WholeWay {
+  const { profile, attempts, timeoutMs, answerTimeoutMs } = step
+  const others = steps.filter(each => each !== step).map(each => each.timeoutMs)
+  const sum = (own: number): number =>
+    [own, ...others].every(ms => ms > 0) ? others.reduce((all, ms) => all + ms, own) : 0
+  return { profile, attempts, deadlineMs: sum(timeoutMs), wholeDeadlineMs: sum(answerTimeoutMs) }
 }
 
 /** The same by the step that answers, where there is no choice, of a workflow that is not for all requests. */
@@ -220,33 +230,5 @@ function wholeOf(
 ): Workflow | undefined {
   if (unfitOf(described, stages.flat()) === undefined) return undefined
   const step = stages.at(-1)?.find(each => outputOf(each, true) === 'relay')
-  return step && wholeOn(step)
-}
-
-const wholeOn = ({ attempts, profile }: DescribedStep): Workflow =>
-  workflow('whole')
-    .step({
-      name: 'serve',
-      output: 'relay',
-      onFailure: { kind: 'retry', attempts },
-      profile,
-      // The choice has picked before, perhaps without expecting the prompt in the pod's cache.
-      repick: true,
-      request: wholeRequest,
-    })
-    .build()
-
-function choiceOf(
-  { step, threshold }: NonNullable<DescribedWorkflow['choice']>,
-  otherwise: Workflow,
-): Choice {
-  return {
-    step,
-    otherwise,
-    why: ({ ctx, uncachedTokens }) =>
-      // Without a ticket nobody has counted them.
-      ctx.ticket === NO_TICKET || uncachedTokens > threshold
-        ? undefined
-        : `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`,
-  }
+  return step && wholeOn(wayOf(step, stages.flat()))
 }

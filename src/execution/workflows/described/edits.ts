@@ -7,6 +7,7 @@ import { withoutClientHeaders } from '../../hand-off/client-fields.js'
 import { prefillEdits } from '../../hand-off/prefill-edits.js'
 import { bootstrapHost } from '../../hand-off/sglang.js'
 import { roomsFor } from '../../hand-off/sglang-rooms.js'
+import { withoutNamed } from '../../headers.js'
 import { type NestedEdit, pathOf } from '../../nested-fields.js'
 import type { StepInput } from '../../workflow.js'
 import type { FieldValue, HeaderValue, PodFact } from './request-schema.js'
@@ -69,11 +70,7 @@ export function headerEdits(
   return (input, headers) => {
     const kept = withoutClientHeaders(headers)
     if (own.length === 0) return kept
-    const out: string[] = []
-    for (let i = 0; i + 1 < kept.length; i += 2) {
-      const name = kept[i] ?? ''
-      if (!names.has(name)) out.push(name, kept[i + 1] ?? '')
-    }
+    const out = withoutNamed(kept, names)
     for (const { name, text } of own) {
       const value = text(input)
       if (value !== undefined) out.push(name, value)

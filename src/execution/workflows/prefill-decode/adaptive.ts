@@ -19,6 +19,7 @@ import { ownTokens } from '../../../decision/prefill.js'
 import { PrefillDelay } from '../../../decision/prefill-delay.js'
 import type { Choice, ChoiceInput } from '../../workflow.js'
 import { HandOverTime } from './hand-over-time.js'
+import { SHORT, whyShort } from './short-way.js'
 
 const CLOSED = 0
 /**
@@ -27,18 +28,6 @@ const CLOSED = 0
  * work from pods with five requests to those with four.
  */
 const WORTH_IT = 0.6
-
-/**
- * Uncached tokens up to which a prompt is computed where it is decoded though prefills are kept apart: the threshold that
- * is fixed unless told otherwise.
- */
-export const SHORT = 256
-
-/** Why a prompt is not sent to a prefill pod for being short; undefined: it is not. */
-export const whyShort = (uncachedTokens: number, threshold: number): string | undefined =>
-  uncachedTokens > threshold
-    ? undefined
-    : `${uncachedTokens} uncached tokens, and up to ${threshold} are computed where they are decoded`
 
 export class AdaptiveChoice implements Pick<Choice, 'why' | 'whyNot'> {
   readonly handOver = new HandOverTime()
@@ -68,8 +57,14 @@ export class AdaptiveChoice implements Pick<Choice, 'why' | 'whyNot'> {
   }
 
   whyNot = (input: ChoiceInput): string => {
-    if (input.ctx.keptApart === undefined) return this.#text(input)
-    return `${input.uncachedTokens} uncached tokens, and pods answer faster where others compute prompts`
+    const { ctx, uncachedTokens, latency } = input
+    // In the order of `why`: what that has not compared are the figures of an earlier request.
+    if (ctx.ticket === NO_TICKET) return 'nobody has counted its tokens'
+    if (ctx.keptApart === undefined)
+      return latency === undefined
+        ? `${uncachedTokens} uncached tokens, and nobody learns what they take`
+        : this.#text(input)
+    return `${uncachedTokens} uncached tokens, and pods answer faster where others compute prompts`
   }
 
   #compare(input: ChoiceInput): void {

@@ -1,12 +1,11 @@
 /** What all prefill/decode workflows can be told, and the parts that they share. */
 import { z } from 'zod'
-import { NO_TICKET } from '../../../data/native.js'
 import { type HandOffProtocol, handOffRefusal } from '../../hand-off/refusals.js'
-import { wholeRequest } from '../../leg-request.js'
 import { resumeOption, resumePolicy } from '../../resume/options.js'
-import type { Choice, ChoiceInput, Step, StepContext, Workflow } from '../../workflow.js'
-import { type WorkflowOptions, workflow } from '../../workflow-builder.js'
-import { AdaptiveChoice, SHORT, whyShort } from './adaptive.js'
+import type { Choice, Step, StepContext, Workflow } from '../../workflow.js'
+import type { WorkflowOptions } from '../../workflow-builder.js'
+import { AdaptiveChoice } from './adaptive.js'
+import { byThreshold, SHORT, type WholeWay, wholeOn } from './short-way.js'
 
 /** A name of a profile or a workflow. */
 const name = z.string().min(1)
@@ -99,7 +98,7 @@ export const pairEnd = (
   resolve: ResolveWorkflow,
 ): WorkflowOptions => ({
   unfit: unfitFor(protocol),
-  whole: whole(options),
+  whole: wholeOn(wholeWay(options)),
   resume: resumePolicy(options.resume),
   fallback: fallbackOf(options, resolve),
 })
@@ -120,7 +119,7 @@ export function choosingEnd(
   resolve: ResolveWorkflow,
 ): { readonly learn: Step['learn']; readonly end: WorkflowOptions } {
   const { by, learn } = chooserFor(options)
-  const direct = whole(options)
+  const direct = wholeOn(wholeWay(options))
   const end = {
     choice: { step: 'decode', otherwise: direct, why: by.why, whyNot: by.whyNot },
     unfit: unfitFor(protocol),
@@ -137,32 +136,16 @@ function chooserFor({ threshold }: ChoosingOptions): Chooser {
     const by = new AdaptiveChoice()
     return { by, learn: (tokens, ms) => by.handOver.learn(tokens, ms) }
   }
-  const why = ({ ctx, uncachedTokens }: ChoiceInput): string | undefined =>
-    // Without a ticket nobody has counted them.
-    ctx.ticket === NO_TICKET ? undefined : whyShort(uncachedTokens, threshold)
-  return { by: { why } }
+  return { by: { why: byThreshold(threshold) } }
 }
 
-/**
- * The whole request on one pod, of those that serve it. It has the time of both steps: a pod that hangs would otherwise
- * hold what was short, or what had no pod to be split over, as long as the time-out of all requests.
- */
-function whole(options: PairOptions): Workflow {
-  const { decode, attempts, prefillTimeoutMs, firstByteTimeoutMs, answerTimeoutMs } = options
-  return workflow('whole')
-    .step({
-      name: 'serve',
-      output: 'relay',
-      onFailure: { kind: 'retry', attempts },
-      profile: decode,
-      deadlineMs: prefillTimeoutMs + firstByteTimeoutMs,
-      wholeDeadlineMs: prefillTimeoutMs + answerTimeoutMs,
-      // The choice has picked before, without expecting the prompt in the pod's cache.
-      repick: true,
-      request: wholeRequest,
-    })
-    .build()
-}
+/** One pod has the time of both steps. */
+const wholeWay = (options: PairOptions): WholeWay => ({
+  profile: options.decode,
+  attempts: options.attempts,
+  deadlineMs: options.prefillTimeoutMs + options.firstByteTimeoutMs,
+  wholeDeadlineMs: options.prefillTimeoutMs + options.answerTimeoutMs,
+})
 
 /** The workflow that serves what has no pod; `otherwise` where none is named. */
 function fallbackOf(
