@@ -57,6 +57,11 @@ const ENOUGH = 32
 const COMPLETE = 8
 /** Arrivals from one comparison to the next, which takes some microseconds. */
 const EVERY = 8
+/**
+ * Longest time between two arrivals that counts, ms. Over the arrivals remembered it is a third of a second each, which
+ * any traffic that keeps a pod busy has undone in as many; a night without requests would be low load for a thousand.
+ */
+const LONGEST_GAP = 60_000
 /** Requests over those that decode pods alone have room for, where these are too few: as many wait as are answered. */
 const OVERFULL = 2
 /** Prompts that wait per prefill pod where those are too few. */
@@ -119,9 +124,11 @@ export class Regime {
   #learnRate({ arrivals, uncachedTokens, prefillMs, prefilling }: Found, now: number, part: number): void {
     if (this.#arrivals > 1) {
       const since = 1 / Math.min(this.#arrivals - 1, REMEMBERED)
+      const gap = now - this.#latestAt
+      const share = gap > LONGEST_GAP ? LONGEST_GAP / gap : 1
       // Differences of what wraps at 2^31, as the count does.
-      this.#counted += (((arrivals - this.#latestCount) | 0) - this.#counted) * since
-      this.#elapsed += (now - this.#latestAt - this.#elapsed) * since
+      this.#counted += (((arrivals - this.#latestCount) | 0) * share - this.#counted) * since
+      this.#elapsed += (gap * share - this.#elapsed) * since
     }
     this.#latestAt = now
     this.#latestCount = arrivals
@@ -150,7 +157,11 @@ export class Regime {
 
   /** Who waits for room is seen where they are apart, and else is what the model expects. */
   #learnFullness({ alone, roomTokens }: Found, demand: Demand): void {
-    if (roomTokens === 0) return
+    if (roomTokens === 0) {
+      // What is not known any more is no reason to stay as one is.
+      this.#fullness = 0
+      return
+    }
     const requests = this.#isApart
       ? Math.max(0, this.#underway - this.#waiting)
       : answeredApart(demand, alone)
