@@ -111,9 +111,8 @@ export class Regime {
   /** A request has arrived. `now`: milliseconds that only grow. */
   arrived(found: Found, now: number): void {
     this.#arrivals++
-    const part = 1 / Math.min(this.#arrivals, REMEMBERED)
-    this.#learnRate(found, now, part)
-    this.#learnAnswers(found, part)
+    this.#learnRate(found, now)
+    this.#learnAnswers(found)
     if (this.#arrivals % EVERY !== 0) return
     const demand = this.demand()
     if (demand === undefined) return
@@ -121,7 +120,8 @@ export class Regime {
     this.#decide(found, demand, now)
   }
 
-  #learnRate({ arrivals, uncachedTokens, prefillMs, prefilling }: Found, now: number, part: number): void {
+  #learnRate({ arrivals, uncachedTokens, prefillMs, prefilling }: Found, now: number): void {
+    const part = 1 / Math.min(this.#arrivals, REMEMBERED)
     if (this.#arrivals > 1) {
       const since = 1 / Math.min(this.#arrivals - 1, REMEMBERED)
       const gap = now - this.#latestAt
@@ -137,7 +137,8 @@ export class Regime {
     if (prefillMs > 0) this.#prefillMs += (prefillMs - this.#prefillMs) * (this.#prefillMs === 0 ? 1 : part)
   }
 
-  #learnAnswers(found: Found, part: number): void {
+  #learnAnswers(found: Found): void {
+    const part = 1 / Math.min(this.#arrivals, REMEMBERED)
     const { pods, alone, prefilling, pendingTokens, bookings, heldTokens, roomTokens } = found
     const waiting = pendingTokens / Math.max(1, this.#uncached)
     // While a prompt is computed apart, its request has a place on a decode pod too.
