@@ -13,11 +13,15 @@ export interface BoardHandle {
   readonly tenants: TenantHandle
 }
 
-/** Models of which arrivals are counted apart; those beyond share the last count. */
-const MODELS = 64
+/** Models that have a count of arrivals and a regime of their own, by number; those beyond share one more count. */
+export const BOARD_MODELS = 64
 
-/** The turn counter, a turn a slot, then an arrival counter a model. */
-const wordsOf = (width: number): number => 1 + width + MODELS
+/** The turn counter, a turn a slot, an arrival counter a model and one for all others, then a regime a model. */
+const wordsOf = (width: number): number => 1 + width + (BOARD_MODELS + 1) + BOARD_MODELS
+
+/** A model's regime as it is kept; 0: nobody has told one. */
+const APART = 1
+const TOGETHER = 2
 
 export function createBoard(width: number): BoardHandle {
   const memory = new SharedArrayBuffer(wordsOf(width) * Int32Array.BYTES_PER_ELEMENT)
@@ -25,7 +29,10 @@ export function createBoard(width: number): BoardHandle {
 }
 
 /** What plugins see of it. */
-export type Board = Pick<FleetBoard, 'arrived' | 'coldTurns' | 'tenants' | 'wentCold'> & {
+export type Board = Pick<
+  FleetBoard,
+  'arrived' | 'coldTurns' | 'isOnlooker' | 'keptApart' | 'keepApart' | 'tenants' | 'wentCold'
+> & {
   readonly adapters: Adapters
 }
 
@@ -42,13 +49,21 @@ export class FleetBoard {
   readonly tenants: TenantHandle
   readonly #turn: Int32Array
   readonly #arrivals: Int32Array
+  readonly #regimes: Int32Array
 
-  constructor({ memory, width, adapters, tenants }: BoardHandle) {
+  /** `isOnlooker`: the thread decides for explanations alone, so that nothing that it sees has happened. */
+  constructor(
+    { memory, width, adapters, tenants }: BoardHandle,
+    readonly isOnlooker = false,
+  ) {
     this.adapters = new AdapterTable(adapters)
     this.tenants = tenants
     this.#turn = new Int32Array(memory, 0, 1)
     this.coldTurns = new Int32Array(memory, Int32Array.BYTES_PER_ELEMENT, width)
-    this.#arrivals = new Int32Array(memory, (1 + width) * Int32Array.BYTES_PER_ELEMENT, MODELS)
+    const counts = 1 + width
+    const regimes = counts + BOARD_MODELS + 1
+    this.#arrivals = new Int32Array(memory, counts * Int32Array.BYTES_PER_ELEMENT, BOARD_MODELS + 1)
+    this.#regimes = new Int32Array(memory, regimes * Int32Array.BYTES_PER_ELEMENT, BOARD_MODELS)
   }
 
   /**
@@ -56,7 +71,24 @@ export class FleetBoard {
    * the turns do.
    */
   arrived(modelId: number): number {
-    return Atomics.add(this.#arrivals, Math.min(Math.max(0, modelId), MODELS - 1), 1)
+    return Atomics.add(this.#arrivals, Math.min(Math.max(0, modelId), BOARD_MODELS), 1)
+  }
+
+  /**
+   * Whether a model's prefills and answers are kept apart, as the thread that decided last has it; undefined: none has, or
+   * the model has no regime of its own.
+   */
+  keptApart(modelId: number): boolean | undefined {
+    const regime = this.#regimes[modelId] ?? 0
+    return regime === 0 ? undefined : regime === APART
+  }
+
+  /** A thread has decided it. */
+  keepApart(modelId: number, isApart: boolean): void {
+    const regime = isApart ? APART : TOGETHER
+    // Written when it changes: it is told with each request.
+    if (modelId >= 0 && modelId < BOARD_MODELS && this.#regimes[modelId] !== regime)
+      Atomics.store(this.#regimes, modelId, regime)
   }
 
   /** The slot had a request that nothing was cached for. */

@@ -49,7 +49,14 @@ export function checkOptions<Shape extends z.ZodRawShape>(
 /** Zod reports unknown keys of an object as one issue at the object; here each gets its own, at its own path. */
 function toIssues(issue: z.core.$ZodIssue, known: readonly string[]): OptionIssue[] {
   const path = issue.path.map(part => (typeof part === 'number' ? part : String(part)))
+  if (issue.code === 'invalid_union') return [{ path, message: eachMessage(issue) }]
   if (issue.code !== 'unrecognized_keys') return [{ path, message: issue.message }]
   const options = known.length === 0 ? 'there are none' : `options: ${known.join(', ')}`
   return issue.keys.map(key => ({ path: [...path, key], message: `unknown option '${key}' (${options})` }))
+}
+
+/** What each form that the value may have says of it; zod's own message is that none fits. */
+function eachMessage({ errors, message }: z.core.$ZodIssueInvalidUnion): string {
+  const said = new Set(errors.flatMap(([first]) => (first === undefined ? [] : [first.message])))
+  return said.size === 0 ? message : [...said].join(', or: ')
 }

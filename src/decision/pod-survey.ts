@@ -28,6 +28,8 @@ export class PodSurvey {
   readonly #lane: LaneView
   readonly #caches: CacheSizes
   readonly #view: PodView
+  /** Pods that do nothing but answer, and whose room is known. */
+  #sized = 0
 
   constructor(lane: LaneView, caches: CacheSizes, view: PodView) {
     this.#lane = lane
@@ -61,9 +63,11 @@ export class PodSurvey {
     found.bookings = 0
     found.heldTokens = 0
     found.roomTokens = 0
+    this.#sized = 0
     for (let i = 0; i < decoders.length; i++) this.#addDecoder(decoders.slots[i] ?? 0)
     for (let i = 0; i < prefillers.length; i++) this.#addPrefiller(prefillers.slots[i] ?? 0)
-    if (found.alone > 0) found.roomTokens /= found.alone
+    // A pod that has just come, or gives no metrics, is taken for one like the others.
+    if (this.#sized > 0) found.roomTokens /= this.#sized
     return found.alone > 0 && found.alone < found.pods && found.prefillers > 0
   }
 
@@ -74,7 +78,10 @@ export class PodSurvey {
     this.#add(slot)
     if (!this.isAlone(slot)) return
     found.alone++
-    found.roomTokens += (this.#caches.blocks[slot] ?? 0) * (this.#caches.blockSize[slot] ?? 0)
+    const room = (this.#caches.blocks[slot] ?? 0) * (this.#caches.blockSize[slot] ?? 0)
+    if (room === 0) return
+    this.#sized++
+    found.roomTokens += room
   }
 
   #addPrefiller(slot: number): void {

@@ -57,6 +57,11 @@ const ENOUGH = 32
 const COMPLETE = 8
 /** Arrivals from one comparison to the next, which takes some microseconds. */
 const EVERY = 8
+/**
+ * Longest time between two arrivals that counts, ms. Over the arrivals remembered it is a third of a second each, which
+ * any traffic that keeps a pod busy has undone in as many; a night without requests would be low load for a thousand.
+ */
+const LONGEST_GAP = 60_000
 /** Requests over those that decode pods alone have room for, where these are too few: as many wait as are answered. */
 const OVERFULL = 2
 /** Prompts that wait per prefill pod where those are too few. */
@@ -106,9 +111,8 @@ export class Regime {
   /** A request has arrived. `now`: milliseconds that only grow. */
   arrived(found: Found, now: number): void {
     this.#arrivals++
-    const part = 1 / Math.min(this.#arrivals, REMEMBERED)
-    this.#learnRate(found, now, part)
-    this.#learnAnswers(found, part)
+    this.#learnRate(found, now)
+    this.#learnAnswers(found)
     if (this.#arrivals % EVERY !== 0) return
     const demand = this.demand()
     if (demand === undefined) return
@@ -116,12 +120,15 @@ export class Regime {
     this.#decide(found, demand, now)
   }
 
-  #learnRate({ arrivals, uncachedTokens, prefillMs, prefilling }: Found, now: number, part: number): void {
+  #learnRate({ arrivals, uncachedTokens, prefillMs, prefilling }: Found, now: number): void {
+    const part = 1 / Math.min(this.#arrivals, REMEMBERED)
     if (this.#arrivals > 1) {
       const since = 1 / Math.min(this.#arrivals - 1, REMEMBERED)
+      const gap = now - this.#latestAt
+      const share = gap > LONGEST_GAP ? LONGEST_GAP / gap : 1
       // Differences of what wraps at 2^31, as the count does.
-      this.#counted += (((arrivals - this.#latestCount) | 0) - this.#counted) * since
-      this.#elapsed += (now - this.#latestAt - this.#elapsed) * since
+      this.#counted += (((arrivals - this.#latestCount) | 0) * share - this.#counted) * since
+      this.#elapsed += (gap * share - this.#elapsed) * since
     }
     this.#latestAt = now
     this.#latestCount = arrivals
@@ -130,7 +137,8 @@ export class Regime {
     if (prefillMs > 0) this.#prefillMs += (prefillMs - this.#prefillMs) * (this.#prefillMs === 0 ? 1 : part)
   }
 
-  #learnAnswers(found: Found, part: number): void {
+  #learnAnswers(found: Found): void {
+    const part = 1 / Math.min(this.#arrivals, REMEMBERED)
     const { pods, alone, prefilling, pendingTokens, bookings, heldTokens, roomTokens } = found
     const waiting = pendingTokens / Math.max(1, this.#uncached)
     // While a prompt is computed apart, its request has a place on a decode pod too.
@@ -150,7 +158,11 @@ export class Regime {
 
   /** Who waits for room is seen where they are apart, and else is what the model expects. */
   #learnFullness({ alone, roomTokens }: Found, demand: Demand): void {
-    if (roomTokens === 0) return
+    if (roomTokens === 0) {
+      // What is not known any more is no reason to stay as one is.
+      this.#fullness = 0
+      return
+    }
     const requests = this.#isApart
       ? Math.max(0, this.#underway - this.#waiting)
       : answeredApart(demand, alone)

@@ -52,7 +52,7 @@ export function preparedFor(
     const other = profiles.get(name)
     if (other === undefined) {
       return {
-        profile: name,
+        profile: profile.name,
         message: `workflow '${workflow.name}' selects with profile '${name}', which there is not`,
       }
     }

@@ -161,7 +161,7 @@ class ControlPlane {
       asyncPrepareBytes: options.limits.asyncPrepareBytes,
       prepareQueue: new PrepareQueue(this.#prepareQueue, workers),
       latency,
-      board,
+      board: new FleetBoard(this.#board, true),
       now: () => this.state.now(),
       random: Math.random,
       onPluginFailed: (profile, plugin, error) =>

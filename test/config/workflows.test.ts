@@ -229,3 +229,18 @@ test('a step of another model refuses a profile that reads the prompt', t => {
   const [issue = ''] = issuesOf(steps('{ name: a, model: small, profile: prefill }', decode), profile('w'))
   t.regex(issue, /step 'a' of workflow 'w' asks the model 'small'.*'tokenize'/)
 })
+
+test('a step of a profile that is not there is the fault of the profile that runs the workflow', t => {
+  t.deepEqual(issuesOf(steps(decode), profile('{ prefill-decode/vllm-nixl: { prefill: nope } }')), [
+    "profiles.p.execute: workflow 'prefill-decode/vllm-nixl' selects with profile 'nope', which there is not",
+  ])
+})
+
+test('a threshold that is neither number nor word is told both', t => {
+  const [issue = '', ...more] = issuesOf(
+    steps(decode),
+    profile('{ prefill-decode/vllm-nixl: { threshold: adaptiv } }'),
+  )
+  t.deepEqual(more, [])
+  t.regex(issue, /vllm-nixl"\]\.threshold: .*expected number, received string, or: .*expected "adaptive"$/)
+})

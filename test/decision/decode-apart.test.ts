@@ -1,6 +1,8 @@
 /** Which pods the filter drops, and what it tells of it. */
 import test from 'ava'
 import fc from 'fast-check'
+import { CacheSizes } from '#phyllo/data/cache-sizes.js'
+import { BOARD_MODELS, FleetBoard } from '#phyllo/data/fleet-board.js'
 import type { PodInfo } from '#phyllo/data/pod-view.js'
 import {
   decodeApart,
@@ -10,9 +12,10 @@ import {
   maxScore,
   tokenize,
 } from '#phyllo/decision/plugins/index.js'
+import { PodSurvey } from '#phyllo/decision/pod-survey.js'
 import { profile } from '#phyllo/decision/profile.js'
 import { FakeFleet } from './fake-addon.js'
-import { MODEL, pod, single, TestWorker } from './helpers.js'
+import { MODEL, pod, sharedMemory, single, TestWorker } from './helpers.js'
 
 const roles = ['mixed', 'prefill', 'decode', 'both'] as const
 
@@ -108,4 +111,59 @@ test('few requests: all pods answer, so that each has one of its own; what is to
   compiled.select(ctx, worker.pods.stepPool(MODEL, 'decode'), worker.ranking)
   t.is(worker.picked().length, 2)
   t.true(ctx.keptApart)
+})
+
+test('an explanation goes by what requests were told, and is no arrival', t => {
+  const fleet = new FakeFleet(64)
+  const shared = sharedMemory(fleet.width, 1)
+  const roles = [{ role: 'both' }, { role: 'decode' }] as const
+  const worker = new TestWorker(
+    fleet,
+    roles.map((role, slot) => ({ ...pod(slot), ...role })),
+    1,
+    shared,
+  )
+  const onlooker = new FleetBoard(shared.board, true)
+  const explained = worker.compile(decode, { board: onlooker })
+  t.true(decide(worker, explained).keptApart, 'as the roles say, before anything came')
+  t.is(onlooker.keptApart(0), undefined)
+  worker.board.keepApart(0, false)
+  t.false(decide(worker, explained).keptApart)
+  t.is(worker.board.arrived(0), 0)
+  const compiled = worker.compile(decode)
+  t.true(decide(worker, compiled).keptApart)
+  t.true(decide(worker, explained).keptApart)
+  t.is(worker.board.arrived(0), 2)
+})
+
+test('models that share a count of arrivals have no regime', t => {
+  const { worker } = workerOf([{ role: 'both' }, { role: 'decode' }])
+  const compiled = worker.compile(decode)
+  for (const [id, apart] of [
+    [BOARD_MODELS - 1, true],
+    [BOARD_MODELS, undefined],
+  ] as const) {
+    const ctx = worker.request()
+    ctx.modelId = id
+    worker.route(compiled, ctx, worker.pods.stepPool(MODEL, 'decode'))
+    t.is(ctx.keptApart, apart)
+  }
+})
+
+test('room is that of the pods that told theirs: one that has just come does not halve it', t => {
+  const { fleet, worker } = workerOf([{ role: 'both' }, { role: 'decode' }, { role: 'decode' }])
+  const { lane } = worker
+  const caches = new CacheSizes(lane, worker.pods, () => fleet.now)
+  const room = (): number => {
+    const survey = new PodSurvey(lane, caches, worker.pods)
+    lane.beginSelection()
+    caches.expire()
+    t.true(survey.read(MODEL))
+    return survey.found.roomTokens
+  }
+  t.is(room(), 0)
+  fleet.caches.set(1, { held: 0, room: 1000 })
+  t.is(room(), 16_000)
+  fleet.caches.set(2, { held: 0, room: 2000 })
+  t.is(room(), 24_000)
 })

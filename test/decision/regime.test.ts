@@ -246,3 +246,49 @@ test('decode pods without room, and prefill pods that are far behind: all pods a
   t.true(givenUp(150_000, queueing), 'more wait for room than are answered')
   t.true(givenUp(447_000, late))
 })
+
+test('a night without requests is not taken for low load until noon', t => {
+  const demand = { prefills: 2.5, answers: 2.8, held: 0.63 }
+  t.true(isClear(demand) && gainOf(demand) > 0)
+  const regime = new Regime(options)
+  const random = seeded(5)
+  let [now, arrivals] = [0, 0]
+  const day = (requests: number, gap: number): void => {
+    for (let at = 0; at < requests; at++) {
+      now += gap
+      // Half of the requests come to this thread.
+      arrivals += 2
+      regime.arrived({ ...foundBy(demand, regime.isApart, random), prefillMs: 500, arrivals }, now)
+    }
+  }
+  day(600, 400)
+  t.true(regime.isApart)
+  const before = regime.demand()?.prefills ?? 0
+  t.true(Math.abs(before - 2.5) < 0.1)
+  now += 8 * 3_600_000
+  day(400, 400)
+  t.true((regime.demand()?.prefills ?? 0) > before / 2)
+  t.true(regime.isApart)
+  // Whoever came to other threads meanwhile is no burst.
+  now += 3_600_000
+  arrivals += 18_000
+  day(1, 400)
+  t.true((regime.demand()?.prefills ?? 0) < before * 1.5)
+})
+
+test('pods that were full and tell no more how full they are hold up nothing', t => {
+  const demand = { prefills: 2.5, answers: 2.8, held: 0.63 }
+  const regime = new Regime(options)
+  const random = seeded(3)
+  let now = 0
+  const come = (requests: number, roomTokens: number): void => {
+    for (let at = 0; at < requests; at++) {
+      now += 1000
+      regime.arrived({ ...foundBy(demand, regime.isApart, random), roomTokens }, now)
+    }
+  }
+  come(400, 20_000)
+  t.false(regime.isApart)
+  come(400, 0)
+  t.true(regime.isApart)
+})

@@ -5,6 +5,7 @@ import { MAX_SLOTS } from '../../data/native.js'
 import type { DecisionRecord } from './schema.js'
 
 export class LoggedBoard implements Board {
+  readonly isOnlooker = false
   readonly coldTurns = new Int32Array(MAX_SLOTS)
   /** No log holds who had how many tokens: tenants are known by a header. */
   readonly tenants = ownBoard().tenants
@@ -37,6 +38,10 @@ export class LoggedBoard implements Board {
   arrived(): number {
     return this.#arrivals++
   }
+
+  keptApart(): undefined {}
+
+  keepApart(): void {}
 
   /** Nothing is booked. */
   wentCold(): void {}

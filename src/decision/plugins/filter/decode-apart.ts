@@ -1,19 +1,22 @@
 import { z } from 'zod'
+import { BOARD_MODELS } from '../../../data/fleet-board.js'
 import type { Pool } from '../../../data/pod-view.js'
 import { filter } from '../../factories.js'
+import type { RequestView } from '../../plugin.js'
 import { PodSurvey } from '../../pod-survey.js'
 import { ownTokens } from '../../prefill.js'
 import { Regime } from '../../regime.js'
+import type { Reader } from '../../slot.js'
 import { cachedTokens, promptLength } from '../../slots.js'
 
-/** Models beyond so many on one router have no regime of their own, and are left as they are. */
-const MOST_MODELS = 64
+type Asked = RequestView & Reader<typeof promptLength | typeof cachedTokens>
 
 /**
  * For the decode step of a fleet with pods of role `decode`, which alone do nothing else, and pods of role `both`: drops
  * the latter while prefills and answers are better kept apart (regime.ts), and tells the workflow's choice by
  * `ctx.keptApart`. A pod of role `both` stays while none of role `decode` is left that has room. Where the fleet has no
- * such two kinds of pods, nothing is dropped and nothing told.
+ * such two kinds of pods, nothing is dropped and nothing told; nor for models beyond those that the board counts by
+ * themselves. An explanation is no arrival: it goes by what was decided last for a request.
  */
 export const decodeApart = filter({
   name: 'decode-apart',
@@ -49,27 +52,33 @@ export const decodeApart = filter({
 
     const regimeOf = (modelId: number): Regime | undefined => {
       let regime = regimes.get(modelId)
-      if (regime === undefined && regimes.size < MOST_MODELS) {
+      if (regime === undefined && modelId < BOARD_MODELS) {
         regime = new Regime(options)
         regimes.set(modelId, regime)
       }
       return regime
     }
 
+    /** A request has come, of which the survey is; answers what becomes of it. */
+    const arrived = (ctx: Asked): boolean | undefined => {
+      const { modelId } = ctx
+      const regime = regimeOf(modelId)
+      if (regime === undefined) return undefined
+      if (board.isOnlooker) return board.keptApart(modelId) ?? regime.isApart
+      const { found } = survey
+      const decoders = view.stepPool(ctx.model, 'decode')
+      found.uncachedTokens = ownTokens(ctx.get(promptLength), longest(decoders, ctx.get(cachedTokens)))
+      found.prefillMs = latency.aloneMs(decoders, view, found.uncachedTokens)
+      found.arrivals = board.arrived(modelId)
+      regime.arrived(found, now())
+      board.keepApart(modelId, regime.isApart)
+      return regime.isApart
+    }
+
     return (ctx, pods, keep) => {
       if (!survey.read(ctx.model)) return
       // Who is picked for a second time has arrived before.
-      if (ctx.keptApart === undefined) {
-        const regime = regimeOf(ctx.modelId)
-        if (regime === undefined) return
-        const { found } = survey
-        const decoders = view.stepPool(ctx.model, 'decode')
-        found.uncachedTokens = ownTokens(ctx.get(promptLength), longest(decoders, ctx.get(cachedTokens)))
-        found.prefillMs = latency.aloneMs(decoders, view, found.uncachedTokens)
-        found.arrivals = board.arrived(ctx.modelId)
-        regime.arrived(found, now())
-        ctx.keptApart = regime.isApart
-      }
+      ctx.keptApart ??= arrived(ctx)
       if (ctx.keptApart && survey.anyAlone(pods)) {
         for (let i = 0; i < pods.length; i++) if (!survey.isAlone(pods.slots[i] ?? 0)) keep[i] = 0
       }

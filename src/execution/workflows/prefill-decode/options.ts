@@ -56,6 +56,11 @@ const common = {
 /** For protocols whose decode pods also serve whole requests. */
 export const choosing = z.object({
   ...common,
+  fallback: name
+    .optional()
+    .describe(
+      'Workflow that serves requests while a step has no pod to go to, and those that cannot be split. Default: a decode pod serves them whole; while there is none either, they are answered 503.',
+    ),
   // Below this a prefill disturbs those that decode by less than a step of 256 tokens, some 10 ms, and the way over two
   // pods costs a round trip and a transfer of the same order.
   threshold: z
@@ -90,7 +95,7 @@ export const unfitFor =
 
 /**
  * How a workflow ends whose decode pods serve nothing but their step: what can't be split goes to another pod of the
- * model, of role mixed or both.
+ * model, of role mixed.
  */
 export const pairEnd = (
   protocol: HandOffProtocol,

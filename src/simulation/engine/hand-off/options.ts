@@ -68,7 +68,7 @@ export const handOffFields = {
     .max(86_400)
     .optional()
     .describe(
-      'Seconds that one leg of a hand-off waits for the other; default: nixl 30, mooncake 480, sglang and p2p-nccl 300',
+      'Seconds that one leg of a hand-off waits for the other; default: nixl 30, mooncake 480, sglang and p2p-nccl 300, generic 5',
     ),
   // 100 Gbit/s: the network of the largest instance with the default GPU (AWS g5.48xlarge, data sheet).
   kvBandwidth: z
