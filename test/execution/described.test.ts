@@ -259,6 +259,36 @@ test('another model’s step names it in its body, and takes pods of its own', a
   await assertClean(t, worker)
 })
 
+test('what goes on from a response was once sent to pods of other roles than the one that holds it', async t => {
+  const pods = await Promise.all(
+    [1, 2, 3].map(() => startPod(t, ({ socket }) => socket.write(answerWith(200, '{}')))),
+  )
+  const roles = ['prefill', 'decode', 'mixed'] as const
+  const worker = startWorker(
+    t,
+    pods.map(({ origin }) => origin),
+    { roles },
+  )
+  const workflow = described({
+    steps: [
+      { name: 'a', role: 'prefill' },
+      { name: 'b', role: 'decode' },
+    ],
+  })
+  // Its own pods are then the one that holds the response; here, those that serve whole requests.
+  for (const [pinnedTo, counts] of [
+    ['', [1, 1, 0]],
+    ['resp_1', [1, 2, 0]],
+  ] as const) {
+    t.like(await worker.run(new RecordingSink(), { workflow, pinnedTo }), { status: 200 })
+    t.deepEqual(
+      pods.map(({ requests }) => requests.length),
+      [...counts],
+    )
+  }
+  await assertClean(t, worker)
+})
+
 test('fields below the top level are set and dropped in what the client sent, never in what it may not say', async t => {
   const first = await startPod(t, ({ socket }) =>
     socket.write(answerWith(200, '{"choices":[{"message":{"content": "kept \\u00e0"}}]}')),

@@ -65,6 +65,8 @@ export interface Given extends Partial<ExecuteOptions> {
   /** The number of what was prepared; 0 unless given: nothing was. */
   readonly ticket?: number
   readonly forwarding?: TokenForwarding
+  /** The response that it goes on from, which one pod holds. */
+  readonly pinnedTo?: string
 }
 
 export interface Worker {
@@ -271,6 +273,7 @@ function fill(ctx: RoutingContext, given: Given): void {
   const { ticket = NO_TICKET } = given
   if (isTicket(ticket)) ctx.ticket = ticket
   ctx.forwarding = given.forwarding
+  ctx.pinnedTo = given.pinnedTo ?? ''
   fillFields(ctx)
 }
 

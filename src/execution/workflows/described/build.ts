@@ -190,7 +190,9 @@ function poolOf({ role, model, labels }: DescribedStep) {
 
 function unfitOf({ protocol }: DescribedWorkflow, steps: readonly DescribedStep[]): Workflow['unfit'] {
   const asksRoom = steps.some(hasRoom)
-  if (protocol === undefined && !asksRoom) return undefined
+  // Their pods are not the request's, of which one may hold the response that it goes on from.
+  const choosesPods = steps.some(({ role, model }) => role !== undefined || model !== undefined)
+  if (protocol === undefined && !asksRoom && !choosesPods) return undefined
   const unfit = protocol && unfitFor(protocol)
   return (ctx: StepContext) => {
     const { body, pinnedTo, request } = ctx
