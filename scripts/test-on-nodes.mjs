@@ -49,7 +49,7 @@ function uwsFault(node) {
  */
 const files = [
   'build/test/**/*.test.js',
-  '!build/test/server/prefill-decode/faults.test.js',
+  '!build/test/server/prefill-decode/{faults,exhausted,encode}.test.js',
   '!build/test/server/prefill-decode/property.test.js',
   '!build/test/simulation/tune/*.test.js',
   '!build/test/simulation/virtual/*.test.js',
